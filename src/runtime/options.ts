@@ -1,0 +1,131 @@
+/**
+ * What a caller of the library may ask for. One interface a function of src/index.ts; the CLI fills them from its flags.
+ *
+ * Paths may be relative: they are taken from the working directory of the caller, except `bundle`-relative ones that
+ * config.json names. A field left out, or undefined, means its default.
+ */
+
+/** Where state is kept; every function that deals with a container that exists needs it. */
+export interface RootOption {
+  /** The directory of container states. Default: /run/tsrun, for others than root $XDG_RUNTIME_DIR/tsrun. */
+  root?: string | undefined;
+}
+
+/** What `plan` needs to know; `create` and `run` take the same and more. */
+export interface PlanOptions extends RootOption {
+  /** The container's name: [A-Za-z0-9_+.-]+. `run` and `plan` make one up when it is left out. */
+  id?: string | undefined;
+  /** The bundle directory. */
+  bundle: string;
+  /** Another file than `<bundle>/config.json`. */
+  configFile?: string | undefined;
+  /** Layers of the root filesystem, lowest first, instead of annotation org.tsrun.layers: directories or sha256:<chainID>. */
+  layers?: readonly string[] | undefined;
+  /** Make root.path the only lower layer, so that the container does not change its bundle. */
+  overlay?: boolean | undefined;
+  /** Name of a read-write layer that outlives the container. */
+  rwLayer?: string | undefined;
+  /** Make the container's root with MS_MOVE and chroot(2) instead of pivot_root(2). */
+  noPivot?: boolean | undefined;
+  /** Stay in the caller's session keyring. */
+  noNewKeyring?: boolean | undefined;
+  /** How many descriptors from 3 on the process inherits, after those of LISTEN_FDS. */
+  preserveFds?: number | undefined;
+  /** Ask systemd for the cgroup. Not in this release. */
+  systemdCgroup?: boolean | undefined;
+  /** Forgive a cgroup that cannot be written. "auto": when the caller is not root. */
+  rootless?: boolean | "auto" | undefined;
+  /** The process outlives this call, and its terminal goes to `consoleSocket`. */
+  detach?: boolean | undefined;
+  /** Path of an AF_UNIX stream socket that receives the master of the container's terminal. */
+  consoleSocket?: string | undefined;
+}
+
+export interface CreateOptions extends PlanOptions {
+  /** The pid of the container's process is written there: digits only, atomically. */
+  pidFile?: string | undefined;
+  /** Path of an AF_UNIX stream socket that receives a pidfd of the container's process. */
+  pidfdSocket?: string | undefined;
+}
+
+export interface RunOptions extends CreateOptions {
+  /** Do not become the reaper of the container's orphans while waiting. */
+  noSubreaper?: boolean | undefined;
+  /** Keep state and cgroup after the process ended, until `delete`. */
+  keep?: boolean | undefined;
+}
+
+export interface KillOptions {
+  /** Signal every process of the container; a container that is not running is no error then. */
+  all?: boolean | undefined;
+}
+
+export interface DeleteOptions {
+  /** Kill it first when it runs; succeed when it does not exist. */
+  force?: boolean | undefined;
+}
+
+export interface ExecOptions extends RootOption {
+  id: string;
+  /** A file with an OCI process object; the other process fields are then left out. */
+  process?: string | undefined;
+  /** The command and its arguments. Required without `process`. */
+  args?: readonly string[] | undefined;
+  cwd?: string | undefined;
+  /** NAME=value; added to the environment of config.json. */
+  env?: readonly string[] | undefined;
+  /** true or false as given; undefined: as the process file or, without one, false. */
+  tty?: boolean | undefined;
+  /** UID[:GID], numbers only. */
+  user?: string | undefined;
+  additionalGids?: readonly number[] | undefined;
+  /** Capability names, added to those of the container. */
+  caps?: readonly string[] | undefined;
+  noNewPrivs?: boolean | undefined;
+  detach?: boolean | undefined;
+  pidFile?: string | undefined;
+  consoleSocket?: string | undefined;
+  pidfdSocket?: string | undefined;
+  preserveFds?: number | undefined;
+  /** Go ahead though the container is paused; the process starts when it is resumed. */
+  ignorePaused?: boolean | undefined;
+  /** A cgroup below the container's: `path` or, on v1, `controller[,controller]:path`. Repeatable. */
+  cgroup?: readonly string[] | undefined;
+}
+
+export interface SpecOptions {
+  /** Content for a caller that is not root: its ids mapped to 0 in a user namespace. */
+  rootless?: { uid: number; gid: number } | undefined;
+}
+
+/** What `run` and `exec` give back. In the CLI a foreground call does not return: the native monitor takes over. */
+export interface RunResult {
+  id: string;
+  /** As the host sees it. */
+  pid: number;
+  /** Exit code, or 128 + signal; undefined when detached. */
+  exitCode?: number | undefined;
+}
+
+export type ExecResult = RunResult;
+
+export type ContainerStatus = "creating" | "created" | "running" | "paused" | "stopped";
+
+/** What `tsrun state` prints: the OCI state and what runc adds to it, in this order. */
+export interface ContainerState {
+  ociVersion: string;
+  id: string;
+  /** As the host sees it; 0 when stopped. */
+  pid: number;
+  status: ContainerStatus;
+  bundle: string;
+  rootfs: string;
+  /** RFC 3339 with nanoseconds, UTC. */
+  created: string;
+  annotations?: Record<string, string> | undefined;
+  /** The name of the user who owns the state; "" in `state`, as runc has it. */
+  owner: string;
+}
+
+/** One line of `tsrun list`: the same object, with `owner` filled in. */
+export type ContainerSummary = ContainerState;

@@ -42,6 +42,8 @@ export const OPS = {
   // --- mounts: everything by descriptor ---
   /** fsopen(2), fsconfig(2) for each "key=value" or "key", fsmount(2) with MOUNT_ATTR_* `attrs`: `fd type attrs options`. */
   fsmount: "nsnl",
+  /** As fsmount, with an option "mode=" that repeats the permission bits of descriptor `like`: `fd type attrs options like`. */
+  fsmountLike: "nsnln",
   /** open_tree(2) with OPEN_TREE_CLONE | `flags` (AT_RECURSIVE, AT_EMPTY_PATH): `fd dirfd path flags`; dirfd -1 is AT_FDCWD. */
   openTree: "nnsn",
   /** mount_setattr(2) on `dirfd path`: `dirfd path flags set clear propagation usernsfd(-1)`. */
@@ -115,8 +117,10 @@ export const OPS = {
   await: "n",
   /** Waits at the listening socket `fd` for `start`; that connection takes the place of the sync socket: `fd`. */
   awaitStart: "n",
-  /** close_range(2) with CLOSE_RANGE_CLOEXEC from `first`, then execve(2) of what findExecutable found: `first argv envp`. */
-  exec: "nll",
+  /** close_range(2) with CLOSE_RANGE_CLOEXEC: every descriptor from `first` on is closed by the exec. */
+  cloexecFrom: "n",
+  /** execve(2) of what findExecutable found: `argv envp`. */
+  exec: "ll",
 } as const;
 
 export type OpName = keyof typeof OPS;

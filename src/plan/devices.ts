@@ -1,0 +1,62 @@
+/**
+ * Device nodes and the links of /dev.
+ * Rules: OCI config-linux.md "Devices", "Default Devices", "Dev symbolic links".
+ */
+import { AT_FDCWD, makedev, S_IFBLK, S_IFCHR, S_IFIFO } from "../linux.ts";
+import type { ContainerSpec } from "../spec/container.ts";
+import type { LinuxDevice } from "../spec/types.ts";
+import type { PlanBuilder } from "./builder.ts";
+import { targetOf } from "./mounts.ts";
+
+const DEFAULT_DEVICES: readonly LinuxDevice[] = [
+  { path: "/dev/null", type: "c", major: 1, minor: 3 },
+  { path: "/dev/zero", type: "c", major: 1, minor: 5 },
+  { path: "/dev/full", type: "c", major: 1, minor: 7 },
+  { path: "/dev/random", type: "c", major: 1, minor: 8 },
+  { path: "/dev/urandom", type: "c", major: 1, minor: 9 },
+  { path: "/dev/tty", type: "c", major: 5, minor: 0 },
+];
+
+const LINKS: readonly (readonly [string, string])[] = [
+  ["/proc/self/fd", "/dev/fd"],
+  ["/proc/self/fd/0", "/dev/stdin"],
+  ["/proc/self/fd/1", "/dev/stdout"],
+  ["/proc/self/fd/2", "/dev/stderr"],
+];
+
+export function planDevices(b: PlanBuilder, container: ContainerSpec, root: number): void {
+  // A /dev that is bind-mounted belongs to somebody else: nothing is made in it.
+  const bound = (container.spec.mounts ?? []).some(
+    (mount) => /^\/dev\/?$/.test(mount.destination) && (mount.options ?? []).some((o) => o === "bind" || o === "rbind"),
+  );
+  if (bound) return;
+  const devices = new Map(DEFAULT_DEVICES.map((device) => [device.path, device]));
+  for (const device of container.spec.linux?.devices ?? []) devices.set(device.path, device);
+  for (const device of devices.values()) {
+    const about = `linux.devices ${device.path}`;
+    if (container.userns) bindDevice(b, about, device.path, root);
+    else makeDevice(b, about, device, root);
+  }
+  for (const [to, path] of LINKS) b.add("/dev links", "symlink", root, to, path);
+  if (container.host.hasKcore) b.add("/dev links", "symlink", root, "/proc/kcore", "/dev/core");
+  b.add("/dev links", "symlink", root, "pts/ptmx", "/dev/ptmx");
+}
+
+const FILE_TYPES: Record<string, number> = { c: S_IFCHR, u: S_IFCHR, b: S_IFBLK, p: S_IFIFO };
+
+function makeDevice(b: PlanBuilder, about: string, device: LinuxDevice, root: number): void {
+  const type = FILE_TYPES[device.type] ?? S_IFCHR;
+  const mode = type | (device.fileMode === undefined || device.fileMode === null ? 0o666 : device.fileMode & 0o7777);
+  const rdev = device.type === "p" ? 0 : makedev(device.major ?? 0, device.minor ?? 0);
+  b.add(about, "mknod", root, device.path, mode, rdev, device.uid ?? 0, device.gid ?? 0);
+}
+
+/** mknod(2) makes no device in a user namespace, so the host's node is bound. */
+function bindDevice(b: PlanBuilder, about: string, path: string, root: number): void {
+  const tree = b.newFd();
+  b.add(about, "openTree", tree, AT_FDCWD, path, 0);
+  const target = targetOf(b, about, root, path, "file");
+  b.add(about, "attach", tree, target);
+  b.add(about, "close", target);
+  b.add(about, "close", tree);
+}

@@ -1,0 +1,202 @@
+/**
+ * The mounts of config.json, in its order, each made as a detached tree and attached by descriptor.
+ * Rules: OCI config.md "Mounts", config-linux.md; mount(8), open_tree(2), mount_setattr(2), fsopen(2).
+ */
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_RECURSIVE,
+  CLONE_NEWCGROUP,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
+} from "../linux.ts";
+import type { ContainerSpec } from "../spec/container.ts";
+import { type MountOptions, parseMountOptions } from "../spec/mount-options.ts";
+import type { Mount } from "../spec/types.ts";
+import type { PlanBuilder } from "./builder.ts";
+import type { CgroupView, PlanParameters } from "./order.ts";
+
+/** What a target must be, or is made as: values of the `target` op. */
+const KIND = { exists: 0, directory: 1, file: 2, likeDescriptor: 3 } as const;
+/** Flags of the `target` op. */
+const NO_SYMLINKS = 1;
+
+/** fsconfig(2) takes strings of at most this many bytes. */
+const FSCONFIG_MAX = 255;
+
+export function planMounts(b: PlanBuilder, container: ContainerSpec, parameters: PlanParameters, root: number): void {
+  const mounts = container.spec.mounts ?? [];
+  mounts.forEach((mount, i) => {
+    const about = `mounts[${i}] ${mount.destination}`;
+    const options = parseMountOptions(mount.options ?? []);
+    if (options.remount) planRemount(b, about, mount, options, root);
+    else if (options.bind || mount.type === "bind") planBind(b, about, mount, options, root);
+    else if (mount.type === "cgroup" || mount.type === "cgroup2") {
+      planCgroupMount(b, about, mount, options, container, parameters, root);
+    } else planFilesystem(b, about, mount, options, root);
+  });
+  // A working directory that the image lacks is made, as runc does, while the root can still be written.
+  const cwd = container.spec.process?.cwd;
+  if (cwd && cwd !== "/") b.add("process.cwd", "close", targetOf(b, "process.cwd", root, cwd, "directory"));
+}
+
+/** Opens a place below the root, made when missing. @returns its descriptor */
+export function targetOf(
+  b: PlanBuilder,
+  about: string,
+  root: number,
+  path: string,
+  kind: "exists" | "directory" | "file",
+  flags = 0,
+): number {
+  const fd = b.newFd();
+  b.add(about, "target", fd, root, path, KIND[kind], 0, flags);
+  return fd;
+}
+
+function planBind(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): void {
+  const tree = b.newFd();
+  const recursive = options.rbind ? AT_RECURSIVE : 0;
+  b.add(about, "openTree", tree, AT_FDCWD, mount.source ?? "", recursive);
+  setAttributes(b, about, tree, options);
+  const target = b.newFd();
+  b.add(about, "target", target, root, mount.destination, KIND.likeDescriptor, tree, 0);
+  finish(b, about, tree, target, options);
+}
+
+function planFilesystem(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): void {
+  const type = mount.type ?? "none";
+  // These two show the kernel's own files, and masks, read-only paths and LSM labels rely on where they are:
+  // an image that puts a link there is refused.
+  const flags = type === "proc" || type === "sysfs" ? NO_SYMLINKS : 0;
+  const target = targetOf(b, about, root, mount.destination, "directory", flags);
+  makeFilesystem(b, about, type, mount.source ?? type, options, target);
+}
+
+/** A new file system of this type on a descriptor. */
+function makeFilesystem(
+  b: PlanBuilder,
+  about: string,
+  type: string,
+  source: string,
+  options: MountOptions,
+  target: number,
+): void {
+  const settings = [`source=${source}`, ...options.superFlags, ...options.data];
+  if (settings.some((setting) => byteLength(setting.slice(setting.indexOf("=") + 1)) > FSCONFIG_MAX)) {
+    const superblock = [...options.superFlags, ...options.data].join(",");
+    // mount(2) names its target by path: "." is the target, whatever it is called by now.
+    b.add(about, "fchdir", target);
+    b.add(about, "mount", source, ".", type, 0, superblock);
+    b.add(about, "close", target);
+    return;
+  }
+  const tree = b.newFd();
+  // A tmpfs over a directory of the image takes its mode, unless the options say another.
+  const like = type === "tmpfs" && !options.data.some((word) => word.startsWith("mode=")) ? target : -1;
+  if (like === -1) b.add(about, "fsmount", tree, type, options.attrSet, settings);
+  else b.add(about, "fsmountLike", tree, type, options.attrSet, settings, like);
+  if (options.recSet !== 0 || options.recClear !== 0) {
+    b.add(about, "mountSetattr", tree, "", AT_EMPTY_PATH | AT_RECURSIVE, options.recSet, options.recClear, 0, -1);
+  }
+  finish(b, about, tree, target, options);
+}
+
+function planRemount(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): void {
+  const target = targetOf(b, about, root, mount.destination, "exists");
+  setAttributes(b, about, target, options);
+  propagate(b, about, target, options);
+  b.add(about, "close", target);
+}
+
+/** Only what the options name is set or cleared; everything else stays as the source has it. */
+function setAttributes(b: PlanBuilder, about: string, fd: number, options: MountOptions): void {
+  const { attrSet, attrClear, recSet, recClear } = options;
+  if (attrSet !== 0 || attrClear !== 0) {
+    b.add(about, "mountSetattr", fd, "", AT_EMPTY_PATH, attrSet, attrClear, 0, -1);
+  }
+  if (recSet !== 0 || recClear !== 0) {
+    b.add(about, "mountSetattr", fd, "", AT_EMPTY_PATH | AT_RECURSIVE, recSet, recClear, 0, -1);
+  }
+}
+
+function finish(b: PlanBuilder, about: string, tree: number, target: number, options: MountOptions): void {
+  b.add(about, "attach", tree, target);
+  propagate(b, about, tree, options);
+  b.add(about, "close", target);
+  b.add(about, "close", tree);
+}
+
+function propagate(b: PlanBuilder, about: string, tree: number, options: MountOptions): void {
+  for (const { flag, recursive } of options.propagation) {
+    const flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
+    b.add(about, "mountSetattr", tree, "", flags, 0, 0, flag, -1);
+  }
+}
+
+/**
+ * A mount of type cgroup. On v2 it is one file system; on v1 a tmpfs with a directory for each hierarchy. In a new
+ * cgroup namespace fresh mounts show the container's cgroup as the root; without one its own directories are bound.
+ */
+function planCgroupMount(
+  b: PlanBuilder,
+  about: string,
+  mount: Mount,
+  options: MountOptions,
+  container: ContainerSpec,
+  parameters: PlanParameters,
+  root: number,
+): void {
+  const { cgroupViews } = parameters;
+  const fresh = (container.namespaces.create & CLONE_NEWCGROUP) !== 0;
+  const target = targetOf(b, about, root, mount.destination, "directory", NO_SYMLINKS);
+  const [unified] = cgroupViews;
+  if (container.host.cgroup === "v2" && unified) {
+    mountView(b, about, unified, "cgroup2", fresh, options, target);
+    return;
+  }
+  const tree = b.newFd();
+  const attrs = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  b.add(about, "fsmount", tree, "tmpfs", attrs, ["source=tmpfs", "mode=755"]);
+  b.add(about, "attach", tree, target);
+  for (const view of cgroupViews) {
+    const at = targetOf(b, about, root, `${mount.destination}/${view.name}`, "directory", NO_SYMLINKS);
+    const type = view.options.length === 0 ? "cgroup2" : "cgroup";
+    mountView(b, `${about}/${view.name}`, view, type, fresh, options, at);
+    // The usual names for hierarchies that hold several controllers.
+    const names = view.name.split(",");
+    if (names.length > 1) {
+      for (const name of names) b.add(about, "symlink", root, view.name, `${mount.destination}/${name}`);
+    }
+  }
+  if ((options.attrSet & MOUNT_ATTR_RDONLY) !== 0) {
+    b.add(about, "mountSetattr", tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1);
+  }
+  b.add(about, "close", target);
+  b.add(about, "close", tree);
+}
+
+function mountView(
+  b: PlanBuilder,
+  about: string,
+  view: CgroupView,
+  type: string,
+  fresh: boolean,
+  options: MountOptions,
+  target: number,
+): void {
+  if (fresh) {
+    makeFilesystem(b, about, type, type, { ...options, data: [...view.options] }, target);
+    return;
+  }
+  const tree = b.newFd();
+  b.add(about, "openTree", tree, AT_FDCWD, view.path, 0);
+  setAttributes(b, about, tree, options);
+  finish(b, about, tree, target, options);
+}
+
+function byteLength(text: string): number {
+  return new TextEncoder().encode(text).length;
+}

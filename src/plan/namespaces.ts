@@ -1,0 +1,72 @@
+/**
+ * Namespaces: which are joined, which come with the clone, and what is set up in a new one.
+ * Rules: OCI config-linux.md "Namespaces", "User namespace mappings"; namespaces(7), clone(2), setns(2).
+ */
+import { CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWTIME, CLONE_NEWUSER, O_WRONLY } from "../linux.ts";
+import type { ContainerSpec } from "../spec/container.ts";
+import type { PlanBuilder } from "./builder.ts";
+import type { PlanParameters } from "./order.ts";
+import { AWAIT } from "./step.ts";
+
+/** The steps of the first process, in the namespaces of the host, up to the clone. */
+export function planClone(b: PlanBuilder, container: ContainerSpec, parameters: PlanParameters): void {
+  const { process } = container.spec;
+  if (process?.oomScoreAdj !== undefined) {
+    // Before the clone and inherited by it: inside a user namespace the kernel refuses to lower it.
+    const fd = b.newFd();
+    b.add("process.oomScoreAdj", "open", fd, "/proc/self/oom_score_adj", O_WRONLY, 0);
+    b.add("process.oomScoreAdj", "write", fd, String(process.oomScoreAdj));
+    b.add("process.oomScoreAdj", "close", fd);
+  }
+  // With privilege over the host the user namespace is joined last, as joining it gives that privilege up;
+  // without, joining it first is what gives the right to join the others.
+  const joins = [...container.namespaces.join].sort((x, y) => {
+    const last = Number(x.flag === CLONE_NEWUSER) - Number(y.flag === CLONE_NEWUSER);
+    return container.host.privileged ? last : -last;
+  });
+  for (const join of joins) {
+    const fd = b.inherit(`ns:${join.type}`);
+    b.add(`linux.namespaces ${join.type} ${join.path}`, "setns", fd, join.flag);
+    b.add(`linux.namespaces ${join.type}`, "close", fd);
+  }
+  const cgroup = parameters.cgroupDirectory ? b.inherit("cgroup") : -1;
+  // A cgroup namespace made by the clone would have the old cgroup as its root: it is made after joining the new one.
+  const flags = container.namespaces.create & ~CLONE_NEWCGROUP;
+  b.add("linux.namespaces", "clone", flags, cgroup);
+  if (cgroup !== -1) b.add("linux.cgroupsPath", "close", cgroup);
+}
+
+/** The first steps of the container's process: its ids, its cgroups, its own namespaces' contents. */
+export function planInside(b: PlanBuilder, container: ContainerSpec, parameters: PlanParameters): void {
+  if ((container.namespaces.create & CLONE_NEWUSER) !== 0) {
+    b.add("linux.uidMappings", "await", AWAIT.ID_MAPS);
+  }
+  if (container.userns) b.add("linux.uidMappings", "become", 0, 0, parameters.setgroups ? 1 : 0);
+  for (const name of parameters.cgroupTasks) {
+    const fd = b.inherit(`tasks:${name}`);
+    // "0" is the writer itself; the check is made against whoever opened the file.
+    b.add("linux.cgroupsPath", "write", fd, "0");
+    b.add("linux.cgroupsPath", "close", fd);
+  }
+  if ((container.namespaces.create & CLONE_NEWCGROUP) !== 0) {
+    b.add("linux.namespaces cgroup", "unshare", CLONE_NEWCGROUP);
+  }
+  b.add("process", "setsid");
+  if (!container.options.noNewKeyring) b.add("session keyring", "keyring", `_ses.${container.id}`);
+  const { hostname, domainname } = container.spec;
+  if (hostname) b.add("hostname", "sethostname", hostname);
+  if (domainname) b.add("domainname", "setdomainname", domainname);
+  if ((container.namespaces.create & CLONE_NEWNET) !== 0) b.add("linux.namespaces network", "loopback");
+}
+
+/** Names of namespaces by their CLONE_NEW* bit, for messages. */
+export const CLONE_NAMES: readonly (readonly [number, string])[] = [
+  [CLONE_NEWUSER, "user"],
+  [CLONE_NEWNET, "network"],
+  [0x8000000, "ipc"],
+  [0x4000000, "uts"],
+  [0x20000, "mount"],
+  [0x20000000, "pid"],
+  [CLONE_NEWCGROUP, "cgroup"],
+  [CLONE_NEWTIME, "time"],
+];

@@ -1,0 +1,89 @@
+/**
+ * The whole way of a container's process, in order: the file to read first.
+ *
+ * One list of steps. Up to `clone` they are carried out by the first process, in the host's namespaces; after it by
+ * the process that becomes the container's. Pure: what the plan needs to know of the machine is in its arguments.
+ */
+import type { ContainerSpec } from "../spec/container.ts";
+import { PlanBuilder } from "./builder.ts";
+import { planDevices } from "./devices.ts";
+import { planMasks } from "./masks.ts";
+import { planMounts } from "./mounts.ts";
+import { planClone, planInside } from "./namespaces.ts";
+import { type ProcessPlan, planCredentials, planExec, planLimits } from "./process.ts";
+import { planRoot, planRootEnd, planRootPropagation } from "./rootfs.ts";
+import type { Plan } from "./step.ts";
+import { AWAIT } from "./step.ts";
+import { planSysctls } from "./sysctls.ts";
+import { planConsole, planTerminal } from "./terminal.ts";
+
+/** A cgroup hierarchy as a `cgroup` mount of the container shows it. */
+export interface CgroupView {
+  /** Directory below the mount's destination, such as "memory" or "cpu,cpuacct"; "" on v2. */
+  name: string;
+  /** Mount options that select the hierarchy: "memory", "none,name=systemd"; "" on v2. */
+  options: readonly string[];
+  /** The container's own cgroup in the host's file system. */
+  path: string;
+}
+
+/** What the plan must be told beside the container itself; the same for every run of one bundle but `rootFd`. */
+export interface PlanParameters {
+  /** A v2 cgroup to clone into: the descriptor "cgroup" is inherited. */
+  cgroupDirectory: boolean;
+  /** v1 hierarchies whose `tasks` file the process writes itself into: descriptors "tasks:<name>". */
+  cgroupTasks: readonly string[];
+  /** For mounts of type cgroup. */
+  cgroupViews: readonly CgroupView[];
+  /** Is the root file system a mount that the runtime made: descriptor "rootfs"? */
+  rootMounted: boolean;
+  /** The mount point that holds rootfs.path, as the host's mountinfo has it. */
+  rootParent: string;
+  /** May setgroups(2) be called (not in a user namespace that an ordinary user mapped)? */
+  setgroups: boolean;
+  /** Does the process wait for `start`: descriptor "start"? */
+  waitForStart: boolean;
+  /** What `HOME` is when the environment has none; undefined: not needed. */
+  home: string | undefined;
+  /** The compiled seccomp profile. */
+  seccomp: { flags: number; program: Uint8Array } | undefined;
+}
+
+/** The plan of `create` and `run`. */
+export function planContainer(container: ContainerSpec, parameters: PlanParameters): Plan {
+  const { process } = container.spec;
+  const kept = (container.options.preserveFds ?? 0) + (container.options.listenFds ?? 0);
+  const b = new PlanBuilder(3 + kept);
+  b.inherit("sync");
+  b.inherit("plan");
+  const startFd = parameters.waitForStart ? b.inherit("start") : -1;
+
+  planClone(b, container, parameters);
+  planInside(b, container, parameters);
+
+  const root = planRoot(b, container, parameters);
+  planMounts(b, container, parameters, root);
+  planDevices(b, container, root);
+  if (process?.terminal) planConsole(b, container, root);
+  planMasks(b, container, root);
+  planSysctls(b, container);
+  planRootEnd(b, container, root);
+  planRootPropagation(b, container);
+
+  if (process?.terminal) planTerminal(b, process.user);
+  const plan: ProcessPlan = {
+    process: process ?? { args: [], cwd: "/", user: { uid: 0, gid: 0 } },
+    home: parameters.home,
+    setgroups: parameters.setgroups,
+    lastCap: container.host.lastCap,
+    seccomp: parameters.seccomp,
+    firstFd: 3 + kept,
+    listenFds: container.options.listenFds ?? 0,
+  };
+  planLimits(b, plan);
+  planCredentials(b, plan);
+  b.add("process.args", "await", AWAIT.READY);
+  if (startFd !== -1) b.add("start", "awaitStart", startFd);
+  planExec(b, plan);
+  return b.plan();
+}

@@ -1,0 +1,140 @@
+/**
+ * The process itself: limits, credentials, capabilities, what is executed.
+ * Rules: OCI config.md "Process", config-linux.md; capabilities(7), credentials(7), execve(2).
+ */
+import type { LinuxCapabilities, Process } from "../spec/types.ts";
+import type { PlanBuilder } from "./builder.ts";
+import { CAPABILITIES, RLIMITS } from "./names.ts";
+
+export interface ProcessPlan {
+  process: Process;
+  /** HOME when the environment has none. */
+  home: string | undefined;
+  /** May setgroups(2) be called? */
+  setgroups: boolean;
+  /** The highest capability number of this kernel. */
+  lastCap: number;
+  seccomp: { flags: number; program: Uint8Array } | undefined;
+  /** Descriptors from here on are closed at execve(2). */
+  firstFd: number;
+  /** How many descriptors from 3 on were handed over as LISTEN_FDS. */
+  listenFds: number;
+}
+
+/** Resource limits and the file mode mask; while the process still has every privilege. */
+export function planLimits(b: PlanBuilder, { process }: ProcessPlan): void {
+  for (const limit of process.rlimits ?? []) {
+    b.add(`process.rlimits ${limit.type}`, "rlimit", RLIMITS[limit.type] ?? -1, u64(limit.soft), u64(limit.hard));
+  }
+  // 0022 is what runc and crun leave when nothing is said.
+  b.add("process.user.umask", "umask", process.user.umask ?? 0o22);
+}
+
+/** JSON numbers above 2^53 have lost their last digits: RLIM_INFINITY arrives as 2^64. */
+function u64(value: number): bigint {
+  const max = 0xffffffffffffffffn;
+  if (value >= 2 ** 64) return max;
+  return BigInt(value) & max;
+}
+
+interface CapabilityMasks {
+  bounding: bigint;
+  effective: bigint;
+  permitted: bigint;
+  inheritable: bigint;
+  ambient: bigint;
+}
+
+/** From root to the user asked for: groups, ids, capabilities, working directory; then the executable is looked for. */
+export function planCredentials(b: PlanBuilder, plan: ProcessPlan): void {
+  const { process } = plan;
+  const { user } = process;
+  const masks = capabilityMasks(process.capabilities, plan.lastCap);
+  if (process.noNewPrivileges) b.add("process.noNewPrivileges", "noNewPrivs");
+  b.add("process.capabilities.bounding", "boundingSet", masks.bounding);
+  const groups = (user.additionalGids ?? []).map(String);
+  const setgroups = plan.setgroups || groups.length > 0 ? 1 : 0;
+  b.add("process.user", "user", user.uid, user.gid, setgroups, groups);
+  if (needsLateCapabilities(plan)) {
+    // Loading a filter without no_new_privs needs CAP_SYS_ADMIN until then: kept, but in no use.
+    b.add("process.capabilities", "capabilities", masks.effective, masks.permitted | SYS_ADMIN, masks.inheritable, 0);
+  } else {
+    planCapabilities(b, masks);
+  }
+  b.add("process.cwd", "chdir", process.cwd);
+  b.add("process.args", "findExecutable", candidates(process));
+}
+
+/** The last steps: the seccomp filter, as late as can be so that it need not allow what tsrun does, and execve(2). */
+export function planExec(b: PlanBuilder, plan: ProcessPlan): void {
+  const { process, seccomp } = plan;
+  b.add("process.args", "cloexecFrom", plan.firstFd);
+  if (seccomp) {
+    const masks = capabilityMasks(process.capabilities, plan.lastCap);
+    const late = needsLateCapabilities(plan);
+    if (late) {
+      const effective = masks.effective | SYS_ADMIN;
+      b.add("linux.seccomp", "capabilities", effective, masks.permitted | SYS_ADMIN, masks.inheritable, 0);
+    }
+    b.add("linux.seccomp", "seccomp", seccomp.flags, seccomp.program);
+    if (late) planCapabilities(b, masks);
+  }
+  b.add("process.args", "exec", process.args ?? [], environment(plan));
+}
+
+const SYS_ADMIN = 1n << 21n;
+
+function needsLateCapabilities(plan: ProcessPlan): boolean {
+  return plan.seccomp !== undefined && !plan.process.noNewPrivileges;
+}
+
+function planCapabilities(b: PlanBuilder, masks: CapabilityMasks): void {
+  const { effective, permitted, inheritable, ambient } = masks;
+  b.add("process.capabilities", "capabilities", effective, permitted, inheritable, ambient);
+}
+
+/** The five sets. None is widened: inheritable is what was asked, ambient only what is permitted and inheritable too. */
+export function capabilityMasks(sets: LinuxCapabilities | null | undefined, lastCap: number): CapabilityMasks {
+  const mask = (names: readonly string[] | null | undefined): bigint => {
+    let bits = 0n;
+    for (const name of names ?? []) {
+      const number = CAPABILITIES.indexOf(name);
+      if (number >= 0 && number <= lastCap) bits |= 1n << BigInt(number);
+    }
+    return bits;
+  };
+  const permitted = mask(sets?.permitted);
+  const inheritable = mask(sets?.inheritable);
+  return {
+    bounding: mask(sets?.bounding),
+    effective: mask(sets?.effective),
+    permitted,
+    inheritable,
+    ambient: mask(sets?.ambient) & permitted & inheritable,
+  };
+}
+
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** Where the executable may be: the name itself when it has a slash, else each directory of PATH as execvp(3) does. */
+export function candidates(process: Process): string[] {
+  const name = process.args?.[0] ?? "";
+  if (name === "" || name.includes("/")) return [name];
+  const path = lastValue(process.env ?? [], "PATH") ?? DEFAULT_PATH;
+  // An empty entry means the current directory; Go and the shells that hardened this leave it out, and so do we.
+  return path.split(":").filter((dir) => dir !== "").map((dir) => `${dir}/${name}`);
+}
+
+/** The environment as asked, with HOME added when there is none or an empty one. */
+function environment({ process, home, listenFds }: ProcessPlan): string[] {
+  const env = [...(process.env ?? [])];
+  if (listenFds > 0) env.push(`LISTEN_FDS=${listenFds}`, "LISTEN_PID=1");
+  if (home === undefined || lastValue(env, "HOME")) return env;
+  return [...env.filter((entry) => !entry.startsWith("HOME=")), `HOME=${home}`];
+}
+
+/** The last setting of a variable wins, as with getenv(3) after putenv(3). */
+export function lastValue(env: readonly string[], name: string): string | undefined {
+  const prefix = `${name}=`;
+  return env.findLast((entry) => entry.startsWith(prefix))?.slice(prefix.length);
+}

@@ -1,0 +1,77 @@
+/**
+ * The root of the container: its mount, and the change of root at the end.
+ * Rules: OCI config.md "Root", config-linux.md "Rootfs Mount Propagation"; pivot_root(2), mount_namespaces(7).
+ */
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_RECURSIVE,
+  MOUNT_ATTR_RDONLY,
+  MS_PRIVATE,
+  MS_SHARED,
+  MS_SLAVE,
+  MS_UNBINDABLE,
+  O_PATH,
+} from "../linux.ts";
+import type { ContainerSpec } from "../spec/container.ts";
+import type { PlanBuilder } from "./builder.ts";
+import type { PlanParameters } from "./order.ts";
+
+const PROPAGATION: Record<string, { flag: number; recursive: boolean }> = {
+  shared: { flag: MS_SHARED, recursive: false },
+  rshared: { flag: MS_SHARED, recursive: true },
+  slave: { flag: MS_SLAVE, recursive: false },
+  rslave: { flag: MS_SLAVE, recursive: true },
+  private: { flag: MS_PRIVATE, recursive: false },
+  rprivate: { flag: MS_PRIVATE, recursive: true },
+  unbindable: { flag: MS_UNBINDABLE, recursive: false },
+  runbindable: { flag: MS_UNBINDABLE, recursive: true },
+};
+
+/**
+ * Mounts the root file system in the container's mount namespace.
+ * @returns the descriptor of the root, to which every later path is confined
+ */
+export function planRoot(b: PlanBuilder, container: ContainerSpec, parameters: PlanParameters): number {
+  const wanted = PROPAGATION[container.spec.linux?.rootfsPropagation ?? ""];
+  // Shared stays shared here, so that what the container mounts below a shared bind reaches the host as asked.
+  // A slave still sees what the host mounts later, and nothing of ours goes back.
+  const before = wanted && wanted.flag === MS_SHARED ? wanted : { flag: MS_SLAVE, recursive: true };
+  if (before.flag !== MS_SHARED) {
+    b.add("linux.rootfsPropagation", "mountSetattr", AT_FDCWD, "/", AT_RECURSIVE, 0, 0, before.flag, -1);
+  } else {
+    // The one mount that ours is put on: shared, it would carry ours to the host.
+    b.add("linux.rootfsPropagation", "mountSetattr", AT_FDCWD, parameters.rootParent, 0, 0, 0, MS_PRIVATE, -1);
+  }
+  let root: number;
+  if (parameters.rootMounted) {
+    root = b.inherit("rootfs");
+  } else {
+    root = b.newFd();
+    b.add("root.path", "openTree", root, AT_FDCWD, container.rootfs.path, AT_RECURSIVE);
+  }
+  // Private: pivot_root(2) refuses a new root that is shared, and nothing mounted in it may reach the host.
+  b.add("root.path", "mountSetattr", root, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_PRIVATE, -1);
+  const at = b.newFd();
+  b.add("root.path", "open", at, container.rootfs.path, O_PATH, 0);
+  b.add("root.path", "attach", root, at);
+  b.add("root.path", "close", at);
+  return root;
+}
+
+/** After the last change below the root: makes it read-only when asked, and changes to it. */
+export function planRootEnd(b: PlanBuilder, container: ContainerSpec, root: number): void {
+  if (container.rootfs.readonly) {
+    b.add("root.readonly", "mountSetattr", root, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1);
+  }
+  b.add("root.path", container.options.noPivot ? "moveRoot" : "pivot", root);
+  b.add("root.path", "close", root);
+}
+
+/** The propagation the container asked for on its root. */
+export function planRootPropagation(b: PlanBuilder, container: ContainerSpec): void {
+  const wanted = PROPAGATION[container.spec.linux?.rootfsPropagation ?? ""];
+  if (!wanted) return;
+  const flags = wanted.recursive ? AT_RECURSIVE : 0;
+  b.add("linux.rootfsPropagation", "mountSetattr", AT_FDCWD, "/", flags, 0, 0, wanted.flag, -1);
+}

@@ -1,0 +1,88 @@
+/**
+ * The command line: global flags, then a verb, then what is its own. A client of src/index.ts: it can do nothing
+ * that the library cannot.
+ */
+import { COMMIT, SPEC_VERSION, VERSION } from "../index.ts";
+import { debug, flushLog, isDebugging } from "../log.ts";
+import type { AnyValues, Call, Flag, Verb } from "./flags.ts";
+import { GLOBAL_FLAGS, type GlobalValues, resolveGlobals } from "./globals.ts";
+import { OutputClosed, writeOut } from "./output.ts";
+import { parseFlags, parseVerb, UsageError } from "./parse.ts";
+import { printError, setUpLog } from "./report.ts";
+import { LATER_VERBS, VERBS } from "./verbs/all.ts";
+
+/** What a shell reports for a program that SIGPIPE ended; Bun ignores that signal. */
+const BROKEN_PIPE = 141;
+
+/** Carries out one command line (without the program's name) and returns the exit code. Does not throw. */
+export function main(argv: readonly string[]): number | Promise<number> {
+  let errorCode = 1;
+  try {
+    const { globals, next, help } = readGlobals(argv);
+    const word = argv[next];
+    if (globals.version) return version();
+    if (word === "help") return showHelp(argv[next + 1]);
+    if (help || word === undefined) return showHelp(undefined);
+    const verb = findVerb(word);
+    errorCode = verb.errorCode ?? 1;
+    const parsed = parseVerb(verb, argv, next + 1);
+    if (parsed.help) return showHelp(word);
+    const call = { values: parsed.values, args: parsed.args, globals: resolveGlobals(globals, verb) };
+    if (isDebugging()) debug(`tsrun ${VERSION}: ${argv.join(" ")}`);
+    return settle(verb.run(call as Call<readonly Flag[]>), errorCode);
+  } catch (error) {
+    return fail(error, errorCode);
+  }
+}
+
+/** The log is set up even when a later flag is wrong: the caller reads the error there. */
+function readGlobals(argv: readonly string[]): { globals: GlobalValues; next: number; help: boolean } {
+  const values: AnyValues = {};
+  const globals = values as GlobalValues;
+  try {
+    const { next, help } = parseFlags(GLOBAL_FLAGS, argv, 0, 0, values);
+    setUpLog(globals);
+    return { globals, next, help };
+  } catch (error) {
+    if (error instanceof UsageError) setUpLog(globals);
+    throw error;
+  }
+}
+
+function settle(result: number | Promise<number>, errorCode: number): number | Promise<number> {
+  if (typeof result !== "number") return result.then(succeed).catch((error: unknown) => fail(error, errorCode));
+  return succeed(result);
+}
+
+function succeed(code: number): number {
+  flushLog();
+  return code;
+}
+
+function fail(error: unknown, code: number): number {
+  if (error instanceof OutputClosed) return BROKEN_PIPE;
+  if (isDebugging() && error instanceof Error) debug(error.stack ?? error.message);
+  printError(error);
+  return code;
+}
+
+function findVerb(word: string): Verb {
+  for (const verb of VERBS) if (verb.name === word) return verb;
+  if (LATER_VERBS.includes(word)) throw new UsageError(`\`${word}\` is not supported in this release`);
+  throw new UsageError(`unknown command ${JSON.stringify(word)}`, {
+    suggest: { word, among: [...VERBS.map((verb) => verb.name), ...LATER_VERBS] },
+  });
+}
+
+/** dockerd reads the first line with "version" and the one with "commit: ". */
+function version(): number {
+  writeOut(`tsrun version ${VERSION}\ncommit: ${COMMIT}\nspec: ${SPEC_VERSION}\n`);
+  return 0;
+}
+
+/** Help is rare and its program large, so it is loaded when it is asked for. */
+function showHelp(word: string | undefined): Promise<number> {
+  const verb = word === undefined ? undefined : findVerb(word);
+  const text = import("./help.ts").then(({ helpText }) => helpText(GLOBAL_FLAGS, VERBS, verb));
+  return text.then((help) => (writeOut(help), 0)).catch((error: unknown) => fail(error, 1));
+}

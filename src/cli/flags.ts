@@ -1,0 +1,118 @@
+/**
+ * Flags as data. The parser, the help and the types of a verb's values all come from one table of these.
+ * Names and meanings are those of runc, and of crun where runc has none.
+ */
+
+export interface Flag {
+  /** Long name without dashes. */
+  readonly name: string;
+  /** One letter. */
+  readonly short?: string;
+  readonly kind: "bool" | "string" | "number" | "list";
+  /** The only values it takes. */
+  readonly values?: readonly string[];
+  /** What the help calls the value. */
+  readonly argument?: string;
+  readonly help: string;
+  /** Set on a flag that this release refuses when it is given a value: why, as the end of a sentence. */
+  readonly refused?: string;
+}
+
+type ValueOf<F extends Flag> = F["kind"] extends "bool"
+  ? boolean
+  : F["kind"] extends "number"
+    ? number
+    : F["kind"] extends "list"
+      ? string[]
+      : string;
+
+/** What was given for the flags of a table, by long name. A flag that was not given is not there. */
+export type Values<T extends readonly Flag[]> = { [F in T[number] as F["name"]]?: ValueOf<F> };
+
+/** The same without knowledge of a table: what the parser fills. */
+export type AnyValues = Record<string, boolean | number | string | string[]>;
+
+export interface Call<T extends readonly Flag[]> {
+  values: Values<T>;
+  args: string[];
+  globals: Globals;
+}
+
+/** The global flags, checked and with their defaults. */
+export interface Globals {
+  root: string;
+  systemdCgroup: boolean;
+  rootless: boolean | "auto";
+}
+
+export interface Verb<T extends readonly Flag[] = readonly Flag[]> {
+  readonly name: string;
+  readonly summary: string;
+  /** What follows the flags in the usage line. */
+  readonly usage: string;
+  readonly flags: T;
+  /** How many positional arguments there may be. */
+  readonly min: number;
+  readonly max: number;
+  /** Whatever follows the container id belongs to the command, flags too. */
+  readonly stopAtId?: boolean;
+  /** Makes a cgroup, so that `--systemd-cgroup` and `--cgroup-manager` matter. */
+  readonly makesCgroup?: boolean;
+  /** Exit code of an error of our own; 1 when left out. */
+  readonly errorCode?: number;
+  /** More of the help, printed below the options. */
+  readonly notes?: string;
+  /** Does it; returns the exit code. */
+  run(call: Call<T>): number | Promise<number>;
+}
+
+/** Ties the type of `values` to the flags of a verb. */
+export function defineVerb<const T extends readonly Flag[]>(verb: Verb<T>): Verb {
+  return verb as unknown as Verb;
+}
+
+/** Flags of `create`, `run` and `plan`: which container, and how it is set up. */
+export const CONTAINER_FLAGS = [
+  {
+    name: "bundle",
+    short: "b",
+    kind: "string",
+    argument: "dir",
+    help: "the bundle directory (default: the current one)",
+  },
+  { name: "config", short: "f", kind: "string", argument: "file", help: "another file than <bundle>/config.json" },
+  {
+    name: "layer",
+    kind: "list",
+    argument: "dir",
+    help: "a layer of the root filesystem, lowest first; instead of annotation org.tsrun.layers (repeatable)",
+  },
+  { name: "overlay", kind: "bool", help: "make root.path the only lower layer, so that the bundle stays unchanged" },
+  { name: "rw-layer", kind: "string", argument: "name", help: "a read-write layer that outlives the container" },
+  { name: "no-pivot", kind: "bool", help: "move the root with MS_MOVE and chroot(2) instead of pivot_root(2)" },
+  { name: "no-new-keyring", kind: "bool", help: "stay in the caller's session keyring" },
+  {
+    name: "preserve-fds",
+    kind: "number",
+    argument: "n",
+    help: "pass n more descriptors to the process (stdio + $LISTEN_FDS + n in total)",
+  },
+  {
+    name: "console-socket",
+    kind: "string",
+    argument: "path",
+    help: "an AF_UNIX socket that receives the master of the terminal",
+  },
+] as const satisfies readonly Flag[];
+
+/** Further flags of `create` and `run`. */
+export const CREATE_FLAGS = [
+  { name: "pid-file", kind: "string", argument: "path", help: "write the pid of the process there" },
+  {
+    name: "pidfd-socket",
+    kind: "string",
+    argument: "path",
+    help: "an AF_UNIX socket that receives a pidfd of the process",
+  },
+  { name: "no-subreaper", kind: "bool", help: "do not reap the orphans of the container while waiting (run)" },
+] as const satisfies readonly Flag[];

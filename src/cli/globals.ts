@@ -1,0 +1,106 @@
+/** The flags before the verb, and the rule where state is kept. */
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import type { Flag, Globals, Values, Verb } from "./flags.ts";
+import { UsageError } from "./parse.ts";
+
+const LATER = "is not supported in this release";
+
+export const GLOBAL_FLAGS = [
+  { name: "debug", kind: "bool", help: "log what is done, too" },
+  { name: "log", kind: "string", argument: "file", help: "append log lines to this file (default: standard error)" },
+  { name: "log-format", kind: "string", values: ["text", "json"], argument: "format", help: "text or json" },
+  {
+    name: "log-level",
+    kind: "string",
+    values: ["error", "warning", "info", "debug"],
+    argument: "level",
+    help: "error, warning, info or debug (as --debug)",
+  },
+  {
+    name: "root",
+    kind: "string",
+    argument: "dir",
+    help: "where states are kept (default: /run/tsrun, or $XDG_RUNTIME_DIR/tsrun when not root)",
+  },
+  { name: "systemd-cgroup", kind: "bool", help: "let systemd make the cgroup (not in this release)" },
+  {
+    name: "cgroup-manager",
+    kind: "string",
+    values: ["cgroupfs", "systemd", "disabled"],
+    argument: "name",
+    help: "cgroupfs; systemd and disabled come in a later release",
+  },
+  {
+    name: "rootless",
+    kind: "string",
+    values: ["true", "false", "auto"],
+    argument: "when",
+    help: "forgive a cgroup that cannot be written: true, false or auto",
+  },
+  { name: "systemd-log", kind: "bool", help: "log to the journal (not in this release)", refused: LATER },
+  { name: "version", short: "v", kind: "bool", help: "print the version" },
+] as const satisfies readonly Flag[];
+
+export type GlobalValues = Values<typeof GLOBAL_FLAGS>;
+
+/**
+ * What the verb gets to see of the global flags.
+ *
+ * @throws UsageError for what this release cannot do
+ */
+export function resolveGlobals(values: GlobalValues, verb: Verb): Globals {
+  const manager = values["cgroup-manager"];
+  const systemdCgroup = values["systemd-cgroup"] === true || manager === "systemd";
+  // Only who makes a cgroup needs a manager; the others find what was made in the state.
+  if (verb.makesCgroup && systemdCgroup) {
+    throw new UsageError(`cgroups made by systemd are not supported in this release`, {
+      fix: `leave out ${values["systemd-cgroup"] ? "--systemd-cgroup" : "--cgroup-manager systemd"}: cgroupfs is used then`,
+    });
+  }
+  if (verb.makesCgroup && manager === "disabled") {
+    throw new UsageError(`--cgroup-manager disabled ${LATER}`, { fix: "use --cgroup-manager cgroupfs" });
+  }
+  if (values["systemd-log"]) throw new UsageError(`flag --systemd-log ${LATER}`, { fix: "use --log <file>" });
+  const rootless = values.rootless ?? "auto";
+  return {
+    root: rootDirectory(values.root, process.env),
+    systemdCgroup,
+    rootless: rootless === "auto" ? "auto" : rootless === "true",
+  };
+}
+
+/**
+ * Where states are kept: what --root says, else /run/tsrun, else the runtime directory of a user who is not root.
+ *
+ * @throws UsageError for "/"
+ */
+export function rootDirectory(given: string | undefined, env: Record<string, string | undefined>): string {
+  if (given !== undefined && given !== "") {
+    const root = absolute(given);
+    // delete would remove directories right below it.
+    if (root === "/")
+      throw new UsageError("--root must not be /", { fix: "name a directory of its own, such as /run/tsrun" });
+    return root;
+  }
+  const runtime = env["XDG_RUNTIME_DIR"];
+  return runtime !== undefined && runtime !== "" && isUnprivileged(env) ? absolute(`${runtime}/tsrun`) : "/run/tsrun";
+}
+
+/** As runc: not root, or root only in a user namespace and not called root by its environment. */
+function isUnprivileged(env: Record<string, string | undefined>): boolean {
+  if (process.geteuid?.() !== 0) return true;
+  if (env["USER"] === "root") return false;
+  // In the initial user namespace every id is mapped to itself.
+  return !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync("/proc/self/uid_map", "latin1"));
+}
+
+/** A path as it will be understood wherever the process goes later. */
+export function absolute(path: string): string {
+  return resolve(path);
+}
+
+/** The same for a flag: not given and empty both mean "none". */
+export function optionalPath(path: string | undefined): string | undefined {
+  return path === undefined || path === "" ? undefined : resolve(path);
+}

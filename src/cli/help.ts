@@ -1,0 +1,50 @@
+/** `tsrun --help` and `tsrun <verb> --help`: a commander program built from the tables that the parser reads. */
+import { Command, Option } from "commander";
+import type { Flag, Verb } from "./flags.ts";
+import { LATER_VERBS } from "./verbs/all.ts";
+
+/** The help of a verb, or of tsrun itself. */
+export function helpText(globals: readonly Flag[], verbs: readonly Verb[], verb?: Verb): string {
+  const program = buildProgram(globals, verbs);
+  const command = verb === undefined ? program : program.commands.find((candidate) => candidate.name() === verb.name);
+  const notes = verb === undefined ? PROGRAM_NOTES : verb.notes;
+  const text = (command ?? program).helpInformation();
+  return notes === undefined ? text : `${text}\n${notes}\n`;
+}
+
+const PROGRAM_NOTES = `A bundle is a directory with a config.json (OCI runtime specification) and, usually, a root filesystem.
+
+  tsrun spec -b <bundle>           write a config.json to start from
+  tsrun run <bundle>               run it, exit with its exit code
+  tsrun run -b <bundle> <id>       the same under a name, as engines call it
+  tsrun plan <bundle>              see what it would do
+
+Not in this release: ${LATER_VERBS.join(", ")}.`;
+
+export function buildProgram(globals: readonly Flag[], verbs: readonly Verb[]): Command {
+  const program = new Command("tsrun")
+    .description("OCI container runtime")
+    .usage("[global flags] <command> [flags] [arguments]")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .configureHelp({ showGlobalOptions: false });
+  addFlags(program, globals);
+  for (const verb of verbs) {
+    const command = program
+      .command(verb.name)
+      .summary(verb.summary)
+      .description(verb.summary)
+      .usage(`${verb.flags.length > 0 ? "[flags] " : ""}${verb.usage}`)
+      .helpOption("-h, --help", "print this help");
+    addFlags(command, verb.flags);
+  }
+  return program;
+}
+
+function addFlags(command: Command, flags: readonly Flag[]): void {
+  for (const flag of flags) {
+    const names = `${flag.short === undefined ? "" : `-${flag.short}, `}--${flag.name}`;
+    const value = flag.kind === "bool" ? "" : ` <${flag.argument ?? "value"}>`;
+    command.addOption(new Option(names + value, flag.help));
+  }
+}

@@ -1,0 +1,34 @@
+/** From flags to the options of the library: what `create`, `run` and `plan` share. */
+import type { CreateOptions, PlanOptions } from "../index.ts";
+import type { CONTAINER_FLAGS, CREATE_FLAGS, Globals, Values } from "./flags.ts";
+import { optionalPath } from "./globals.ts";
+import type { Target } from "./target.ts";
+
+type ContainerValues = Values<typeof CONTAINER_FLAGS>;
+type CreateValues = ContainerValues & Values<typeof CREATE_FLAGS>;
+
+export function planOptions(values: ContainerValues, globals: Globals, target: Target): PlanOptions {
+  return {
+    root: globals.root,
+    id: target.id,
+    bundle: target.bundle,
+    configFile: values.config || undefined,
+    layers: values.layer,
+    overlay: values.overlay,
+    rwLayer: values["rw-layer"] || undefined,
+    noPivot: values["no-pivot"],
+    noNewKeyring: values["no-new-keyring"],
+    preserveFds: values["preserve-fds"],
+    systemdCgroup: globals.systemdCgroup,
+    rootless: globals.rootless,
+    consoleSocket: optionalPath(values["console-socket"]),
+  };
+}
+
+export function createOptions(values: CreateValues, globals: Globals, target: Target): CreateOptions {
+  return {
+    ...planOptions(values, globals, target),
+    pidFile: optionalPath(values["pid-file"]),
+    pidfdSocket: optionalPath(values["pidfd-socket"]),
+  };
+}

@@ -1,0 +1,29 @@
+/** Every verb; the ones that engines call most come first, because they are looked for in this order. */
+import type { Verb } from "../flags.ts";
+import { create } from "./create.ts";
+import { deleteVerb } from "./delete.ts";
+import { exec } from "./exec.ts";
+import { kill } from "./kill.ts";
+import { list } from "./list.ts";
+import { plan } from "./plan.ts";
+import { ps } from "./ps.ts";
+import { run } from "./run.ts";
+import { spec } from "./spec.ts";
+import { start } from "./start.ts";
+import { state } from "./state.ts";
+
+export const VERBS: readonly Verb[] = [create, start, state, kill, deleteVerb, exec, run, list, ps, spec, plan];
+
+/** Verbs of runc, crun and youki that a later release brings. */
+export const LATER_VERBS: readonly string[] = [
+  "events",
+  "update",
+  "pause",
+  "resume",
+  "checkpoint",
+  "restore",
+  "features",
+  "mounts",
+  "info",
+  "completion",
+];

@@ -1,0 +1,71 @@
+import { TsrunError } from "../../errors.ts";
+import { containerProcesses } from "../../index.ts";
+import { defineVerb } from "../flags.ts";
+import { writeOut } from "../output.ts";
+
+export const ps = defineVerb({
+  name: "ps",
+  summary: "list the processes of a container",
+  usage: "<container-id> [ps options]",
+  flags: [
+    {
+      name: "format",
+      short: "f",
+      kind: "string",
+      values: ["table", "json"],
+      argument: "format",
+      help: "table or json (pids as the host sees them)",
+    },
+  ],
+  min: 1,
+  max: Number.POSITIVE_INFINITY,
+  stopAtId: true,
+  notes: "The table is made by the ps of the host; its options (default: -ef) follow the container id.",
+  run({ values, args, globals }) {
+    const pids = containerProcesses(globals.root, args[0] as string);
+    if (values.format === "json") {
+      writeOut(`${JSON.stringify(pids)}\n`);
+      return 0;
+    }
+    return printTable(pids, args.slice(1));
+  },
+});
+
+async function printTable(pids: readonly number[], options: readonly string[]): Promise<number> {
+  const { execa } = await import("execa");
+  const result = await execa("ps", options.length > 0 ? options : ["-ef"], {
+    reject: false,
+    stripFinalNewline: true,
+    cleanup: false,
+  });
+  if (result.code === "ENOENT") {
+    if (options.length > 0)
+      throw new TsrunError("ps is not installed, so its options cannot be used", {
+        fix: "install procps, or leave the options out",
+      });
+    const { processTable } = await import("../proc-table.ts");
+    writeOut(processTable(pids));
+    return 0;
+  }
+  if (result.failed) throw new TsrunError(`ps ${options.join(" ")}: ${result.stderr.trim() || result.shortMessage}`);
+  writeOut(filterTable(result.stdout, pids));
+  return 0;
+}
+
+/**
+ * The header of ps and those of its lines that belong to `pids`.
+ *
+ * @throws TsrunError when ps was told not to print a PID column
+ */
+export function filterTable(output: string, pids: readonly number[]): string {
+  const [header = "", ...lines] = output.split("\n");
+  const column = header.trim().split(/\s+/).indexOf("PID");
+  if (column === -1) {
+    throw new TsrunError("the output of ps has no PID column", {
+      fix: "use ps options that print one, such as -ef or -o pid,args",
+    });
+  }
+  const wanted = new Set(pids.map(String));
+  const kept = lines.filter((line) => wanted.has(line.trim().split(/\s+/)[column] ?? ""));
+  return `${[header, ...kept].join("\n")}\n`;
+}

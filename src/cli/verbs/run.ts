@@ -1,0 +1,41 @@
+import { runContainer } from "../../index.ts";
+import { CONTAINER_FLAGS, CREATE_FLAGS, defineVerb } from "../flags.ts";
+import { createOptions } from "../options.ts";
+import { writeOut } from "../output.ts";
+import { UsageError } from "../parse.ts";
+import { bundleAndId } from "../target.ts";
+
+export const run = defineVerb({
+  name: "run",
+  summary: "run a container and return the exit code of its process",
+  usage: "<bundle> | -b <bundle> <container-id>",
+  flags: [
+    ...CONTAINER_FLAGS,
+    ...CREATE_FLAGS,
+    { name: "id", kind: "string", argument: "id", help: "the container's name (default: one is made up)" },
+    { name: "detach", short: "d", kind: "bool", help: "return when the process runs" },
+    { name: "keep", kind: "bool", help: "keep the container's state after its process ended, until `delete`" },
+  ],
+  min: 0,
+  max: 1,
+  makesCgroup: true,
+  notes: `The argument is a bundle when it contains a slash or names a directory with a config.json, and an id otherwise.
+The exit code is that of the process, 128 + n when signal n ended it, and 1 when the container could not be run.`,
+  run({ values, args, globals }) {
+    if (args.length === 0 && values.id === undefined) {
+      throw new UsageError('"run" requires exactly 1 argument(s)', {
+        fix: "tsrun run <bundle> or tsrun run -b <bundle> <container-id>",
+      });
+    }
+    const target = bundleAndId({ bundle: values.bundle, id: values.id, config: values.config, argument: args[0] });
+    const result = runContainer({
+      ...createOptions(values, globals, target),
+      noSubreaper: values["no-subreaper"],
+      keep: values.keep,
+      detach: values.detach,
+    });
+    // Who let us make up the id cannot know it otherwise.
+    if (values.detach && target.id === undefined) writeOut(`${result.id}\n`);
+    return result.exitCode ?? 0;
+  },
+});

@@ -1,0 +1,15 @@
+import { startContainer } from "../../index.ts";
+import { defineVerb } from "../flags.ts";
+
+export const start = defineVerb({
+  name: "start",
+  summary: "run the process of a created container",
+  usage: "<container-id>",
+  flags: [],
+  min: 1,
+  max: 1,
+  run({ args, globals }) {
+    startContainer(globals.root, args[0] as string);
+    return 0;
+  },
+});

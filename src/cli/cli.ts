@@ -83,6 +83,10 @@ function version(): number {
 /** Help is rare and its program large, so it is loaded when it is asked for. */
 function showHelp(word: string | undefined): Promise<number> {
   const verb = word === undefined ? undefined : findVerb(word);
-  const text = import("./help.ts").then(({ helpText }) => helpText(GLOBAL_FLAGS, VERBS, verb));
-  return text.then((help) => (writeOut(help), 0)).catch((error: unknown) => fail(error, 1));
+  return import("./help.ts")
+    .then(({ helpText }) => {
+      writeOut(helpText(GLOBAL_FLAGS, VERBS, verb));
+      return 0;
+    })
+    .catch((error: unknown) => fail(error, 1));
 }

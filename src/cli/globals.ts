@@ -83,14 +83,14 @@ export function rootDirectory(given: string | undefined, env: Record<string, str
       throw new UsageError("--root must not be /", { fix: "name a directory of its own, such as /run/tsrun" });
     return root;
   }
-  const runtime = env["XDG_RUNTIME_DIR"];
+  const runtime = env.XDG_RUNTIME_DIR;
   return runtime !== undefined && runtime !== "" && isUnprivileged(env) ? absolute(`${runtime}/tsrun`) : "/run/tsrun";
 }
 
 /** As runc: not root, or root only in a user namespace and not called root by its environment. */
 function isUnprivileged(env: Record<string, string | undefined>): boolean {
   if (process.geteuid?.() !== 0) return true;
-  if (env["USER"] === "root") return false;
+  if (env.USER === "root") return false;
   // In the initial user namespace every id is mapped to itself.
   return !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync("/proc/self/uid_map", "latin1"));
 }

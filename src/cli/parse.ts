@@ -24,7 +24,8 @@ export interface Parsed {
 }
 
 /**
- * Reads flags and positional arguments from `argv[start]` on, until `maxArgs` positional arguments were taken.
+ * Reads flags and positional arguments from `argv[start]` on, until `maxArgs` positional arguments were taken;
+ * with 0 it stops at the first one and leaves it.
  * `values` is filled on the way, so that a caller still has what came before an error.
  *
  * @throws UsageError naming the flag
@@ -39,7 +40,7 @@ export function parseFlags(
   const args: string[] = [];
   let next = start;
   let help = false;
-  while (next < argv.length && args.length < maxArgs) {
+  while (next < argv.length && (maxArgs === 0 || args.length < maxArgs)) {
     const word = argv[next] as string;
     if (word === "--") {
       next++;

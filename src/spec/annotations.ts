@@ -1,0 +1,81 @@
+/** The annotations that tsrun reads. Rules: docs, "Bundles and layers". Unknown annotations are never an error (OCI config.md). */
+import type { Problem } from "../errors.ts";
+import { nameProblem } from "./id.ts";
+import { joinPath, quote } from "./text.ts";
+
+export const ANNOTATION = {
+  /** JSON array, lowest layer first: directories, absolute or relative to the bundle, or "sha256:<chainID>". */
+  layers: "org.tsrun.layers",
+  /** "true": root.path is the only lower layer, so the container never changes its bundle. */
+  overlay: "org.tsrun.overlay",
+  /** Name of a read-write layer that outlives the container. */
+  rwLayer: "org.tsrun.rw-layer",
+} as const;
+
+export interface LayerAnnotations {
+  layers: string[] | undefined;
+  overlay: boolean;
+  rwLayer: string | undefined;
+}
+
+/** What the annotations ask for. What is wrong with them goes to `report` and counts as not there. */
+export function readAnnotations(
+  annotations: Readonly<Record<string, string>> | undefined,
+  report: (problem: Problem) => void,
+): LayerAnnotations {
+  const found: LayerAnnotations = { layers: undefined, overlay: false, rwLayer: undefined };
+  if (annotations === undefined) return found;
+  const at = (key: string) => joinPath("annotations", key);
+
+  const layers = own(annotations, ANNOTATION.layers);
+  if (layers !== undefined) {
+    found.layers = parseLayers(layers, (message) => report({ path: at(ANNOTATION.layers), message }));
+  }
+  const overlay = own(annotations, ANNOTATION.overlay);
+  if (overlay !== undefined && overlay !== "true" && overlay !== "false") {
+    report({ path: at(ANNOTATION.overlay), message: `must be "true" or "false", not ${quote(overlay)}` });
+  }
+  found.overlay = overlay === "true";
+  const rwLayer = own(annotations, ANNOTATION.rwLayer);
+  const problem = rwLayer === undefined ? undefined : nameProblem(rwLayer);
+  if (problem !== undefined) {
+    report({ path: at(ANNOTATION.rwLayer), message: `is no name of a layer: ${problem}` });
+  } else {
+    found.rwLayer = rwLayer;
+  }
+  return found;
+}
+
+/** What is wrong with one layer of a list; undefined when nothing is. */
+export function layerProblem(layer: unknown): string | undefined {
+  if (typeof layer !== "string") return "must be a string";
+  if (layer === "") return "is empty";
+  if (layer.includes("\0")) return "contains a NUL byte";
+  if (layer.length > 4095) return "is longer than 4095 characters";
+  if (layer.startsWith("sha256:") && !/^sha256:[0-9a-f]{64}$/.test(layer)) {
+    return `${quote(layer)} is no chain id: "sha256:" and 64 lower-case hexadecimal digits`;
+  }
+  return undefined;
+}
+
+function parseLayers(text: string, report: (message: string) => void): string[] | undefined {
+  let layers: unknown;
+  try {
+    layers = JSON.parse(text);
+  } catch {
+    layers = undefined;
+  }
+  if (!Array.isArray(layers) || layers.length === 0) {
+    report(`must be a JSON array of directories or "sha256:..." layers, lowest first, not ${quote(text)}`);
+    return undefined;
+  }
+  for (const [i, layer] of layers.entries()) {
+    const problem = layerProblem(layer);
+    if (problem !== undefined) report(`layer ${i} ${problem}`);
+  }
+  return layers as string[];
+}
+
+function own(record: Readonly<Record<string, string>>, key: string): string | undefined {
+  return Object.hasOwn(record, key) ? record[key] : undefined;
+}

@@ -1,0 +1,96 @@
+/**
+ * What resolve() makes of a config.json: complete, absolute, checked. After it nobody asks the machine what it can do.
+ */
+import type { Problem } from "../errors.ts";
+import type { LinuxIDMapping, LinuxNamespaceType, Process, Spec, User } from "./types.ts";
+
+/** Facts about the machine; whoever calls resolve() collects them. */
+export interface Host {
+  kernel: [number, number];
+  /** CAP_SYS_ADMIN in the initial user namespace. */
+  privileged: boolean;
+  euid: number;
+  egid: number;
+  cgroup: "v1" | "hybrid" | "v2" | "none";
+  /** This process is in a user namespace that is not the initial one. */
+  userns: boolean;
+  /** Hard limits of this process by name ("RLIMIT_NOFILE"); 2^64-1 is "unlimited". */
+  hardLimits: Readonly<Record<string, bigint>>;
+  hasKcore: boolean;
+  /** The highest capability number of this kernel. */
+  lastCap: number;
+}
+
+/** What the command line or the library's caller asks for, beside the config. Paths are absolute, or relative to the bundle. */
+export interface RuntimeOptions {
+  id: string;
+  /** Absolute. */
+  bundle: string;
+  configFile?: string | undefined;
+  /** Lowest first; directories or "sha256:<chainID>". Wins over the annotation, as do the next two. */
+  layers?: readonly string[] | undefined;
+  overlay?: boolean | undefined;
+  rwLayer?: string | undefined;
+  noPivot?: boolean | undefined;
+  noNewKeyring?: boolean | undefined;
+  preserveFds?: number | undefined;
+  listenFds?: number | undefined;
+  rootless?: boolean | "auto" | undefined;
+  systemdCgroup?: boolean | undefined;
+  detach?: boolean | undefined;
+  consoleSocket?: string | undefined;
+  pidfdSocket?: string | undefined;
+  pidFile?: string | undefined;
+  keep?: boolean | undefined;
+  noSubreaper?: boolean | undefined;
+}
+
+export type ResolveOptions = RuntimeOptions;
+
+/** A process whose defaults are in: everything that a plan needs is there. */
+export interface ResolvedProcess extends Process {
+  user: User & { uid: number; gid: number };
+  args: string[];
+  env: string[];
+  cwd: string;
+}
+
+/** A spec whose defaults are in; paths on the host are absolute, mount destinations too. */
+export interface ResolvedSpec extends Spec {
+  process: ResolvedProcess;
+}
+
+export interface JoinedNamespace {
+  type: LinuxNamespaceType;
+  path: string;
+  /** CLONE_NEW* */
+  flag: number;
+}
+
+export interface ContainerSpec {
+  id: string;
+  bundle: string;
+  spec: ResolvedSpec;
+  rootfs: {
+    /** Absolute: root.path. With layers the runtime puts the merged directory in its place. */
+    path: string;
+    /** Lowest first; absolute directories or "sha256:<chainID>". Undefined: root.path is used as it is. */
+    layers: string[] | undefined;
+    rwLayer: string | undefined;
+    readonly: boolean;
+  };
+  namespaces: {
+    /** CLONE_NEW* bits of the new ones. */
+    create: number;
+    join: JoinedNamespace[];
+  };
+  /** A new or joined user namespace. */
+  userns: boolean;
+  /** As in config.json, also when a user namespace is joined (the kernel then has its own map); empty when absent. */
+  uidMappings: LinuxIDMapping[];
+  gidMappings: LinuxIDMapping[];
+  options: RuntimeOptions;
+  host: Host;
+  /** Not wrong, but probably not what was meant: unknown capabilities (dropped), relative destinations. */
+  warnings: Problem[];
+}

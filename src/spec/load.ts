@@ -1,0 +1,143 @@
+/**
+ * Reads config.json, and process.json for exec. The only file of spec/ that touches the disk.
+ * What it returns is JSON of the right kind and no more: validate() looks at the content.
+ */
+import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { SpecError } from "../errors.ts";
+import { jsonErrorOffset } from "./json-error.ts";
+import type { Process, Spec } from "./types.ts";
+
+const MAX_BYTES = 64 * 1024 * 1024;
+
+export interface LoadedSpec {
+  spec: Spec;
+  /** The file as it was read. */
+  text: string;
+}
+
+/**
+ * Reads `<bundleDir>/config.json`, or `configFile` (relative to the bundle) in its place.
+ *
+ * @throws SpecError when there is no such file, or it holds no JSON object; with line and column
+ */
+export function loadSpec(bundleDir: string, configFile?: string | undefined): LoadedSpec {
+  const path = configFile === undefined ? join(bundleDir, "config.json") : resolve(bundleDir, configFile);
+  const text = readText(path);
+  return { spec: parseSpec(text, path), text };
+}
+
+/** The spec in a text. `name` stands in errors. @throws SpecError */
+export function parseSpec(text: string, name = "config.json"): Spec {
+  const spec = parseObject(text, name) as unknown as Spec;
+  const seccomp = spec.linux?.seccomp;
+  if (seccomp !== undefined && /\d{16}/.test(text)) keepBigArguments(spec, text);
+  return spec;
+}
+
+/** Reads the process.json that callers hand to exec. @throws SpecError */
+export function loadProcess(path: string): Process {
+  return parseObject(readText(path), path) as unknown as Process;
+}
+
+/**
+ * Parses any JSON object of a caller (process.json, resources for update). Members that are null are left out, as Go
+ * callers write null for "not there".
+ *
+ * @throws SpecError with line and column
+ */
+export function parseObject(text: string, name: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new SpecError([{ path: name, message: jsonProblem(text, error) }]);
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new SpecError([{ path: name, message: "must hold a JSON object" }]);
+  }
+  return (text.includes("null") ? withoutNulls(value) : value) as Record<string, unknown>;
+}
+
+/** A copy without the members that are null; lists keep theirs. */
+export function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (typeof value !== "object" || value === null) return value;
+  const copy: Record<string, unknown> = {};
+  for (const [key, member] of Object.entries(value)) {
+    if (member === null) continue;
+    Object.defineProperty(copy, key, {
+      value: withoutNulls(member),
+      enumerable: true,
+      writable: true,
+      configurable: true,
+    });
+  }
+  return copy;
+}
+
+function readText(path: string): string {
+  let fd: number;
+  try {
+    // O_NONBLOCK: a fifo in the place of the file must not hold us up.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  } catch (error) {
+    throw unreadable(path, (error as { code?: string }).code ?? String(error));
+  }
+  try {
+    const status = fstatSync(fd);
+    if (!status.isFile()) throw new SpecError([{ path, message: "is no regular file" }]);
+    if (status.size > MAX_BYTES) {
+      throw new SpecError([{ path, message: `is larger than ${MAX_BYTES / 1024 / 1024} MiB` }]);
+    }
+    return readFileSync(fd, "utf8");
+  } catch (error) {
+    if (error instanceof SpecError) throw error;
+    throw unreadable(path, (error as { code?: string }).code ?? String(error));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Callers take "no such file" for a missing command of the container (exit code 127), so this says it in other words. */
+function unreadable(path: string, code: string): SpecError {
+  if (code !== "ENOENT" && code !== "ENOTDIR") {
+    return new SpecError([{ path: "", message: `JSON specification file ${path} cannot be read: ${code}` }]);
+  }
+  return new SpecError([{ path: "", message: `JSON specification file ${path} not found` }], {
+    fix: "name the bundle directory with -b, or write a config there: tsrun spec -b DIR",
+  });
+}
+
+function jsonProblem(text: string, error: unknown): string {
+  if (error instanceof RangeError) return "is nested too deeply";
+  if (text.trim() === "") return "is empty";
+  const offset = jsonErrorOffset(text);
+  if (offset === undefined) return "is not JSON";
+  const before = text.slice(0, offset).split("\n");
+  const place = `line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}`;
+  if (offset >= text.length) return `is not JSON: it ends too early (${place})`;
+  return `is not JSON: unexpected ${JSON.stringify(String.fromCodePoint(text.codePointAt(offset) ?? 0))} at ${place}`;
+}
+
+/**
+ * Seccomp compares arguments bit by bit, so the ones that JSON.parse rounded are read again, exactly. Parses once more
+ * with the long numbers as strings; only a config with such numbers pays.
+ */
+function keepBigArguments(spec: Spec, text: string): void {
+  const exact = JSON.parse(
+    text.replace(/"(?:[^"\\]+|\\.)*"|-?\d{16,}(?![\d.eE])/g, (token) => (token.startsWith('"') ? token : `"${token}"`)),
+  ) as Spec;
+  const syscalls: unknown = spec.linux?.seccomp?.syscalls;
+  if (!Array.isArray(syscalls)) return;
+  for (const [i, syscall] of syscalls.entries()) {
+    const args: unknown = syscall?.args;
+    if (!Array.isArray(args)) continue;
+    for (const [j, arg] of args.entries()) {
+      const source = exact.linux?.seccomp?.syscalls?.[i]?.args?.[j];
+      for (const key of ["value", "valueTwo"] as const) {
+        if (typeof arg?.[key] === "number" && typeof source?.[key] === "string") arg[key] = BigInt(source[key]);
+      }
+    }
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * Spec + options + facts about the host -> ContainerSpec: defaults in, paths absolute, everything checked.
+ * A function of its arguments; after it nobody asks the machine what it can do.
+ */
+import { isAbsolute, join } from "node:path";
+import { type Problem, SpecError } from "../errors.ts";
+import { layerProblem, readAnnotations } from "./annotations.ts";
+import { capabilityNumber } from "./capabilities.ts";
+import type { ContainerSpec, Host, ResolvedProcess, ResolvedSpec, ResolveOptions } from "./container.ts";
+import { hostProblems } from "./host-checks.ts";
+import { checkId, nameProblem } from "./id.ts";
+import { mountWord } from "./mount-options.ts";
+import { NAMESPACE_FLAGS } from "./namespaces.ts";
+import type { LinuxCapabilities, LinuxNamespace, Mount, Process, Spec } from "./types.ts";
+import { unsupported } from "./unsupported.ts";
+import { inspect } from "./validate.ts";
+
+/**
+ * @throws SpecError with every problem at once: of the config, of the options, what this release cannot do yet, and what
+ * this host cannot do
+ */
+export function resolve(spec: Spec, options: ResolveOptions, host: Host): ContainerSpec {
+  checkId(options.id);
+  const found = inspect(spec, { hasLayers: options.layers !== undefined });
+  const problems: Problem[] = [...found.problems, ...unsupported(found.spec)];
+  const warnings = found.warnings;
+  problems.push(...hostProblems(found.spec, options, host));
+  const layers = resolveLayers(found.spec, options, problems);
+  if (problems.length > 0) throw new SpecError(problems);
+
+  const namespaces = found.spec.linux?.namespaces ?? [];
+  return {
+    id: options.id,
+    bundle: options.bundle,
+    spec: resolveSpec(found.spec, options.bundle, host, warnings),
+    rootfs: {
+      path: fromBundle(options.bundle, found.spec.root?.path ?? "rootfs"),
+      ...layers,
+      readonly: found.spec.root?.readonly ?? false,
+    },
+    namespaces: resolveNamespaces(namespaces),
+    userns: namespaces.some((namespace) => namespace.type === "user"),
+    uidMappings: found.spec.linux?.uidMappings ?? [],
+    gidMappings: found.spec.linux?.gidMappings ?? [],
+    options,
+    host,
+    warnings,
+  };
+}
+
+/**
+ * A process with its defaults in, and without the capabilities that this kernel does not have: "unknown capabilities
+ * SHOULD be ignored with a warning" (OCI config.md).
+ */
+export function resolveProcess(process: Process, host: Host, warnings: Problem[]): ResolvedProcess {
+  const resolved: ResolvedProcess = {
+    ...process,
+    user: { ...process.user, uid: process.user?.uid ?? 0, gid: process.user?.gid ?? 0 },
+    args: process.args ?? [],
+    env: process.env ?? [],
+    cwd: process.cwd,
+  };
+  if (process.capabilities !== undefined) {
+    resolved.capabilities = knownCapabilities(process.capabilities, host.lastCap, warnings);
+  }
+  return resolved;
+}
+
+function resolveSpec(spec: Spec, bundle: string, host: Host, warnings: Problem[]): ResolvedSpec {
+  // inspect() has reported a missing process.
+  const process = resolveProcess(spec.process as Process, host, warnings);
+  const resolved: ResolvedSpec = { ...spec, process };
+  if (spec.mounts !== undefined) resolved.mounts = spec.mounts.map((mount) => resolveMount(mount, bundle));
+  return resolved;
+}
+
+/** Destinations become absolute, and so do the sources of bind mounts: "bind", "rbind", or the type "bind" of old callers. */
+function resolveMount(mount: Mount, bundle: string): Mount {
+  const isBind = mount.type === "bind" || (mount.options ?? []).some((word) => word === "bind" || word === "rbind");
+  const resolved: Mount = { ...mount };
+  if (!isAbsolute(mount.destination)) resolved.destination = `/${mount.destination}`;
+  if (!isBind) return resolved;
+  if (mount.source !== undefined) resolved.source = fromBundle(bundle, mount.source);
+  if (!(mount.options ?? []).some((word) => (mountWord(word)?.ms ?? 0) & 0x1000)) {
+    resolved.options = ["bind", ...(mount.options ?? [])];
+  }
+  return resolved;
+}
+
+function resolveNamespaces(namespaces: readonly LinuxNamespace[]): ContainerSpec["namespaces"] {
+  const result: ContainerSpec["namespaces"] = { create: 0, join: [] };
+  for (const { type, path } of namespaces) {
+    const flag = NAMESPACE_FLAGS[type];
+    if (path === undefined || path === "") result.create |= flag;
+    else result.join.push({ type, path, flag });
+  }
+  return result;
+}
+
+/** Options win over annotations. Layers by directory become absolute. */
+function resolveLayers(
+  spec: Spec,
+  options: ResolveOptions,
+  problems: Problem[],
+): { layers: string[] | undefined; rwLayer: string | undefined } {
+  // Problems of the annotations themselves are among those of inspect().
+  const annotated = readAnnotations(spec.annotations, () => {});
+  const rwLayer = options.rwLayer ?? annotated.rwLayer;
+  const overlay = options.overlay ?? annotated.overlay;
+  let layers = options.layers ?? annotated.layers;
+  if (options.layers !== undefined) checkLayerOptions(options.layers, problems);
+  if (layers === undefined && overlay && spec.root !== undefined) layers = [spec.root.path];
+  const problem = options.rwLayer === undefined ? undefined : nameProblem(options.rwLayer);
+  if (problem !== undefined) problems.push({ path: "--rw-layer", message: `is no name of a layer: ${problem}` });
+  if (rwLayer !== undefined && layers === undefined) {
+    problems.push({ path: "--rw-layer", message: "a read-write layer needs layers below it: --layer or --overlay" });
+  }
+  return {
+    layers: layers?.map((layer) => (layer.startsWith("sha256:") ? layer : fromBundle(options.bundle, layer))),
+    rwLayer,
+  };
+}
+
+function checkLayerOptions(layers: readonly string[], problems: Problem[]): void {
+  if (layers.length === 0) problems.push({ path: "--layer", message: "the list of layers is empty" });
+  for (const layer of layers) {
+    const problem = layerProblem(layer);
+    if (problem !== undefined) problems.push({ path: "--layer", message: problem });
+  }
+}
+
+function fromBundle(bundle: string, path: string): string {
+  return isAbsolute(path) ? path : join(bundle, path);
+}
+
+function knownCapabilities(sets: LinuxCapabilities, lastCap: number, warnings: Problem[]): LinuxCapabilities {
+  const dropped = new Set<string>();
+  const known = (names: string[]) =>
+    names.filter((name) => {
+      const number = capabilityNumber(name);
+      if (number > lastCap) dropped.add(name);
+      return number >= 0 && number <= lastCap;
+    });
+  const result: LinuxCapabilities = {};
+  for (const key of ["bounding", "effective", "inheritable", "permitted", "ambient"] as const) {
+    const names = sets[key];
+    if (names !== undefined) result[key] = known(names);
+  }
+  for (const name of dropped) {
+    warnings.push({ path: "process.capabilities", message: `this kernel has no ${name}; it is left out` });
+  }
+  return result;
+}

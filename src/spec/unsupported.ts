@@ -1,0 +1,62 @@
+/** What config.json may ask for and this release does not do yet. Refused by name: nothing is silently ignored. */
+import type { Problem } from "../errors.ts";
+import { parseMountOptions } from "./mount-options.ts";
+import { joinPath, quote } from "./text.ts";
+import type { Process, Spec } from "./types.ts";
+
+/** Empty values (`hooks: {}`, `apparmorProfile: ""`) ask for nothing. The spec may be malformed: only presence is looked at. */
+export function unsupported(spec: Spec): Problem[] {
+  const problems: Problem[] = [];
+  const refuse = (path: string, what = "is not supported in this release") => problems.push({ path, message: what });
+  for (const [stage, hooks] of Object.entries(spec.hooks ?? {})) {
+    if (isAsked(hooks) && HOOK_STAGES.has(stage))
+      refuse(joinPath("hooks", stage), "hooks are not supported in this release");
+  }
+  if (spec.process !== undefined) problems.push(...unsupportedProcess(spec.process));
+  const linux = spec.linux ?? {};
+  for (const field of LINUX_FIELDS) {
+    if (isAsked(linux[field])) refuse(`linux.${field}`);
+  }
+  if (isAsked(linux.resources?.rdma)) refuse("linux.resources.rdma");
+  if (isAsked(linux.seccomp?.listenerPath)) refuse("linux.seccomp.listenerPath");
+  if (isAsked(linux.seccomp?.listenerMetadata)) refuse("linux.seccomp.listenerMetadata");
+  if (linux.seccomp?.defaultAction === NOTIFY) refuse("linux.seccomp.defaultAction", NO_NOTIFY);
+  linux.seccomp?.syscalls?.forEach((syscall, i) => {
+    if (syscall.action === NOTIFY) refuse(`linux.seccomp.syscalls[${i}].action`, NO_NOTIFY);
+  });
+  spec.mounts?.forEach((mount, i) => {
+    if (isAsked(mount.uidMappings)) refuse(`mounts[${i}].uidMappings`);
+    if (isAsked(mount.gidMappings)) refuse(`mounts[${i}].gidMappings`);
+    if (mount.options === undefined) return;
+    for (const word of parseMountOptions(mount.options).later) {
+      refuse(`mounts[${i}].options[${mount.options.indexOf(word)}]`, `${quote(word)} is not supported in this release`);
+    }
+  });
+  return problems;
+}
+
+/** The same for a process alone (exec --process); `path` is where it stands. */
+export function unsupportedProcess(process: Process, path = "process"): Problem[] {
+  return PROCESS_FIELDS.filter((field) => isAsked(process[field])).map((field) => ({
+    path: joinPath(path, field),
+    message: "is not supported in this release",
+  }));
+}
+
+const NOTIFY = "SCMP_ACT_NOTIFY";
+const NO_NOTIFY = "SCMP_ACT_NOTIFY is not supported in this release";
+const HOOK_STAGES = new Set([
+  "prestart",
+  "createRuntime",
+  "createContainer",
+  "startContainer",
+  "poststart",
+  "poststop",
+]);
+const PROCESS_FIELDS = ["apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity"] as const;
+const LINUX_FIELDS = ["mountLabel", "intelRdt", "memoryPolicy", "netDevices", "personality", "timeOffsets"] as const;
+
+function isAsked(value: unknown): boolean {
+  if (value === undefined || value === null || value === "") return false;
+  return typeof value !== "object" || Object.keys(value).length > 0;
+}

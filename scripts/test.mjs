@@ -1,0 +1,152 @@
+// `npm test`: everything this machine can run. Each stage that it cannot run says why.
+//
+//   node scripts/test.mjs [--unit] [--integration] [--vm] [--no-vm] [FILTER...]
+//
+//   unit         no root needed, touches nothing
+//   integration  integration and conformance suites, as root, in a sandbox where the host is read-only
+//   vm           the same suites in a virtual machine, on the cgroup layouts that this host has not
+//
+// Without a stage all of them run. FILTER is a part of a file name; `-t NAME` picks tests by name.
+// TSRUN=runc points the integration suite at another runtime.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { build } from "./build.mjs";
+import { ensureDebianPackages, ensureNodeModules, entry, has, isRoot, ROOT, say } from "./tools.mjs";
+
+const SANDBOX = join(ROOT, "test/helpers/sandbox");
+const _RUN_IN_VM = join(ROOT, "test/vm/run-in-vm");
+const VITEST = "node_modules/vitest/vitest.mjs";
+
+const argv = process.argv.slice(2);
+const wanted = ["unit", "integration", "vm"].filter((stage) => argv.includes(`--${stage}`));
+const noVm = argv.includes("--no-vm");
+const passedOn = argv.filter((arg) => !/^--(unit|integration|vm|no-vm)$/.test(arg));
+const isWanted = (stage) => (wanted.length === 0 ? !(stage === "vm" && noVm) : wanted.includes(stage));
+
+const total = { passed: 0, failed: 0, skipped: 0 };
+
+await entry(() => {
+  ensureNodeModules();
+  // Inside a sandbox nobody can install anything, so what the suites use is installed first.
+  const packages = { "busybox-static": "/bin/busybox", runc: "runc", crun: "crun" };
+  const lacking = isWanted("integration") && isRoot ? ensureDebianPackages(packages) : [];
+  if (lacking.length > 0) say(`not installed, so some tests are skipped: ${lacking.join(" ")}`);
+  if (process.env.TSRUN === undefined) build();
+
+  if (isWanted("unit")) stage("unit", unit);
+  if (isWanted("integration")) stage("integration", integration);
+  if (isWanted("vm")) {
+    for (const layout of vmLayouts()) stage(`vm, cgroup ${layout.name}`, () => vm(layout));
+  } else if (noVm) {
+    say("vm: skipped: --no-vm");
+  }
+
+  // CI reads this line.
+  say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+  return total.failed > 0 || total.passed === 0 ? 1 : 0;
+});
+
+/** Runs one stage and counts its tests; a stage says `{skipped: reason}` or gives the directory with its report. */
+function stage(name, body) {
+  say(`\n${name}`);
+  const before = performance.now();
+  const directory = mkdtempSync(join(tmpdir(), "tsrun-report-"));
+  try {
+    const { skipped, code = 0 } = body(directory);
+    if (skipped !== undefined) {
+      say(`${name}: skipped: ${skipped}`);
+      return;
+    }
+    const count = readReport(join(directory, "report.json"));
+    // A run that ended without a report, or failed outside of any test, is a failure too.
+    if (count === undefined || (code !== 0 && count.failed === 0)) {
+      say(`${name}: vitest ended with exit code ${code}${count === undefined ? " and no report" : ""}`);
+      total.failed++;
+    }
+    for (const key of Object.keys(total)) total[key] += count?.[key] ?? 0;
+    const seconds = ((performance.now() - before) / 1000).toFixed(0);
+    say(
+      `${name}: ${count?.passed ?? 0} passed, ${count?.failed ?? 0} failed, ${count?.skipped ?? 0} skipped (${seconds} s)`,
+    );
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function readReport(path) {
+  if (!existsSync(path)) return undefined;
+  const report = JSON.parse(readFileSync(path, "utf8"));
+  return {
+    passed: report.numPassedTests,
+    // A file that could not be loaded has no tests that could fail.
+    failed:
+      report.numFailedTests +
+      report.testResults.filter((f) => f.status === "failed" && f.assertionResults.length === 0).length,
+    skipped: report.numPendingTests + report.numTodoTests,
+  };
+}
+
+function vitest(projects, report) {
+  return [
+    VITEST,
+    "run",
+    ...projects.map((project) => `--project=${project}`),
+    "--passWithNoTests",
+    // The repository is read-only in the sandbox: the configuration is loaded without a bundle beside it.
+    "--configLoader=runner",
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${report}`,
+    ...passedOn,
+  ];
+}
+
+function unit(directory) {
+  const result = spawnSync(process.execPath, vitest(["unit"], join(directory, "report.json")), {
+    cwd: ROOT,
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  return { code: result.status ?? 1 };
+}
+
+function integration(directory) {
+  if (!isRoot) return { skipped: "needs root (try: sudo npm test)" };
+  if (!has("unshare")) return { skipped: "needs unshare (Debian package util-linux)" };
+  // The report is written to the one directory that the sandbox leaves writable; the repository is read-only.
+  const args = [
+    "--ro",
+    ROOT,
+    "--",
+    "bash",
+    "-c",
+    'report=$PWD/report.json; cd "$1"; shift; exec "$@" "--outputFile.json=$report"',
+    "in-sandbox",
+  ];
+  const command = [
+    ROOT,
+    process.execPath,
+    ...vitest(["integration", "conformance"], "-").filter((arg) => arg !== "--outputFile.json=-"),
+  ];
+  const result = spawnSync(SANDBOX, [...args, ...command], { cwd: directory, stdio: ["ignore", "inherit", "inherit"] });
+  return { code: result.status ?? 1 };
+}
+
+/** The layouts to test in the VM: in full those that the host cannot show, and v1 alone in a shorter run. */
+function vmLayouts() {
+  const mounts = readFileSync("/proc/self/mounts", "utf8")
+    .split("\n")
+    .map((line) => line.split(" "));
+  const hostIsV2 = mounts.some(([, at, type]) => at === "/sys/fs/cgroup" && type === "cgroup2");
+  return hostIsV2
+    ? [{ name: "v1", only: [] }]
+    : [
+        { name: "v2", only: [] },
+        { name: "v1", only: ["cgroup", "run", "lifecycle"] },
+      ];
+}
+
+function vm(layout, directory = "") {
+  return { skipped: `not yet ${layout.name} ${directory}` };
+}

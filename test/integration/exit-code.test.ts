@@ -1,0 +1,44 @@
+/** The shortest way of a container: a bundle runs and its exit code comes back. */
+import { describe, expect } from "vitest";
+import { makeBundle } from "../helpers/bundle.ts";
+import { needs } from "../helpers/needs.ts";
+import { expectNothingLeft, inventory, newId, run, runBundle, runOk, spawn } from "../helpers/runtime.ts";
+
+describe("exit code", () => {
+  const root = needs({ root: true });
+
+  root("the exit code of the process is the exit code of run", () => {
+    expect(runBundle(makeBundle({ args: ["true"] })).code).toBe(0);
+    expect(runBundle(makeBundle({ args: ["sh", "-c", "exit 37"] })).code).toBe(37);
+  });
+
+  root("a process killed by a signal gives 128 and the signal's number", async () => {
+    const id = newId();
+    const started = spawn(["run", "-b", makeBundle({ args: ["sh", "-c", "echo ready; sleep 60"] }).path, id]);
+    await started.waitFor("ready");
+    runOk(["kill", id, "KILL"]);
+    expect(await started.exit).toMatchObject({ code: 137, signal: null });
+  });
+
+  root("standard input reaches the process and its two outputs stay apart", () => {
+    const bundle = makeBundle({ args: ["sh", "-c", "cat; echo problem >&2"] });
+    const result = run(["run", "-b", bundle.path, newId()], { input: "line\n" });
+    expect(result).toMatchObject({ code: 0, stdout: "line\n", stderr: "problem\n" });
+  });
+
+  root("a signal sent to run reaches the process", async () => {
+    const bundle = makeBundle({
+      args: ["sh", "-c", "trap 'echo got; exit 9' TERM; echo ready; while :; do sleep 0.05; done"],
+    });
+    const started = spawn(["run", "-b", bundle.path, newId()]);
+    await started.waitFor("ready");
+    started.child.kill("SIGTERM");
+    expect(await started.exit).toMatchObject({ code: 9, stdout: "ready\ngot\n" });
+  });
+
+  root("a run leaves no mount, cgroup, process or file behind", () => {
+    const before = inventory();
+    runBundle(makeBundle());
+    expectNothingLeft(before);
+  });
+});

@@ -1,0 +1,24 @@
+import { defineConfig } from "vitest/config";
+
+// Three kinds of tests. Unit tests need no root and touch nothing; the others run one file after
+// another, because they share the machine's mounts, cgroups and processes, and each file in a
+// process of its own, because what a test does to its process (a namespace, a descriptor) stays there.
+const privileged = {
+  pool: "forks" as const,
+  fileParallelism: false,
+  // In the VM every instruction is emulated: ten to thirty times slower than here.
+  testTimeout: process.env.TSRUN_VM ? 300_000 : 60_000,
+  hookTimeout: process.env.TSRUN_VM ? 300_000 : 60_000,
+  globalSetup: ["test/setup/privileged.ts"],
+  setupFiles: ["test/setup/each-file.ts"],
+};
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "unit", include: ["test/unit/**/*.test.ts"], pool: "forks", testTimeout: 20_000 } },
+      { test: { name: "integration", include: ["test/integration/**/*.test.ts"], ...privileged } },
+      { test: { name: "conformance", include: ["test/conformance/**/*.test.ts"], ...privileged } },
+    ],
+  },
+});

@@ -1,0 +1,247 @@
+/*
+ * Mounts, by descriptor: fsopen(2), open_tree(2), mount_setattr(2), move_mount(2). No path
+ * of the container is resolved here but by openat2(2) confined to its root.
+ */
+#include "init.h"
+
+static int make_mount(const struct arg *args, const char *mode);
+static int configure(int context, const struct arg *options);
+static int cut_option(char *option, char **value);
+static int mask_directory(struct init *init, int tmpfs, int target);
+
+/* fd type attrs options */
+int op_fsmount(struct init *init, const struct arg *args)
+{
+	(void)init;
+	return make_mount(args, NULL);
+}
+
+/* fd type attrs options like; the mode in octal, as mount options have it. */
+int op_fsmountLike(struct init *init, const struct arg *args)
+{
+	struct statx status;
+	char mode[5];
+	int result = status_of(as_int(&args[4]), &status);
+
+	(void)init;
+	if (result < 0)
+		return result;
+	for (int i = 0; i < 4; i++)
+		mode[i] = (char)('0' + (status.mode >> (9 - 3 * i) & 7));
+	mode[4] = '\0';
+	return make_mount(args, mode);
+}
+
+static int make_mount(const struct arg *args, const char *mode)
+{
+	int context = (int)SYS(fsopen, args[1].text, FSOPEN_CLOEXEC);
+	int result = 0;
+
+	if (context < 0)
+		return context;
+	if (mode != NULL)
+		result = (int)SYS(fsconfig, context, FSCONFIG_SET_STRING, "mode", mode, 0);
+	if (result == 0)
+		result = configure(context, &args[3]);
+	if (result == 0)
+		result = (int)SYS(fsmount, context, FSMOUNT_CLOEXEC, args[2].n);
+	SYS(close, context);
+	return place(result, as_int(&args[0]));
+}
+
+static int configure(int context, const struct arg *options)
+{
+	char *option = options->text;
+
+	for (size_t i = 0; i < options->size; i++) {
+		char *value, *next = option + strlen(option) + 1;
+		int command = cut_option(option, &value) ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG;
+		int result = (int)SYS(fsconfig, context, command, option, value, 0);
+
+		if (result < 0)
+			return result;
+		option = next;
+	}
+	return (int)SYS(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
+}
+
+/* "key=value" is cut in two; a plain "key" has no value. */
+static int cut_option(char *option, char **value)
+{
+	*value = NULL;
+	for (char *at = option; *at != '\0'; at++) {
+		if (*at != '=')
+			continue;
+		*at = '\0';
+		*value = at + 1;
+		return 1;
+	}
+	return 0;
+}
+
+/* fd dirfd path flags */
+int op_openTree(struct init *init, const struct arg *args)
+{
+	(void)init;
+	return place((int)SYS(open_tree, as_dirfd(&args[1]), args[2].text,
+			      args[3].n | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC),
+		     as_int(&args[0]));
+}
+
+/* dirfd path flags set clear propagation userns */
+int op_mountSetattr(struct init *init, const struct arg *args)
+{
+	struct mount_attr attr = {
+		.attr_set = args[3].u,
+		.attr_clr = args[4].u,
+		.propagation = args[5].u,
+		.userns_fd = args[6].n == -1 ? 0 : args[6].u,
+	};
+
+	(void)init;
+	return (int)SYS(mount_setattr, as_dirfd(&args[0]), args[1].text, args[2].n, &attr, sizeof(attr));
+}
+
+int op_attach(struct init *init, const struct arg *args)
+{
+	(void)init;
+	return move_onto(as_int(&args[0]), as_int(&args[1]));
+}
+
+/* move_mount(2) of a detached tree onto what `target` is open on. Returns 0 or -errno. */
+int move_onto(int tree, int target)
+{
+	return (int)SYS(move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
+/* Binds what `source` is open on (that alone, no mounts below it) onto `target`. Returns 0 or -errno. */
+int clone_onto(int source, int target)
+{
+	int tree = (int)SYS(open_tree, source, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	int result;
+
+	if (tree < 0)
+		return tree;
+	result = move_onto(tree, target);
+	SYS(close, tree);
+	return result;
+}
+
+/* source target type flags data; empty is NULL, which some of them must be. */
+int op_mount(struct init *init, const struct arg *args)
+{
+	(void)init;
+	return (int)SYS(mount, args[0].size > 0 ? args[0].text : NULL, args[1].text,
+			args[2].size > 0 ? args[2].text : NULL, args[3].n, args[4].size > 0 ? args[4].text : NULL);
+}
+
+int op_fchdir(struct init *init, const struct arg *args)
+{
+	(void)init;
+	return (int)SYS(fchdir, as_int(&args[0]));
+}
+
+/* root path nullfd tmpfsfd */
+int op_mask(struct init *init, const struct arg *args)
+{
+	struct statx status;
+	int result, target = open_in(as_int(&args[0]), args[1].text, O_PATH, 0);
+
+	/* A path that this kernel or image does not have needs no mask. */
+	if (target == -ENOENT || target == -ENOTDIR)
+		return 0;
+	if (target < 0)
+		return target;
+	result = status_of(target, &status);
+	if (result == 0 && (status.mode & S_IFMT) == S_IFDIR)
+		result = mask_directory(init, as_int(&args[3]), target);
+	else if (result == 0)
+		result = clone_onto(as_int(&args[2]), target);
+	SYS(close, target);
+	return result;
+}
+
+/* One tmpfs for all: a detached mount can be attached but (before Linux 6.15) not cloned, an attached one can. */
+static int mask_directory(struct init *init, int tmpfs, int target)
+{
+	int result;
+
+	if (init->mask_attached)
+		return clone_onto(tmpfs, target);
+	result = move_onto(tmpfs, target);
+	init->mask_attached = result == 0;
+	return result;
+}
+
+/* root path */
+int op_readonly(struct init *init, const struct arg *args)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+	int tree, result, target = open_in(as_int(&args[0]), args[1].text, O_PATH, 0);
+
+	(void)init;
+	if (target == -ENOENT || target == -ENOTDIR)
+		return 0;
+	if (target < 0)
+		return target;
+	tree = (int)SYS(open_tree, target, "", AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	result = tree;
+	if (tree >= 0) {
+		result = (int)SYS(mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr));
+		if (result == 0)
+			result = move_onto(tree, target);
+		SYS(close, tree);
+	}
+	SYS(close, target);
+	return result;
+}
+
+int op_checkNull(struct init *init, const struct arg *args)
+{
+	struct statx status;
+	int result = status_of(as_int(&args[0]), &status);
+
+	(void)init;
+	if (result < 0)
+		return result;
+	if ((status.mode & S_IFMT) != S_IFCHR || status.rdev_major != 1 || status.rdev_minor != 3)
+		return -EINVAL;
+	return 0;
+}
+
+/*
+ * pivot_root(".", ".") puts the old root over the new one, so that no directory is needed
+ * for it (pivot_root(2), "pivot_root(".", ".")"). It is made a slave before it is detached:
+ * the host must not see the unmount.
+ */
+int op_pivot(struct init *init, const struct arg *args)
+{
+	int result, old = (int)SYS(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+
+	(void)init;
+	if (old < 0)
+		return old;
+	result = (int)SYS(fchdir, as_int(&args[0]));
+	if (result == 0)
+		result = (int)SYS(pivot_root, ".", ".");
+	if (result == 0)
+		result = (int)SYS(fchdir, old);
+	SYS(close, old);
+	if (result == 0)
+		result = (int)SYS(mount, NULL, ".", NULL, MS_SLAVE | MS_REC, NULL);
+	if (result == 0)
+		result = (int)SYS(umount2, ".", MNT_DETACH);
+	return result == 0 ? (int)SYS(chdir, "/") : result;
+}
+
+int op_moveRoot(struct init *init, const struct arg *args)
+{
+	int result = (int)SYS(fchdir, as_int(&args[0]));
+
+	(void)init;
+	if (result == 0)
+		result = (int)SYS(mount, ".", "/", NULL, MS_MOVE, NULL);
+	if (result == 0)
+		result = (int)SYS(chroot, ".");
+	return result == 0 ? (int)SYS(chdir, "/") : result;
+}

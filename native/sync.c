@@ -1,0 +1,61 @@
+/*
+ * The conversation with the runtime: messages of 16 bytes on a SOCK_SEQPACKET socket.
+ * Its end, when the socket closes at execve, is the news that the program runs.
+ */
+#include "init.h"
+
+/* Sends one message, with descriptor `fd` unless it is -1 (cmsg(3)). Returns 0 or -errno. */
+int send_message(struct init *init, int32_t type, int32_t value, int fd)
+{
+	int32_t message[4] = { type, init->step, value, 0 };
+	struct iovec iov = { message, sizeof(message) };
+	/* A header is followed by its data; the whole is a multiple of 8. */
+	struct {
+		struct cmsghdr header;
+		int fd, pad;
+	} control = { { sizeof(struct cmsghdr) + sizeof(int), SOL_SOCKET, SCM_RIGHTS }, fd, 0 };
+	struct msghdr header = { .iov = &iov, .iovlen = 1 };
+	long result;
+
+	if (fd >= 0) {
+		header.control = &control;
+		header.controllen = sizeof(control);
+	}
+	do
+		result = SYS(sendmsg, init->sync, &header, MSG_NOSIGNAL);
+	while (result == -EINTR);
+	return result < 0 ? (int)result : 0;
+}
+
+/* Without an answer there is nobody left to run for. */
+int op_await(struct init *init, const struct arg *args)
+{
+	char byte;
+	long result;
+
+	if (send_message(init, MESSAGE_AWAIT, as_int(&args[0]), -1) < 0)
+		exit_group(1);
+	do
+		result = SYS(recvfrom, init->sync, &byte, 1, 0, 0, 0);
+	while (result == -EINTR);
+	if (result <= 0)
+		exit_group(1);
+	return 0;
+}
+
+/* The connection is the word to go; what fails from here on is told to `start`. */
+int op_awaitStart(struct init *init, const struct arg *args)
+{
+	int listener = as_int(&args[0]);
+	long connection, result;
+
+	do
+		connection = SYS(accept4, listener, 0, 0, SOCK_CLOEXEC);
+	while (connection == -EINTR);
+	if (connection < 0)
+		return (int)connection;
+	SYS(close, listener);
+	result = SYS(dup3, connection, init->sync, O_CLOEXEC);
+	SYS(close, connection);
+	return result < 0 ? (int)result : 0;
+}

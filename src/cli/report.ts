@@ -28,7 +28,8 @@ export function describeError(error: unknown): Description {
   const problems: string[] = [];
   const fixes: string[] = [];
   const seen = new Set<unknown>();
-  for (let level = error; level !== undefined && level !== null && !seen.has(level); level = causeOf(level)) {
+  let level = error;
+  do {
     seen.add(level);
     const message = messageOf(level);
     if (level instanceof TsrunError && level.fix !== undefined && !fixes.includes(level.fix)) fixes.push(level.fix);
@@ -37,23 +38,19 @@ export function describeError(error: unknown): Description {
       if (meant !== undefined) fixes.push(`did you mean ${meant}?`);
     }
     // A level that already quotes its cause says it once.
-    if (message === "" || full.some((upper) => upper.includes(message))) continue;
-    full.push(message);
-    if (level instanceof SpecError && level.problems.length > 1) {
-      short.push(`config.json has ${level.problems.length} problems`);
-      for (const problem of level.problems) {
-        problems.push(problem.path === "" ? problem.message : `${problem.path}: ${problem.message}`);
+    if (message !== "" && !full.some((upper) => upper.includes(message))) {
+      full.push(message);
+      if (level instanceof SpecError && level.problems.length > 1) {
+        short.push(`config.json has ${level.problems.length} problems`);
+        for (const { path, message: text } of level.problems) problems.push(path === "" ? text : `${path}: ${text}`);
+      } else {
+        short.push(message);
       }
-    } else {
-      short.push(message);
     }
-  }
+    level = level instanceof Error ? level.cause : undefined;
+  } while (level !== undefined && !seen.has(level));
   const line = full.join(": ") + (fixes.length > 0 ? ` (fix: ${fixes.join("; ")})` : "");
   return { headline: short.join(": "), problems, fixes, line };
-}
-
-function causeOf(error: unknown): unknown {
-  return error instanceof Error ? error.cause : undefined;
 }
 
 function messageOf(error: unknown): string {

@@ -1,0 +1,462 @@
+/**
+ * The cgroup of a container, on v1, hybrid and v2, by cgroupfs: made with its limits before any process is there,
+ * joined by the native init, emptied and removed in the end. Rules: cgroups(7); OCI config-linux.md "Control groups".
+ */
+import { mkdirSync } from "node:fs";
+import { isErrno, SyscallError, TsrunError } from "../errors.ts";
+import type { LinuxDevice, LinuxResources } from "../spec/types.ts";
+import { attachDeviceFilter } from "./device-attach.ts";
+import { allowsEverything, deviceRules } from "./device-rules.ts";
+import { groupProcesses, readGroupFile, waitUntil } from "./files.ts";
+import { type Freezer, freezeGroup, isFrozenAnyhow, isSelfFrozen, thawGroup } from "./freezer.ts";
+import {
+  type CgroupHierarchies,
+  type CgroupLayout,
+  directoryOf,
+  type Hierarchy,
+  parseCgroupFile,
+} from "./hierarchies.ts";
+import { type CgroupPlace, cgroupPlace, placeDirectory } from "./path.ts";
+import { removeGroup, removeIfUnused } from "./remove.ts";
+import { resourceWarnings, resourceWrites } from "./resources.ts";
+import { deviceWrites } from "./v1/devices.ts";
+import { inheritCpuset } from "./v1/inherit.ts";
+import { enableControllers, settleType } from "./v2/controllers.ts";
+import { applyWrites, type CgroupWrite, codeOf, writeFile } from "./write.ts";
+
+export { detectCgroups } from "./hierarchies.ts";
+export type { CgroupHierarchies, CgroupLayout };
+
+export interface CgroupRequest {
+  id: string;
+  cgroupsPath?: string | undefined;
+  resources?: LinuxResources | undefined;
+  /** `linux.devices`: one at the path of a default device takes the place of that one's rule. */
+  devices?: LinuxDevice[] | undefined;
+  /**
+   * We lack root's rights over cgroups: euid not 0, or in a user namespace. A cgroup that may not be made is done
+   * without then, unless its path or a limit was asked.
+   */
+  rootless: boolean;
+  hierarchies: CgroupHierarchies;
+  /** Hears of what was asked and is ignored. */
+  warn?: ((message: string) => void) | undefined;
+}
+
+/** What create made, as kept in state.json. */
+export interface CgroupRecord {
+  layout: CgroupLayout;
+  /** Controller, "name=..." or "" for v2, and the absolute directory of its cgroup. */
+  paths: Record<string, string>;
+  /** Directories that create made, parents first; only these, and what is below them, are ever removed. */
+  made: string[];
+  /** Limits that the container's first process could not be made under; see applyLateLimits. */
+  late?: { dir: string; write: CgroupWrite }[];
+}
+
+/**
+ * Makes the cgroup in every hierarchy and sets its limits.
+ *
+ * @throws TsrunError when it cannot; nothing is left behind then
+ */
+export function createCgroup(request: CgroupRequest): CgroupRecord {
+  const { layout, v1, unified } = request.hierarchies;
+  const record: CgroupRecord = { layout, paths: {}, made: [] };
+  try {
+    if (layout === "v2") createV2(request, unified as Hierarchy, record);
+    else createV1(request, v1, unified, record);
+  } catch (error) {
+    undoCreate(record);
+    throw error;
+  }
+  return record;
+}
+
+function createV1(
+  request: CgroupRequest,
+  v1: readonly Hierarchy[],
+  unified: Hierarchy | undefined,
+  record: CgroupRecord,
+): void {
+  const resources = request.resources ?? {};
+  const wanted = resourceWrites(resources, 1);
+  for (const hierarchy of v1) {
+    const group = makeGroup(request, hierarchy, record, false);
+    if (group === undefined) continue;
+    for (const name of hierarchy.controllers) record.paths[name] = group.dir;
+    if (hierarchy.controllers.includes("cpuset")) inheritCpuset(group.dirs.slice(1));
+  }
+  if (unified !== undefined) joinUnified(request, unified, record);
+  refuseFrozen(record);
+  for (const { controller, writes } of wanted) {
+    const dir = record.paths[controller];
+    if (dir === undefined) throw noController(controller, v1);
+    apply(record, dir, controller, writes, request);
+  }
+  for (const warning of resourceWarnings(resources, 1)) request.warn?.(warning);
+  limitDevices(request, record);
+}
+
+/** In a hybrid layout the v2 hierarchy carries no limits; its cgroup is for kill, pressure and eBPF only. */
+function joinUnified(request: CgroupRequest, unified: Hierarchy, record: CgroupRecord): void {
+  try {
+    const group = makeGroup(request, unified, record, false);
+    if (group !== undefined) record.paths[""] = group.dir;
+  } catch (error) {
+    // A read-only one, say: the container works without.
+    if (!isErrno(error, "EROFS", "EACCES", "EPERM")) throw error;
+  }
+}
+
+function createV2(request: CgroupRequest, unified: Hierarchy, record: CgroupRecord): void {
+  const resources = request.resources ?? {};
+  const wanted = resourceWrites(resources, 2);
+  const needed = wanted.map(({ controller }) => controller);
+  const group = makeGroup(request, unified, record, true);
+  if (group === undefined) {
+    const first = needed[0];
+    if (first === undefined) return;
+    throw new TsrunError(
+      `cannot set ${first} limit: rootless needs no limits + no cgrouppath when no permission is granted for cgroups`,
+      { fix: `delegate a cgroup to this user, or remove linux.resources.${first}` },
+    );
+  }
+  record.paths[""] = group.dir;
+  settleType(record.made, needed);
+  enableControllers(group.dirs, needed);
+  refuseFrozen(record);
+  for (const { controller, writes } of wanted) apply(record, group.dir, controller, writes, request);
+  for (const warning of resourceWarnings(resources, 2)) request.warn?.(warning);
+  limitDevices(request, record);
+}
+
+interface Group {
+  dir: string;
+  /** From the place where the path begins (the base, which was there before) down to the cgroup itself. */
+  dirs: string[];
+}
+
+/** One cgroup of the container; undefined when rootless, nobody asked for it and it may not be made. */
+function makeGroup(
+  request: CgroupRequest,
+  hierarchy: Hierarchy,
+  record: CgroupRecord,
+  aboveOwn: boolean,
+): Group | undefined {
+  const place = cgroupPlace(hierarchy, request.cgroupsPath, request.id, aboveOwn);
+  const dir = placeDirectory(place);
+  try {
+    if (!makeDirectories(place, record.made)) refuseOccupied(dir);
+  } catch (error) {
+    const denied = isErrno(error, "EACCES", "EPERM", "EROFS");
+    if (denied && request.rootless && !request.cgroupsPath) return undefined;
+    throw error;
+  }
+  return { dir, dirs: directories(hierarchy.mount, dir) };
+}
+
+/** Each directory from `mount` to `dir`, both included. */
+function directories(mount: string, dir: string): string[] {
+  const dirs = [mount];
+  let current = mount;
+  for (const name of dir.slice(mount.length).split("/")) {
+    if (name === "") continue;
+    current = `${current}/${name}`;
+    dirs.push(current);
+  }
+  return dirs;
+}
+
+/** Makes a directory and those above it that are missing; false when it was there already. */
+function makeDirectories({ base, names }: CgroupPlace, made: string[]): boolean {
+  if (names.length === 0) return false;
+  const dir = placeDirectory({ base, names });
+  // Another container's delete may take a parent away in between: some attempts, each from the top.
+  for (let attempt = 0; ; attempt++) {
+    try {
+      mkdirSync(dir, 0o755);
+      made.push(dir);
+      return true;
+    } catch (error) {
+      if (isErrno(error, "EEXIST")) return false;
+      if (!isErrno(error, "ENOENT") || attempt === 10)
+        throw new SyscallError("mkdir", codeOf(error), { path: dir, cause: error });
+    }
+    if (names.length === 1) {
+      throw new TsrunError(`cannot make cgroup ${dir}: ${base} is gone`);
+    }
+    makeDirectories({ base, names: names.slice(0, -1) }, made);
+  }
+}
+
+/** @throws TsrunError when a cgroup that we did not make has processes: limits and signals would hit them too */
+function refuseOccupied(dir: string): void {
+  const { length } = groupProcesses(dir);
+  if (length === 0) return;
+  throw new TsrunError(`container's cgroup is not empty: ${length} process(es) found in ${dir}`, {
+    fix: "choose another linux.cgroupsPath, or end those processes",
+  });
+}
+
+function refuseFrozen(record: CgroupRecord): void {
+  const freezer = freezerOf(record);
+  if (freezer === undefined || !isFrozenAnyhow(freezer)) return;
+  throw new TsrunError(`container's cgroup unexpectedly frozen: ${freezer.dir}`, {
+    fix: "thaw it, or the cgroup above it",
+  });
+}
+
+function noController(controller: string, v1: readonly Hierarchy[]): TsrunError {
+  // Mounted, but the cgroup could not be made: only rootless gets here.
+  if (v1.some(({ controllers }) => controllers.includes(controller))) {
+    return new TsrunError(`cannot set ${controller} limit: container could not join or create cgroup`, {
+      fix: `delegate a cgroup to this user, or remove the limits of ${controller}`,
+    });
+  }
+  return new TsrunError(`cannot set ${controller} limit: controller ${controller} is not available`, {
+    fix: "no cgroup v1 hierarchy with it is mounted",
+  });
+}
+
+function apply(
+  record: CgroupRecord,
+  dir: string,
+  controller: string,
+  writes: CgroupWrite[],
+  request: CgroupRequest,
+): void {
+  if (controller === "memory" && request.resources?.memory?.checkBeforeUpdate) checkUsage(dir, request.resources);
+  if (controller !== "pids") {
+    applyWrites(dir, controller, writes);
+    return;
+  }
+  for (const write of writes) {
+    // v2 counts at clone3: the container's own first process would be one too many.
+    if (record.layout === "v2" && write.value === "0") record.late = [{ dir, write }];
+    else applyWrites(dir, controller, [write]);
+  }
+}
+
+/** OCI checkBeforeUpdate: a limit below what is used already is refused rather than followed by the OOM killer. */
+function checkUsage(dir: string, { memory }: LinuxResources): void {
+  const usage = Number(readGroupFile(`${dir}/memory.current`) ?? readGroupFile(`${dir}/memory.usage_in_bytes`) ?? 0);
+  for (const [name, limit = 0] of [
+    ["limit", memory?.limit],
+    ["swap", memory?.swap],
+  ] as const) {
+    if (limit > 0 && limit <= usage) {
+      throw new TsrunError(
+        `cannot set memory limit: linux.resources.memory.${name} ${limit} is below the usage, ${usage}`,
+      );
+    }
+  }
+}
+
+/** Device rules: v1 by its devices controller, v2 by an eBPF program on the cgroup. */
+function limitDevices(request: CgroupRequest, record: CgroupRecord): void {
+  const rules = deviceRules(request.resources?.devices, request.devices);
+  const dir = record.paths.devices;
+  const unified = record.paths[""];
+  try {
+    if (dir !== undefined) applyWrites(dir, "devices", deviceWrites(rules));
+    else if (unified !== undefined) {
+      if (!allowsEverything(rules)) attachDeviceFilter(unified, rules);
+    } else if (record.layout !== "none" && !request.rootless && !allowsEverything(rules)) {
+      throw new TsrunError("cannot limit devices: no cgroup with a devices controller");
+    }
+  } catch (error) {
+    // Without root's rights neither version lets us limit devices, and a process of ours can make no node to open.
+    if (request.rootless && isErrno(error, "EPERM", "EACCES", "EROFS")) return;
+    throw error;
+  }
+}
+
+function undoCreate(record: CgroupRecord): void {
+  try {
+    destroyCgroup(record);
+  } catch {
+    // What failed before is the error to report.
+  }
+}
+
+/** Sets the limits that had to wait until the container's first process is in its cgroup. Most have none. */
+export function applyLateLimits({ late }: CgroupRecord): void {
+  for (const { dir, write } of late ?? []) applyWrites(dir, write.file.split(".")[0] as string, [write]);
+}
+
+/** How the init joins: on v1 it writes "0" to each tasks file; the directory is for CLONE_INTO_CGROUP. */
+export interface CgroupJoin {
+  /** The first controller; "unified" for v2. */
+  name: string;
+  path: string;
+  kind: "tasks" | "directory";
+}
+
+export function joinFds({ paths }: Pick<CgroupRecord, "paths">): CgroupJoin[] {
+  const joins: CgroupJoin[] = [];
+  const seen = new Set<string>();
+  for (const [controller, dir] of Object.entries(paths)) {
+    if (seen.has(dir)) continue;
+    seen.add(dir);
+    if (controller === "") joins.push({ name: "unified", path: dir, kind: "directory" });
+    else joins.push({ name: controller, path: `${dir}/tasks`, kind: "tasks" });
+  }
+  return joins;
+}
+
+/** A hierarchy as a mount of type cgroup in the container shows it. */
+export interface CgroupView {
+  /** Directory below the mount's destination: "memory", "cpu,cpuacct", "systemd"; "" on v2. */
+  name: string;
+  /** Mount options that select the hierarchy: "memory", or "none" and "name=systemd"; none on v2. */
+  options: string[];
+  /** The container's cgroup. */
+  path: string;
+}
+
+/** What such a mount shows: the v1 hierarchies (the unified one of a hybrid layout is left out, as runc does), or v2. */
+export function cgroupViews({ paths }: Pick<CgroupRecord, "paths">, hierarchies: CgroupHierarchies): CgroupView[] {
+  const { layout, v1 } = hierarchies;
+  if (layout === "v2") return paths[""] === undefined ? [] : [{ name: "", options: [], path: paths[""] }];
+  const views: CgroupView[] = [];
+  for (const { controllers } of v1) {
+    const path = paths[controllers[0] ?? ""];
+    if (path === undefined) continue;
+    const name = controllers.map((controller) => controller.replace(/^name=/, "")).join(",");
+    views.push({ name, options: name === controllers.join(",") ? controllers : ["none", ...controllers], path });
+  }
+  return views;
+}
+
+/**
+ * Removes what createCgroup made, and the cgroups that the container made below. Parents that others use stay.
+ *
+ * @throws TsrunError naming the processes that are left, when there are some after 2 s
+ */
+export function destroyCgroup(record: CgroupRecord, options: { kill?: boolean } = {}): void {
+  if (options.kill) killCgroup(record, "SIGKILL");
+  for (const { path, leaf } of removalOrder(record)) {
+    if (leaf) removeGroup(path);
+    else removeIfUnused(path);
+  }
+}
+
+/** What to remove, in order. A leaf is the container's own with all below it; others only go when nobody uses them. */
+export function removalOrder({ paths, made }: CgroupRecord): { path: string; leaf: boolean }[] {
+  const leaves = new Set(Object.values(paths));
+  // While create is not through, a cgroup may have been made that is in no path yet: it has nothing below.
+  return made.toReversed().map((path) => ({ path, leaf: leaves.has(path) }));
+}
+
+/** Pids in the container's cgroup and those below, as we see them. */
+export function cgroupProcesses(record: CgroupRecord): number[] {
+  const dir = processDirectory(record);
+  return dir === undefined ? [] : groupProcesses(dir);
+}
+
+/** The v2 cgroup where all processes are in it by birth; else any v1 one (devices is the hardest to leave). */
+function processDirectory({ layout, paths }: CgroupRecord): string | undefined {
+  if (layout === "v2") return paths[""];
+  return paths.devices ?? paths.freezer ?? paths.pids ?? Object.values(paths)[0];
+}
+
+function freezerOf({ paths }: CgroupRecord): Freezer | undefined {
+  if (paths.freezer !== undefined) return { dir: paths.freezer, version: 1 };
+  return paths[""] === undefined ? undefined : { dir: paths[""], version: 2 };
+}
+
+/**
+ * Sends a signal to every process of the cgroup. SIGKILL is repeated until none is left or 2 s are over.
+ */
+export function killCgroup(record: CgroupRecord, signal: NodeJS.Signals | number): void {
+  const isKill = signal === "SIGKILL" || signal === 9;
+  if (!isKill) {
+    signalAll(record, signal);
+    return;
+  }
+  if (record.layout === "v2" && killWhole(record.paths[""])) return;
+  waitUntil(() => {
+    const freezer = freezerOf(record);
+    // Frozen, they cannot fork away from us; a v1 freezer keeps them from dying until thawed.
+    if (freezer !== undefined) freezeQuietly(freezer);
+    const left = signalAll(record, signal);
+    if (freezer !== undefined) thawGroup(freezer);
+    return left === 0;
+  }, 2000);
+}
+
+/** cgroup.kill, since Linux 5.14. */
+function killWhole(dir: string | undefined): boolean {
+  if (dir === undefined) return true;
+  try {
+    writeFile(`${dir}/cgroup.kill`, "1");
+    return true;
+  } catch (error) {
+    if (isErrno(error, "ENODEV")) return true;
+    // ENOENT: an older kernel, or the cgroup is gone. EOPNOTSUPP: threaded.
+    if (isErrno(error, "ENOENT", "EOPNOTSUPP")) return false;
+    throw error;
+  }
+}
+
+function freezeQuietly(freezer: Freezer): void {
+  try {
+    freezeGroup(freezer);
+  } catch {
+    // It was thawed again; killing works without, in more rounds perhaps.
+  }
+}
+
+function signalAll(record: CgroupRecord, signal: NodeJS.Signals | number): number {
+  const pids = cgroupProcesses(record);
+  for (const pid of pids) {
+    try {
+      process.kill(pid, signal);
+    } catch (error) {
+      // It ended meanwhile.
+      if (!isErrno(error, "ESRCH")) throw error;
+    }
+  }
+  return pids.length;
+}
+
+/** @throws TsrunError when there is no freezer, or it does not freeze within 2 s */
+export function freeze(record: CgroupRecord): void {
+  freezeGroup(freezerOrThrow(record));
+}
+
+export function thaw(record: CgroupRecord): void {
+  thawGroup(freezerOrThrow(record));
+}
+
+export function isFrozen(record: CgroupRecord): boolean {
+  const freezer = freezerOf(record);
+  return freezer !== undefined && isSelfFrozen(freezer);
+}
+
+function freezerOrThrow(record: CgroupRecord): Freezer {
+  const freezer = freezerOf(record);
+  if (freezer === undefined) throw new TsrunError("cannot toggle freezer: the container has no cgroup that freezes");
+  return freezer;
+}
+
+/**
+ * The cgroups that a process is in now, by controller ("" for v2), for a process that is to join it: a container
+ * with its own init system moves its processes.
+ *
+ * @returns undefined when the process is gone
+ */
+export function processCgroups(pid: number, { v1, unified }: CgroupHierarchies): Record<string, string> | undefined {
+  const text = readGroupFile(`/proc/${pid}/cgroup`);
+  if (text === undefined) return undefined;
+  const paths: Record<string, string> = {};
+  for (const { controllers, path } of parseCgroupFile(text)) {
+    const first = controllers[0];
+    const hierarchy = first === undefined ? unified : v1.find((h) => h.controllers.includes(first));
+    if (hierarchy === undefined) continue;
+    const dir = directoryOf(hierarchy, path);
+    if (first === undefined) paths[""] = dir;
+    else for (const name of controllers) paths[name] = dir;
+  }
+  return paths;
+}

@@ -1,0 +1,46 @@
+/** Removing cgroups: rmdir(2) bottom up, with patience, as processes leave a cgroup only after they were reaped. */
+import { rmdirSync } from "node:fs";
+import { isErrno, SyscallError, TsrunError } from "../errors.ts";
+import { childGroups, groupProcesses, waitUntil } from "./files.ts";
+import { codeOf } from "./write.ts";
+
+const TIMEOUT_MS = 2000;
+
+/**
+ * Removes a cgroup and those below it. One that is gone is fine.
+ *
+ * @throws TsrunError naming the processes that are still in it after 2 s
+ */
+export function removeGroup(dir: string): void {
+  if (waitUntil(() => tryRemove(dir), TIMEOUT_MS)) return;
+  const pids = groupProcesses(dir);
+  const left = pids.length === 0 ? "" : `: ${pids.length} process(es) left: ${pids.slice(0, 10).join(" ")}`;
+  throw new TsrunError(`cannot remove cgroup ${dir}: EBUSY${left}`, {
+    fix: "a process that SIGKILL does not end is in uninterruptible sleep (state D in ps)",
+  });
+}
+
+/** Removes a cgroup unless somebody uses it. */
+export function removeIfUnused(dir: string): void {
+  remove(dir);
+}
+
+function tryRemove(dir: string): boolean {
+  // Most have nothing below: the first call is then the only one.
+  if (remove(dir)) return true;
+  for (const child of childGroups(dir)) tryRemove(`${dir}/${child}`);
+  return remove(dir);
+}
+
+/** Says false for a cgroup with processes or with cgroups below. */
+function remove(dir: string): boolean {
+  try {
+    rmdirSync(dir);
+    return true;
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return true;
+    // ENOTEMPTY is what rmdir of other filesystems says; EINTR when cgroup_mutex is waited for.
+    if (isErrno(error, "EBUSY", "ENOTEMPTY", "EINTR")) return false;
+    throw new SyscallError("rmdir", codeOf(error), { path: dir, cause: error });
+  }
+}

@@ -1,0 +1,106 @@
+/** Resources as data: what is written to which file of a cgroup, and the one place that writes it. */
+import { closeSync, openSync, writeSync } from "node:fs";
+import { isErrno, SyscallError, TsrunError } from "../errors.ts";
+
+/** One write(2) to one file of a cgroup. */
+export interface CgroupWrite {
+  file: string;
+  value: string;
+  /** Refused with EINVAL, it is tried once more after the rest: two limits bound each other, and what is there is not known. */
+  again?: true;
+  /** A kernel without this file already does what is asked. */
+  optional?: true;
+  /** What to write when this file does not exist. */
+  otherwise?: CgroupWrite;
+}
+
+/** The writes of one controller. */
+export interface ControllerWrites {
+  controller: string;
+  writes: CgroupWrite[];
+}
+
+const O_WRONLY = 1;
+
+/**
+ * Carries out the writes of one controller in the cgroup `dir`.
+ *
+ * @throws TsrunError naming the controller when the kernel has no such file, SyscallError when it refuses the value
+ */
+export function applyWrites(dir: string, controller: string, writes: readonly CgroupWrite[]): void {
+  const later: CgroupWrite[] = [];
+  let open: { file: string; fd: number } | undefined;
+  try {
+    for (const write of writes) {
+      if (open?.file !== write.file) {
+        if (open !== undefined) closeSync(open.fd);
+        open = undefined;
+        const fd = openForWrite(dir, controller, write);
+        if (fd === undefined) {
+          if (write.otherwise !== undefined) applyWrites(dir, controller, [write.otherwise]);
+          continue;
+        }
+        open = { file: write.file, fd };
+      }
+      try {
+        writeSync(open.fd, write.value);
+      } catch (error) {
+        if (!write.again || !isErrno(error, "EINVAL", "EBUSY")) throw refused(dir, controller, write, error);
+        later.push({ file: write.file, value: write.value });
+      }
+    }
+  } finally {
+    if (open !== undefined) closeSync(open.fd);
+  }
+  if (later.length > 0) applyWrites(dir, controller, later);
+}
+
+/** Writes one value to a file of cgroupfs, errors as the kernel gives them. */
+export function writeFile(path: string, value: string): void {
+  // Not writeFileSync: it would ask to create and truncate, and a missing file would be EACCES.
+  const fd = openSync(path, O_WRONLY);
+  try {
+    writeSync(fd, value);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function openForWrite(dir: string, controller: string, write: CgroupWrite): number | undefined {
+  const path = `${dir}/${write.file}`;
+  try {
+    return openSync(path, O_WRONLY);
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) {
+      if (write.optional || write.otherwise !== undefined) return undefined;
+      // Never the text of ENOENT: callers take it for a missing command (exit code 127).
+      throw new TsrunError(`cannot set ${controller} limit: missing cgroup file ${path}`, {
+        fix: `this kernel or this cgroup lacks it: is the ${controller} controller enabled?`,
+      });
+    }
+    throw new SyscallError(`cannot set ${controller} limit: open`, codeOf(error), { path, cause: error });
+  }
+}
+
+function refused(dir: string, controller: string, write: CgroupWrite, error: unknown): Error {
+  const code = codeOf(error);
+  const operation = `cannot set ${controller} limit: write "${write.value}" to`;
+  const path = `${dir}/${write.file}`;
+  // As above: the text of ENOENT means a missing command to callers.
+  if (code === "ENOENT") return new TsrunError(`${operation} ${path}: the kernel knows no such name`, { cause: error });
+  return new SyscallError(operation, code, { path, cause: error });
+}
+
+/** The errno name of an error of node:fs. */
+export function codeOf(error: unknown): string {
+  return (error as { code?: string }).code ?? "EIO";
+}
+
+/**
+ * A number of config.json as the kernel reads it. Numbers of JSON above 2^53 were rounded, upwards perhaps, and
+ * the kernel takes more than 2^64 for 0; all of them mean "no limit".
+ */
+export function decimal(value: number): string {
+  if (value >= 2 ** 63) return "9223372036854775807";
+  return Number.isSafeInteger(value) ? String(value) : BigInt(Math.trunc(value)).toString();
+}

@@ -9,14 +9,14 @@
 // Without a stage all of them run. FILTER is a part of a file name; `-t NAME` picks tests by name.
 // TSRUN=runc points the integration suite at another runtime.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "./build.mjs";
-import { ensureDebianPackages, ensureNodeModules, entry, has, isRoot, ROOT, say } from "./tools.mjs";
+import { ensureDebianPackages, ensureNodeModules, entry, has, isRoot, ROOT, run, say } from "./tools.mjs";
 
 const SANDBOX = join(ROOT, "test/helpers/sandbox");
-const _RUN_IN_VM = join(ROOT, "test/vm/run-in-vm");
+const RUN_IN_VM = join(ROOT, "test/vm/run-in-vm");
 const VITEST = "node_modules/vitest/vitest.mjs";
 
 const argv = process.argv.slice(2);
@@ -38,7 +38,7 @@ await entry(() => {
   if (isWanted("unit")) stage("unit", unit);
   if (isWanted("integration")) stage("integration", integration);
   if (isWanted("vm")) {
-    for (const layout of vmLayouts()) stage(`vm, cgroup ${layout.name}`, () => vm(layout));
+    for (const layout of vmLayouts()) stage(`vm, cgroup ${layout.name}`, (directory) => vm(layout, directory));
   } else if (noVm) {
     say("vm: skipped: --no-vm");
   }
@@ -133,20 +133,82 @@ function integration(directory) {
   return { code: result.status ?? 1 };
 }
 
-/** The layouts to test in the VM: in full those that the host cannot show, and v1 alone in a shorter run. */
+/**
+ * The layouts to test in the VM: in full the one that the host cannot show, and cgroup v1 without
+ * systemd's v2 tree, which few hosts have, in a shorter run.
+ */
 function vmLayouts() {
-  const mounts = readFileSync("/proc/self/mounts", "utf8")
-    .split("\n")
-    .map((line) => line.split(" "));
-  const hostIsV2 = mounts.some(([, at, type]) => at === "/sys/fs/cgroup" && type === "cgroup2");
-  return hostIsV2
-    ? [{ name: "v1", only: [] }]
-    : [
-        { name: "v2", only: [] },
-        { name: "v1", only: ["cgroup", "run", "lifecycle"] },
-      ];
+  const mounts = readFileSync("/proc/self/mounts", "utf8").split("\n");
+  const hostIsV2 = mounts.some((line) => /^\S+ \/sys\/fs\/cgroup cgroup2 /.test(line));
+  const short = { name: "v1", only: ["cgroup", "exit-code", "lifecycle"] };
+  return hostIsV2 ? [{ name: "v1", only: [] }] : [{ name: "v2", only: [] }, short];
 }
 
-function vm(layout, directory = "") {
-  return { skipped: `not yet ${layout.name} ${directory}` };
+function vm(layout, directory) {
+  const reason = noVmReason();
+  if (reason !== undefined) return { skipped: reason };
+  const shared = mkdtempSync(join(ROOT, "build/vm-"));
+  try {
+    shareWithGuest(shared);
+    const hasFilter = passedOn.some((arg) => !arg.startsWith("-"));
+    const command = [
+      "test/vm/guest.sh",
+      "--reporter=default",
+      "--reporter=json",
+      "--outputFile.json=/results/report.json",
+      ...passedOn,
+      ...(hasFilter ? [] : layout.only),
+    ];
+    const options = [
+      "--cgroup",
+      layout.name,
+      "--provision",
+      join(ROOT, "vagrant/provision.sh"),
+      "--results",
+      directory,
+    ];
+    const limits = ["--timeout", "1500", ...(process.stdout.isTTY ? ["-v"] : [])];
+    if (process.env.TSRUN !== undefined) limits.push("--env", "TSRUN");
+    const result = spawnSync(RUN_IN_VM, [...options, ...limits, shared, "--", ...command], {
+      cwd: ROOT,
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    if (result.status === 125 && process.env.CI !== "true")
+      return { skipped: "the virtual machine cannot be made here" };
+    return { code: result.status ?? 1 };
+  } finally {
+    rmSync(shared, { recursive: true, force: true });
+  }
+}
+
+function noVmReason() {
+  if (!isRoot) return "needs root (it makes file system images with their owners)";
+  if (process.env.TSRUN?.includes("/")) return "TSRUN names a file that the guest has not";
+  if (process.arch !== "x64") return `the guest is amd64, this is ${process.arch}`;
+  if (
+    !/^VERSION_CODENAME=bookworm$/m.test(existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "")
+  ) {
+    return "the guest is made with the tools of Debian 12, which this is not";
+  }
+  return undefined;
+}
+
+/** Links into `shared` what the guest needs: sources, products, the packages of the tests, and node itself. */
+function shareWithGuest(shared) {
+  const isHeavy = (path) => /^(@biomejs|@typescript|@types|typescript|bun-types|\.vite.*)$/.test(path);
+  const link = (from, to) => run("cp", ["-a", "--link", "--no-target-directory", from, to], { quiet: true });
+  for (const name of ["src", "test", "scripts", "native", "config", "docs", "vagrant", "dist"]) {
+    if (existsSync(join(ROOT, name))) link(join(ROOT, name), join(shared, name));
+  }
+  for (const name of readdirSync(ROOT)) {
+    if (/\.(json|ts|md)$|^Vagrantfile$/.test(name)) link(join(ROOT, name), join(shared, name));
+  }
+  mkdirSync(join(shared, "build/vm/bin"), { recursive: true });
+  for (const name of ["tsrun-init", "init-binary.ts"]) link(join(ROOT, "build", name), join(shared, "build", name));
+  run("cp", [process.execPath, join(shared, "build/vm/bin/node")], { quiet: true });
+  mkdirSync(join(shared, "node_modules"));
+  for (const name of readdirSync(join(ROOT, "node_modules"))) {
+    if (!isHeavy(name)) link(join(ROOT, "node_modules", name), join(shared, "node_modules", name));
+  }
+  rmSync(join(shared, "node_modules/bun/bin/bunx.exe"), { force: true });
 }

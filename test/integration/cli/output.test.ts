@@ -1,0 +1,113 @@
+/** What callers read of a program: standard output, standard error, the log, the exit code. */
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect } from "vitest";
+import { makeBundle } from "../../helpers/bundle.ts";
+import { needs } from "../../helpers/needs.ts";
+import { newId, RUNTIME, run, runOk } from "../../helpers/runtime.ts";
+import { scratch } from "../../helpers/scratch.ts";
+
+/** A line of shell with the runtime as "$0". */
+function shell(line: string): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync("sh", ["-c", line, RUNTIME], {
+    encoding: "utf8",
+    timeout: 60_000,
+    env: { PATH: process.env.PATH },
+  });
+}
+
+describe("output", () => {
+  const tsrun = needs({ tsrun: true });
+  const root = needs({ root: true });
+
+  tsrun("a failure leaves one JSON object in the log, with a message that names what is missing", () => {
+    const log = join(scratch(), "log.json");
+    const result = run(["--root", scratch("root"), "--log", log, "--log-format", "json", "state", "nothing"]);
+    expect(result.code).toBe(1);
+    const object = JSON.parse(readFileSync(log, "utf8"));
+    expect(Object.keys(object).sort()).toEqual(["level", "msg", "time"]);
+    // The shim looks for these words.
+    expect(object.msg).toContain("does not exist");
+    expect(result.stderr).toContain("does not exist");
+  });
+
+  tsrun("no failure shows a stack or a line of source", () => {
+    for (const args of [
+      ["state"],
+      ["run", "/nonexistent"],
+      ["nonsense"],
+      ["--bogus"],
+      ["exec", "x", "y"],
+      ["plan", "/dev/null"],
+    ]) {
+      const { code, stderr } = run(args);
+      expect(code, args.join(" ")).toBeGreaterThan(0);
+      expect(stderr).toMatch(/^tsrun: /);
+      expect(stderr).not.toMatch(/internal error|\bat .*[:(]\d+|bunfs|node_modules|Bun v/);
+    }
+  });
+
+  tsrun("output to a full disk is an error", () => {
+    const { status, stderr } = shell('"$0" --version > /dev/full');
+    expect(status).toBe(1);
+    expect(stderr).toContain("write standard output: ENOSPC");
+  });
+
+  tsrun("a reader that has gone ends it quietly", () => {
+    expect(shell('{ sleep 0.2; "$0" --version; echo "$?" >&2; } | true')).toMatchObject({ stderr: "141\n" });
+  });
+
+  tsrun("a slow reader of a non-blocking pipe gets everything", () => {
+    const script =
+      "import fcntl,os,subprocess,sys,time\nr,w=os.pipe()\nfcntl.fcntl(w,1031,4096)\nos.set_blocking(w,False)\n" +
+      "p=subprocess.Popen([sys.argv[1],'run','--help'],stdout=w)\nos.close(w)\ntime.sleep(0.3)\n" +
+      "d=b''\nwhile True:\n  c=os.read(r,100)\n  if not c: break\n  d+=c\nsys.stdout.buffer.write(d)\nsys.exit(p.wait())";
+    const slow = spawnSync("python3", ["-c", script, RUNTIME], { encoding: "utf8" });
+    if (slow.error !== undefined) return; // No python3 here.
+    expect({ code: slow.status, stdout: slow.stdout }).toEqual({ code: 0, stdout: runOk(["run", "--help"]) });
+  });
+
+  root("kill and delete need no environment", () => {
+    const id = newId();
+    runOk(["run", "-d", "-b", makeBundle({ args: ["sleep", "1000"] }).path, id]);
+    const bare = (...args: string[]) =>
+      spawnSync(RUNTIME, args, { env: { XDG_RUNTIME_DIR: "/run/user/0" }, encoding: "utf8" });
+    expect(bare("kill", id, "9")).toMatchObject({ status: 0, stdout: "", stderr: "" });
+    expect(bare("delete", "--force", id)).toMatchObject({ status: 0, stdout: "", stderr: "" });
+  });
+
+  root("state, list and ps print what runc's callers parse", () => {
+    const id = newId();
+    const bundle = makeBundle({ args: ["sleep", "1000"], edit: (spec) => (spec.annotations = { key: "value" }) });
+    runOk(["run", "-d", "-b", bundle.path, id]);
+    const text = runOk(["state", id]);
+    const state = JSON.parse(text);
+    expect(text).toBe(JSON.stringify(state, null, 2));
+    expect(state).toMatchObject({
+      id,
+      status: "running",
+      bundle: bundle.path,
+      rootfs: bundle.rootfs,
+      annotations: { key: "value" },
+    });
+    expect(state.created).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$/);
+    expect(JSON.parse(runOk(["ps", "-f", "json", id]))).toEqual([state.pid]);
+    const listed = JSON.parse(runOk(["list", "--format=json"])).find((entry: { id: string }) => entry.id === id);
+    expect(listed).toMatchObject({ id, pid: state.pid, status: "running", owner: "root" });
+    expect(runOk(["list", "-q"]).split("\n")).toContain(id);
+    expect(runOk(["list"]).split("\n")[0]).toMatch(/^ID +PID +STATUS +BUNDLE +CREATED +OWNER$/);
+    expect(runOk(["ps", id])).toContain("sleep 1000");
+    runOk(["delete", "--force", id]);
+  });
+
+  root("relative paths are the caller's", () => {
+    const id = newId();
+    const cwd = scratch();
+    const bundle = makeBundle({ args: ["true"] });
+    runOk(["--log", "log", "create", "-b", bundle.path, "--pid-file", "pid", id], { cwd });
+    expect(readFileSync(join(cwd, "pid"), "utf8")).toBe(String(JSON.parse(runOk(["state", id])).pid));
+    expect(existsSync(join(cwd, "log"))).toBe(true);
+    runOk(["delete", id]);
+  });
+});

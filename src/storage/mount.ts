@@ -1,0 +1,130 @@
+/**
+ * Mounts a container's root filesystem. The result is detached: a descriptor of an overlay that is nowhere in the
+ * host's tree, for the init to attach inside the container's mount namespace. When the descriptor and every
+ * namespace that attached it are gone, so is the mount.
+ *
+ * Linux 6.13 takes layers by descriptor and 6.8 by one string each, 500 of them. Older kernels read all options
+ * from one page, and mount only at a place: there the overlay is mounted on `merged` for a moment.
+ */
+import { SyscallError, TsrunError } from "../errors.ts";
+import {
+  AT_FDCWD,
+  MNT_DETACH,
+  MS_PRIVATE,
+  O_DIRECTORY,
+  O_PATH,
+  OPEN_TREE_CLONE,
+  UMOUNT_NOFOLLOW,
+} from "../sys/constants.ts";
+import { closeQuiet, Fd, open } from "../sys/file.ts";
+import { fsconfigCreate, fsconfigSet, fsmount, fsopen, mount, openTree, umount2 } from "../sys/mount.ts";
+import { kernelVersion } from "../sys/process.ts";
+import { readText } from "./files.ts";
+import { overlayDir } from "./layout.ts";
+import { type Lower, parseLower } from "./link.ts";
+import { commonOptions, isPlainValue, MOUNT_DATA_MAX, mountData, mountFix, type Overlay } from "./options.ts";
+import type { RootfsRecord } from "./rootfs.ts";
+
+/**
+ * A descriptor of the detached overlay mount; the caller closes it.
+ *
+ * @throws SyscallError with the kernel's own reason as its cause, where it gave one
+ */
+export function mountRootfs(record: RootfsRecord): number {
+  const overlay = readOverlay(record);
+  const kernel = kernelVersion();
+  try {
+    if (!isAtLeast(kernel, 6, 8)) return mountAtPlace(overlay, record.merged);
+    return mountDetached(overlay, isAtLeast(kernel, 6, 13));
+  } catch (error) {
+    throw explained(error, overlay, record.merged);
+  }
+}
+
+/** The directories of the mount, as prepareRootfs wrote them down. */
+function readOverlay({ storageRoot, mountId, userns }: RootfsRecord): Overlay {
+  const home = `${overlayDir(storageRoot)}/${mountId}`;
+  const lower = readText(`${home}/lower`);
+  if (lower === undefined) throw new SyscallError("open", "ENOENT", { path: `${home}/lower` });
+  const toPath = (layer: Lower) => ("link" in layer ? `${overlayDir(storageRoot)}/l/${layer.link}` : layer.path);
+  return {
+    lowers: parseLower(lower).map(toPath),
+    upper: `${home}/diff`,
+    work: `${home}/work`,
+    userxattr: userns,
+  };
+}
+
+function isAtLeast(kernel: readonly [number, number], major: number, minor: number): boolean {
+  return kernel[0] > major || (kernel[0] === major && kernel[1] >= minor);
+}
+
+function mountDetached(overlay: Overlay, byDescriptor: boolean): number {
+  using context = new Fd(fsopen("overlay"));
+  for (const [name, value] of commonOptions(overlay)) fsconfigSet(context.fd, name, value);
+  for (const lower of overlay.lowers) setDirectory(context.fd, "lowerdir+", lower, byDescriptor);
+  setDirectory(context.fd, "upperdir", overlay.upper, byDescriptor);
+  setDirectory(context.fd, "workdir", overlay.work, byDescriptor);
+  fsconfigCreate(context.fd);
+  return fsmount(context.fd);
+}
+
+function setDirectory(context: number, option: string, path: string, byDescriptor: boolean): void {
+  if (!byDescriptor && isPlainValue(path)) {
+    fsconfigSet(context, option, path);
+    return;
+  }
+  using directory = new Fd(open(path, O_PATH | O_DIRECTORY));
+  // The kernel follows this magic link at once, so the descriptor need not outlive the call.
+  fsconfigSet(context, option, byDescriptor ? directory.fd : `/proc/self/fd/${directory.fd}`);
+}
+
+/** For kernels before 6.8: mounts at `merged`, takes a clone of that mount, and unmounts. */
+function mountAtPlace(overlay: Overlay, merged: string): number {
+  const directories: number[] = [];
+  try {
+    // Descriptors keep a layer's name short: some 210 layers fit, whatever their paths are.
+    const byDescriptor = (path: string): string => {
+      const fd = open(path, O_PATH | O_DIRECTORY);
+      directories.push(fd);
+      return `/proc/self/fd/${fd}`;
+    };
+    const data = mountData({
+      lowers: overlay.lowers.map(byDescriptor),
+      upper: byDescriptor(overlay.upper),
+      work: byDescriptor(overlay.work),
+      userxattr: overlay.userxattr,
+    });
+    if (data.length > MOUNT_DATA_MAX) throw tooLong(overlay.lowers.length);
+    mount("overlay", merged, "overlay", 0, data);
+  } finally {
+    for (const fd of directories) closeQuiet(fd);
+  }
+  try {
+    // A shared mount would be cloned as a shared one, and pivot_root(2) refuses such a root.
+    mount(null, merged, null, MS_PRIVATE);
+    return openTree(AT_FDCWD, merged, OPEN_TREE_CLONE);
+  } finally {
+    umount2(merged, MNT_DETACH | UMOUNT_NOFOLLOW);
+  }
+}
+
+function tooLong(count: number): SyscallError {
+  return new SyscallError("mount overlay", "E2BIG", {
+    cause: new TsrunError(`the options for ${count} layers do not fit into the page that this kernel reads`),
+    fix: "use fewer layers (about 210 fit), or Linux 6.8, which takes 500",
+  });
+}
+
+/** The same error as one about the mount as a whole, with what is known to help. */
+function explained(error: unknown, overlay: Overlay, merged: string): unknown {
+  if (!(error instanceof SyscallError) || error.operation === "open" || error.operation === "mount overlay")
+    return error;
+  const reason = error.cause instanceof TsrunError ? error.cause.message : "";
+  const fix = mountFix(error.code, reason, overlay);
+  return new SyscallError("mount overlay", error.code, {
+    path: merged,
+    cause: error.cause instanceof TsrunError ? error.cause : error,
+    ...(fix !== undefined && { fix }),
+  });
+}

@@ -1,0 +1,80 @@
+/**
+ * layerdb/mounts/<container>: which read-write layer a container has. The first thing that is made and the last
+ * that goes, so that whatever a killed tsrun leaves behind can be found from the container's id alone.
+ */
+import { existsSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
+import { isErrno } from "../errors.ts";
+import { makeDirectory, readText, unlinkQuiet, writeWhole } from "./files.ts";
+import { initId, isFileName, isNamed, mountsDir } from "./layout.ts";
+
+export interface MountRecord {
+  mountId: string;
+  /** "sha256:<chain ID>" of the topmost layer, when that one is in the store. */
+  parent?: string;
+  /** The container's state directory: while it exists the container does. */
+  stateDir?: string;
+}
+
+const FILES = ["mount-id", "init-id", "parent", "state"];
+
+/** Claims the container's entry. Returns false when there is one already. */
+export function writeRecord(storageRoot: string, container: string, record: MountRecord): boolean {
+  const dir = `${mountsDir(storageRoot)}/${container}`;
+  try {
+    mkdirSync(dir, { mode: 0o700 });
+  } catch (error) {
+    if (isErrno(error, "EEXIST")) return false;
+    if (!isErrno(error, "ENOENT")) throw error;
+    makeStore(storageRoot);
+    return writeRecord(storageRoot, container, record);
+  }
+  // mount-id last of those that say whose it is: a reader that sees it sees the others.
+  if (record.stateDir !== undefined) writeWhole(`${dir}/state`, record.stateDir);
+  writeWhole(`${dir}/mount-id`, record.mountId);
+  writeWhole(`${dir}/init-id`, initId(record.mountId));
+  if (record.parent !== undefined) writeWhole(`${dir}/parent`, record.parent);
+  return true;
+}
+
+/** The directories that all containers share. Root of a user namespace must be able to pass through. */
+export function makeStore(storageRoot: string): void {
+  mkdirSync(storageRoot, { recursive: true, mode: 0o711 });
+  for (const dir of ["overlay2", "image", "image/overlay2", "image/overlay2/layerdb"])
+    makeDirectory(`${storageRoot}/${dir}`, 0o711);
+  makeDirectory(`${storageRoot}/overlay2/l`, 0o700);
+  // Last: where it is, the others are.
+  makeDirectory(mountsDir(storageRoot), 0o700);
+}
+
+/** What is recorded; `mountId` is "" when tsrun was killed before it could be written. */
+export function readRecord(storageRoot: string, container: string): MountRecord | undefined {
+  const dir = `${mountsDir(storageRoot)}/${container}`;
+  const mountId = readText(`${dir}/mount-id`);
+  if (mountId === undefined && !existsSync(dir)) return undefined;
+  const record: MountRecord = { mountId: mountId !== undefined && isFileName(mountId) ? mountId : "" };
+  const stateDir = readText(`${dir}/state`);
+  if (stateDir !== undefined) record.stateDir = stateDir;
+  return record;
+}
+
+/** Forgets the container. */
+export function removeRecord(storageRoot: string, container: string): void {
+  const dir = `${mountsDir(storageRoot)}/${container}`;
+  for (const file of FILES) {
+    unlinkQuiet(`${dir}/${file}`);
+    unlinkQuiet(`${dir}/${file}.tmp`);
+  }
+  try {
+    rmdirSync(dir);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw error;
+  }
+}
+
+/** The other containers whose record names this read-write layer. */
+export function usersOf(storageRoot: string, mountId: string, except: string): string[] {
+  if (!isNamed(mountId)) return [];
+  return readdirSync(mountsDir(storageRoot)).filter(
+    (container) => container !== except && readText(`${mountsDir(storageRoot)}/${container}/mount-id`) === mountId,
+  );
+}

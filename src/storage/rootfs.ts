@@ -1,0 +1,263 @@
+/**
+ * The root filesystem of one container on disk: its read-write layer and its init layer over the layers it asks
+ * for. Makes and removes directories; mount.ts mounts them.
+ *
+ *   overlay2/<mount id>/{diff,link,lower,work,merged}   overlay2/<mount id>-init/{diff,link,lower,work,committed}
+ *   overlay2/l/<link> -> ../<id>/diff                   image/overlay2/layerdb/mounts/<container>/{mount-id,…}
+ */
+import { chownSync, existsSync, symlinkSync, writeFileSync } from "node:fs";
+import { isErrno, SpecError, StateError } from "../errors.ts";
+import { MNT_DETACH, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
+import { flockDir } from "../sys/file.ts";
+import { umount2 } from "../sys/mount.ts";
+import { randomBytes } from "../sys/random.ts";
+import { removeTree } from "../sys/remove.ts";
+import { makeDirectory, type Owner, readText, unlinkQuiet, writeWhole } from "./files.ts";
+import { fillInitLayer } from "./init-layer.ts";
+import { findLayers, type Layer } from "./layers.ts";
+import {
+  DEFAULT_STORAGE_ROOT,
+  initId,
+  isFileName,
+  isNamed,
+  layerName,
+  layerNameProblem,
+  mountsDir,
+  namedMountId,
+  overlayDir,
+} from "./layout.ts";
+import { formatLower, hex, isLinkName, LINK_LENGTH, type Lower, linkName } from "./link.ts";
+import { type MountRecord, makeStore, readRecord, removeRecord, usersOf, writeRecord } from "./records.ts";
+
+export interface RootfsRequest {
+  /** The container. */
+  id: string;
+  /** Absolute directories or "sha256:<chain ID>", lowest first. */
+  layers: readonly string[];
+  /** Name of a read-write layer that outlives the container. */
+  rwLayer?: string;
+  /** For /etc/hostname and /etc/hosts; absent: the host's. */
+  hostname?: string;
+  /** This process is not in the initial user namespace, so overlayfs must keep its marks in user.* attributes. */
+  userns: boolean;
+  storageRoot?: string;
+  /** Root as the container's user namespace maps it; absent: ourselves. */
+  owner?: Owner;
+  /** The container's state directory. While it exists, the container does, and nobody else gets its named layer. */
+  stateDir?: string;
+  /** Asked about containers that use the same named layer and left no `stateDir`: do they still exist? */
+  inUse?: (container: string) => boolean;
+}
+
+/** What mountRootfs and removeRootfs need, and state.json keeps. */
+export interface RootfsRecord {
+  id: string;
+  storageRoot: string;
+  mountId: string;
+  /** The directory that the container's root is to be mounted on. */
+  merged: string;
+  /** The read-write layer outlives the container. */
+  named: boolean;
+  userns: boolean;
+  /** Links in overlay2/l that go with the container. */
+  links: string[];
+}
+
+/**
+ * Makes the directories of a container's root filesystem. Mounts nothing.
+ *
+ * Expects the caller to hold the container's id for itself. After a failure, or a kill at any point,
+ * removeRootfs({id, storageRoot}) takes away what was made.
+ *
+ * @throws SpecError for layers that are not there; StateError for a named layer that another container has
+ */
+export function prepareRootfs(request: RootfsRequest): RootfsRecord {
+  const { id, storageRoot = DEFAULT_STORAGE_ROOT } = request;
+  checkNames(request);
+  const layers = findLayers(request.layers, storageRoot);
+  const random = randomBytes(32 + 2 * LINK_LENGTH);
+  const mountId = request.rwLayer === undefined ? hex(random.subarray(0, 32)) : namedMountId(request.rwLayer);
+  claim(request, storageRoot, mountId, layers);
+
+  const home = `${overlayDir(storageRoot)}/${mountId}`;
+  const named = isNamed(mountId);
+  if (named) removeLayer(storageRoot, initId(mountId)); // of a container that was killed
+  const initLink = makeInitLayer(request, storageRoot, mountId, layers, random.subarray(32));
+  const link = makeLayer(storageRoot, mountId, request.owner, random.subarray(32 + LINK_LENGTH));
+  writeWhole(`${home}/lower`, formatLower([{ link: initLink }, ...topFirst(layers)]));
+  makeDirectory(`${home}/merged`, 0o700, request.owner);
+  return {
+    id,
+    storageRoot,
+    mountId,
+    merged: `${home}/merged`,
+    named,
+    userns: request.userns,
+    links: named ? [initLink] : [initLink, link],
+  };
+}
+
+function checkNames({ id, rwLayer }: RootfsRequest): void {
+  if (!isFileName(id)) throw new StateError(`container id ${JSON.stringify(id)} cannot name a directory`);
+  const problem = rwLayer === undefined ? undefined : layerNameProblem(rwLayer);
+  if (problem !== undefined) throw new SpecError([{ path: "org.tsrun.rw-layer", message: problem }]);
+}
+
+function topFirst(layers: readonly Layer[]): Lower[] {
+  return layers.map((layer) => layer.lower).reverse();
+}
+
+/**
+ * Records the mount id before anything of it exists: from then on the container's id is enough to find it all.
+ * Under a lock for a named layer, so that of two containers one gets it.
+ */
+function claim(request: RootfsRequest, storageRoot: string, mountId: string, layers: readonly Layer[]): void {
+  const { id, stateDir } = request;
+  const parent = layers.at(-1)?.chainId;
+  const entry = { mountId, ...(parent !== undefined && { parent }), ...(stateDir !== undefined && { stateDir }) };
+  if (!isNamed(mountId)) {
+    record(request, storageRoot, entry);
+    return;
+  }
+  makeStore(storageRoot); // the lock's place
+  using _lock = flockDir(mountsDir(storageRoot));
+  for (const user of usersOf(storageRoot, mountId, id)) {
+    if (isAlive(request, storageRoot, user)) throw inUse(mountId, user);
+    // A dead user's record must not stay: deleting that container later would take our init layer away.
+    removeRecord(storageRoot, user);
+  }
+  record(request, storageRoot, entry);
+}
+
+function record({ id, stateDir }: RootfsRequest, storageRoot: string, entry: MountRecord): void {
+  if (writeRecord(storageRoot, id, entry)) return;
+  const other = readRecord(storageRoot, id)?.stateDir;
+  if (other !== undefined && other !== stateDir && existsSync(other)) {
+    throw new StateError(`the store at ${storageRoot} has a container ${id} already, whose state is ${other}`, {
+      fix: "choose another id, or another --storage-root",
+    });
+  }
+  removeRootfs({ id, storageRoot }); // of a create that was killed
+  writeRecord(storageRoot, id, entry);
+}
+
+function inUse(mountId: string, user: string): StateError {
+  return new StateError(`read-write layer ${layerName(mountId)} is in use by container ${user}`, {
+    fix: `delete container ${user} first, or choose another name for the layer`,
+  });
+}
+
+function isAlive({ inUse }: RootfsRequest, storageRoot: string, container: string): boolean {
+  const stateDir = readRecord(storageRoot, container)?.stateDir;
+  return stateDir === undefined ? (inUse?.(container) ?? false) : existsSync(stateDir);
+}
+
+/** Makes the layer that holds this container's own /etc/hostname and the like. Returns its link. */
+function makeInitLayer(
+  { hostname, owner }: RootfsRequest,
+  storageRoot: string,
+  mountId: string,
+  layers: readonly Layer[],
+  random: Uint8Array,
+): string {
+  const home = `${overlayDir(storageRoot)}/${initId(mountId)}`;
+  const link = makeLayer(storageRoot, initId(mountId), owner, random);
+  writeWhole(`${home}/lower`, formatLower(topFirst(layers)));
+  fillInitLayer({
+    directory: `${home}/diff`,
+    layers: layers.map((layer) => layer.directory),
+    ...(hostname !== undefined && { hostname }),
+    ...(owner !== undefined && { owner }),
+  });
+  // Docker's mark of a layer that has others on top of it: it is only to be mounted read-only.
+  writeFileSync(`${home}/committed`, "");
+  const cacheId = layers.at(-1)?.cacheId;
+  if (cacheId !== undefined) writeFileSync(`${overlayDir(storageRoot)}/${cacheId}/committed`, "", { flag: "a" });
+  return link;
+}
+
+/**
+ * Makes overlay2/<id>/{diff,link,work} and its link, or what is missing of them in a named layer.
+ * The name of the link is written before the link itself: who finds the layer finds the link.
+ */
+function makeLayer(storageRoot: string, id: string, owner: Owner | undefined, random: Uint8Array): string {
+  const home = `${overlayDir(storageRoot)}/${id}`;
+  makeDirectory(home, 0o710);
+  if (owner !== undefined) allowGroup(home, owner);
+  makeDirectory(`${home}/diff`, 0o755, owner);
+  makeDirectory(`${home}/work`, 0o700, owner);
+  const known = readLink(home);
+  const link = known ?? linkName(random);
+  if (known === undefined) writeWhole(`${home}/link`, link);
+  try {
+    symlinkSync(`../${id}/diff`, `${overlayDir(storageRoot)}/l/${link}`);
+  } catch (error) {
+    // Only where the link was known: 130 random bits do not meet.
+    if (known === undefined || !isErrno(error, "EEXIST")) throw error;
+  }
+  return link;
+}
+
+/** Root of the container's user namespace passes through the layer's directory, and nobody else does. */
+function allowGroup(home: string, owner: Owner): void {
+  chownSync(home, process.geteuid?.() ?? 0, owner.gid);
+}
+
+function readLink(home: string): string | undefined {
+  const link = readText(`${home}/link`);
+  return link !== undefined && isLinkName(link) ? link : undefined;
+}
+
+/**
+ * Removes what prepareRootfs made for a container: all of it, except a named read-write layer. Any part may be
+ * missing already. The record goes last, so that a removal that was killed can be done again.
+ *
+ * @throws SyscallError when something is mounted below, which is never removed
+ */
+export function removeRootfs({
+  id,
+  storageRoot = DEFAULT_STORAGE_ROOT,
+}: Pick<RootfsRecord, "id"> & { storageRoot?: string }): void {
+  if (!isFileName(id)) throw new StateError(`container id ${JSON.stringify(id)} cannot name a directory`);
+  const record = readRecord(storageRoot, id);
+  if (record === undefined) return;
+  if (record.mountId !== "") {
+    removeLayer(storageRoot, initId(record.mountId));
+    if (!isNamed(record.mountId)) removeLayer(storageRoot, record.mountId);
+  }
+  removeRecord(storageRoot, id);
+}
+
+/** Removes overlay2/<id>, the link to it, and a mount that a killed mountRootfs left on it. */
+function removeLayer(storageRoot: string, id: string): void {
+  const overlay = overlayDir(storageRoot);
+  const link = readLink(`${overlay}/${id}`);
+  if (link !== undefined) unlinkQuiet(`${overlay}/l/${link}`);
+  unmountQuiet(`${overlay}/${id}/merged`);
+  removeTree(overlay, id);
+}
+
+/** One plain removal for the foreground monitor: "t" a tree without crossing mounts, "u" a file, "r" a directory. */
+export interface CleanupStep {
+  op: "t" | "u" | "r";
+  path: string;
+}
+
+/** removeRootfs as a list of removals, in its order; none of them minds when there is nothing to remove. */
+export function cleanupSteps({ id, storageRoot, mountId, named, links }: RootfsRecord): CleanupStep[] {
+  const overlay = overlayDir(storageRoot);
+  const steps: CleanupStep[] = links.map((link) => ({ op: "u", path: `${overlay}/l/${link}` }));
+  steps.push({ op: "t", path: `${overlay}/${initId(mountId)}` });
+  if (!named) steps.push({ op: "t", path: `${overlay}/${mountId}` });
+  steps.push({ op: "t", path: `${mountsDir(storageRoot)}/${id}` });
+  return steps;
+}
+
+function unmountQuiet(path: string): void {
+  try {
+    umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
+  } catch (error) {
+    // Nothing is mounted there, nothing is there, or we are not allowed to have mounted anything.
+    if (!isErrno(error, "EINVAL", "ENOENT", "ENOTDIR", "EPERM")) throw error;
+  }
+}

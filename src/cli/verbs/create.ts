@@ -17,7 +17,8 @@ export const create = defineVerb({
     // `run` takes a bundle here, so people try; the id of `create` is the caller's handle and is never made up.
     if (id.includes("/"))
       throw new UsageError(`${id} is not a container id`, { fix: `create --bundle ${id} <container-id>` });
-    createContainer(createOptions(values, globals, { id, bundle: absolute(values.bundle || ".") }));
+    const target = { id, bundle: absolute(values.bundle || ".") };
+    createContainer({ ...createOptions(values, globals, target), id });
     return 0;
   },
 });

@@ -7,7 +7,7 @@ const verb = (makesCgroup: boolean) =>
   defineVerb({ name: "v", summary: "", usage: "", flags: [], min: 0, max: 0, makesCgroup, run: () => 0 });
 
 function asUser<T>(uid: number, action: () => T): T {
-  const spy = vi.spyOn(process, "geteuid").mockReturnValue(uid);
+  const spy = vi.spyOn(process as { geteuid: () => number }, "geteuid").mockReturnValue(uid);
   try {
     return action();
   } finally {

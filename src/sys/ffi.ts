@@ -118,21 +118,21 @@ function word(arg: NativeArg): number | bigint {
 }
 
 /**
- * Functions of a shared library; all of them are bound at the first use of any.
+ * Functions of a shared library, bound now: call it where they are used first.
  *
- * @throws when the library or a symbol is missing (at that first use)
+ * @throws when the library or a symbol is missing
  */
 export function load<Name extends string>(
-  library: string | (() => string),
+  library: string,
   signatures: Readonly<Record<Name, Signature>>,
 ): Record<Name, NativeFunction> {
-  let symbols: Record<string, RawFunction> | undefined;
+  const symbols = currentEngine().bind(library, signatures);
   const functions = {} as Record<Name, NativeFunction>;
-  for (const name of Object.keys(signatures) as Name[]) {
+  for (const name in signatures) {
+    const symbol = symbols[name] as RawFunction;
     functions[name] = (...args) => {
-      symbols ??= currentEngine().bind(typeof library === "string" ? library : library(), signatures);
       held.value = args;
-      const result = (symbols[name] as RawFunction)(...args.map(word));
+      const result = symbol(...args.map(word));
       held.value = undefined;
       return result;
     };
@@ -157,7 +157,8 @@ function bunEngine(native: BunNative): Engine {
   return {
     bind(library, signatures) {
       const symbols: Record<string, { args: number[]; returns: number }> = {};
-      for (const [name, { args, returns }] of Object.entries(signatures)) {
+      for (const name in signatures) {
+        const { args, returns } = signatures[name] as Signature;
         symbols[name] = { args: args.map((type) => BUN_TYPES[type]), returns: BUN_TYPES[returns] };
       }
       const opened = native.dlopen(library, symbols);
@@ -195,7 +196,8 @@ function koffiEngine(): Engine {
     bind(library, signatures) {
       const handle = koffi.load(library);
       const symbols: Record<string, RawFunction> = {};
-      for (const [name, { args, returns }] of Object.entries(signatures)) {
+      for (const name in signatures) {
+        const { args, returns } = signatures[name] as Signature;
         symbols[name] = handle.func(
           name,
           KOFFI_TYPES[returns],

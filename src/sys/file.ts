@@ -2,7 +2,7 @@
  * Files, directories and descriptors. Every descriptor is close-on-exec from birth.
  * What node:fs does as well (whole files by a trusted path, fstat) is left to it.
  */
-import { check, cString, failure, type PathArg, retrying } from "./call.ts";
+import { check, cString, failure, type PathArg, retrying, utf8Bytes, utf8Text } from "./call.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -101,18 +101,27 @@ export function read(fd: number, buffer: Uint8Array, path?: PathArg): number {
 
 /** Reads until the end. */
 export function readAll(fd: number, path?: PathArg): Uint8Array {
-  const chunks: Uint8Array[] = [];
+  let bytes = new Uint8Array(4096);
+  let length = 0;
   for (;;) {
-    const chunk = new Uint8Array(65536);
-    const length = read(fd, chunk, path);
-    if (length === 0) return Buffer.concat(chunks);
-    chunks.push(chunk.subarray(0, length));
+    const count = read(fd, bytes.subarray(length), path);
+    if (count === 0) return bytes.subarray(0, length);
+    length += count;
+    if (length < bytes.length) continue;
+    const larger = new Uint8Array(bytes.length * 4);
+    larger.set(bytes);
+    bytes = larger;
   }
+}
+
+/** Reads until the end, as UTF-8. */
+export function readText(fd: number, path?: PathArg): string {
+  return utf8Text(readAll(fd, path));
 }
 
 /** write(2), repeated until all is written. `path` is for the error. */
 export function write(fd: number, data: string | Uint8Array, path?: PathArg): void {
-  let rest = typeof data === "string" ? Buffer.from(data, "utf8") : data;
+  let rest = typeof data === "string" ? utf8Bytes(data) : data;
   while (rest.length > 0) {
     rest = rest.subarray(check(retrying(SYS.write, fd, rest, rest.length), "write", path));
   }
@@ -120,7 +129,7 @@ export function write(fd: number, data: string | Uint8Array, path?: PathArg): vo
 
 /** One write(2) of all the data: what files of /proc and of cgroups want. An empty text is written too. */
 export function writeOnce(fd: number, data: string | Uint8Array, path?: PathArg): void {
-  const bytes = typeof data === "string" ? Buffer.from(data, "utf8") : data;
+  const bytes = typeof data === "string" ? utf8Bytes(data) : data;
   const written = check(retrying(SYS.write, fd, bytes, bytes.length), "write", path);
   if (written !== bytes.length) throw failure("write", 5, path, undefined, new Error(`${written} bytes were written`));
 }
@@ -164,13 +173,13 @@ export function renameat(fromFd: number, from: PathArg, toFd: number, to: PathAr
 
 /** readlinkat(2); with an empty path, of the O_PATH descriptor `dirFd` itself. */
 export function readlinkat(dirFd: number, path: PathArg): string {
-  const target = Buffer.alloc(4096);
+  const target = new Uint8Array(4096);
   const length = check(
     syscall(SYS.readlinkat, dirFd, cString(path, "readlink"), target, target.length),
     "readlink",
     path,
   );
-  return target.toString("utf8", 0, length);
+  return utf8Text(target.subarray(0, length));
 }
 
 export function fchmod(fd: number, mode: number, path?: PathArg): void {
@@ -207,8 +216,9 @@ export function mountId(fd: number): number {
 function mountIdOfFdinfo(fd: number): number {
   const path = `/proc/self/fdinfo/${fd}`;
   using file = new Fd(open(path, O_RDONLY));
-  const text = Buffer.from(readAll(file.fd, path)).toString("latin1");
-  const found = text.split("\n").find((line) => line.startsWith("mnt_id:"));
+  const found = readText(file.fd, path)
+    .split("\n")
+    .find((line) => line.startsWith("mnt_id:"));
   if (found === undefined) throw failure("read mnt_id of", ENOSYS, path);
   return Number(found.slice("mnt_id:".length));
 }

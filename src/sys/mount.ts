@@ -1,6 +1,6 @@
 /** Mounts: mount(2) and the API by descriptor (fsopen, fsconfig, fsmount, open_tree, move_mount, mount_setattr). */
 import { TsrunError } from "../errors.ts";
-import { check, cString, failure, optionalCString, type PathArg, retrying } from "./call.ts";
+import { check, cString, failure, optionalCString, type PathArg, retrying, utf8Text } from "./call.ts";
 import {
   AT_EMPTY_PATH,
   FSCONFIG_CMD_CREATE,
@@ -97,14 +97,13 @@ function contextFailure(fd: number, operation: string, errno: number, path?: Pat
 /** What the kernel wrote into a filesystem context, such as the reason of a failed fsconfig(2); "" when nothing. */
 export function readFsLog(fd: number): string {
   const lines: string[] = [];
-  const buffer = Buffer.alloc(4096);
+  const buffer = new Uint8Array(4096);
   // Each read gives one message: a letter for the level, a space, the text. ENODATA ends them.
   for (let count = 0; count < 64; count++) {
     const length = retrying(SYS.read, fd, buffer, buffer.length);
     if (length <= 0) break;
     lines.push(
-      buffer
-        .toString("utf8", 0, length)
+      utf8Text(buffer.subarray(0, length))
         .replace(/^[ewi] /, "")
         .trim(),
     );

@@ -1,5 +1,5 @@
 /** Processes, namespaces, limits, terminals and what the machine is. */
-import { check, cString, EINTR, failure, retrying } from "./call.ts";
+import { check, cString, failure, retrying, utf8Text } from "./call.ts";
 import {
   __WALL,
   AT_EMPTY_PATH,
@@ -19,6 +19,7 @@ import { cloexecStdio, setCloexec } from "./file.ts";
 import { SYS } from "./numbers.ts";
 import { setU64, stringVector, timespec, viewOf } from "./structs.ts";
 
+const EINTR = 4;
 const EINVAL = 22;
 const ENOTTY = 25;
 
@@ -216,11 +217,11 @@ export interface Uname {
 
 /** uname(2). */
 export function uname(): Uname {
-  const buffer = Buffer.alloc(390);
+  const buffer = new Uint8Array(390);
   check(syscall(SYS.uname, buffer), "uname");
   const field = (index: number) => {
     const start = index * 65;
-    return buffer.toString("utf8", start, buffer.indexOf(0, start));
+    return utf8Text(buffer.subarray(start, buffer.indexOf(0, start)));
   };
   return { sysname: field(0), nodename: field(1), release: field(2), version: field(3), machine: field(4) };
 }

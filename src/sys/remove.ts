@@ -95,7 +95,7 @@ export function removePath(path: string): void {
 }
 
 function removeBelow(parentFd: number, name: string, shown: string): void {
-  const entry = Buffer.from(cString(name, "remove")).subarray(0, -1);
+  const entry = cString(name, "remove").subarray(0, -1);
   const levels: Level[] = [];
   const where = (child?: Uint8Array) =>
     [shown, ...levels.slice(1).map((level) => pathText(level.name)), ...(child ? [pathText(child)] : [])].join("/");
@@ -197,7 +197,7 @@ function unlink(parent: Parent, name: Uint8Array, flags: number): number {
 
 /** Reads a directory to its end, removes its files, and notes its directories. */
 function removeFiles(level: Level, shown: string): void {
-  const buffer = Buffer.alloc(32768);
+  const buffer = new Uint8Array(32768);
   const view = viewOf(buffer);
   for (;;) {
     const length = check(syscall(SYS.getdents64, level.fd, buffer, buffer.length), "read directory", shown);

@@ -1,5 +1,5 @@
 /** Unix sockets and the descriptors sent through them. */
-import { check, cString, EINTR, failure, type PathArg, retrying } from "./call.ts";
+import { check, cString, failure, type PathArg, retrying, utf8Bytes } from "./call.ts";
 import {
   AF_UNIX,
   MSG_CMSG_CLOEXEC,
@@ -20,6 +20,8 @@ import { close, closeQuiet, Fd, fchmod, open, renameat, unlinkat } from "./file.
 import { SYS } from "./numbers.ts";
 import { pollFd } from "./process.ts";
 import { messageBuffer, putRights, SUN_PATH_MAX, sockaddrUn, takeRights, viewOf } from "./structs.ts";
+
+const EINTR = 4;
 
 /** SOCK_SEQPACKET or SOCK_STREAM. */
 export type SocketType = number;
@@ -77,7 +79,7 @@ function newSocket(type: SocketType): number {
 }
 
 function isShort(path: string): boolean {
-  return Buffer.byteLength(path) <= SUN_PATH_MAX;
+  return utf8Bytes(path).length <= SUN_PATH_MAX;
 }
 
 function bind(fd: number, path: string): void {
@@ -148,7 +150,7 @@ export function shutdown(fd: number, how: number): void {
  * A closed other end is EPIPE, never SIGPIPE. `path` is for the error.
  */
 export function sendMsg(fd: number, data: string | Uint8Array, fds: readonly number[] = [], path?: PathArg): void {
-  const bytes = typeof data === "string" ? Buffer.from(data, "utf8") : data;
+  const bytes = typeof data === "string" ? utf8Bytes(data) : data;
   let sent = 0;
   do {
     const rights = sent === 0 ? fds : [];

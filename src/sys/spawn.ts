@@ -18,14 +18,23 @@ export interface SpawnRequest {
   setsid?: boolean;
 }
 
-const spawnLib = load(libcName, {
-  posix_spawn: { args: ["long", "long", "long", "long", "long", "long"], returns: "int" },
-  posix_spawn_file_actions_adddup2: { args: ["long", "int", "int"], returns: "int" },
-  posix_spawn_file_actions_destroy: { args: ["long"], returns: "int" },
-});
-const chdirLib = load(libcName, {
-  posix_spawn_file_actions_addchdir_np: { args: ["long", "long"], returns: "int" },
-});
+let spawnFunctions: ReturnType<typeof loadSpawn> | undefined;
+
+function loadSpawn() {
+  return load(libcName(), {
+    posix_spawn: { args: ["long", "long", "long", "long", "long", "long"], returns: "int" },
+    posix_spawn_file_actions_adddup2: { args: ["long", "int", "int"], returns: "int" },
+    posix_spawn_file_actions_destroy: { args: ["long"], returns: "int" },
+  });
+}
+
+/** Only hooks change directory. */
+function addChdir(actions: Uint8Array, path: string): number {
+  const library = load(libcName(), {
+    posix_spawn_file_actions_addchdir_np: { args: ["long", "long"], returns: "int" },
+  });
+  return library.posix_spawn_file_actions_addchdir_np(actions, cString(path, "posix_spawn"));
+}
 
 // posix_spawnattr_t and posix_spawn_file_actions_t of glibc and of musl: all zero is what their init functions make,
 // and attr begins with the flags, the process group and the two signal sets on both.
@@ -44,6 +53,8 @@ const POSIX_SPAWN_SETSID = 0x80;
  * @returns its pid
  */
 export function posixSpawn({ path, argv, envp, fds = [], cwd, setsid = false }: SpawnRequest): number {
+  spawnFunctions ??= loadSpawn();
+  const library = spawnFunctions;
   const file = typeof path === "number" ? path : fdOfPath(path);
   const targets = new Set(fds.map(({ to }) => to));
   const above = Math.max(...targets, 2) + 1;
@@ -58,19 +69,16 @@ export function posixSpawn({ path, argv, envp, fds = [], cwd, setsid = false }: 
   try {
     for (const { from, to } of fds) {
       const source = from !== to && targets.has(from) ? safe(from) : from;
-      addAction(spawnLib.posix_spawn_file_actions_adddup2(actions, source, to), `fd ${to}`);
+      addAction(library.posix_spawn_file_actions_adddup2(actions, source, to), `fd ${to}`);
     }
     for (const fd of cloexecStdio()) {
-      if (!targets.has(fd)) addAction(spawnLib.posix_spawn_file_actions_adddup2(actions, fd, fd), `fd ${fd}`);
+      if (!targets.has(fd)) addAction(library.posix_spawn_file_actions_adddup2(actions, fd, fd), `fd ${fd}`);
     }
-    if (cwd !== undefined) {
-      const added = chdirLib.posix_spawn_file_actions_addchdir_np(actions, cString(cwd, "posix_spawn"));
-      addAction(added, cwd);
-    }
+    if (cwd !== undefined) addAction(addChdir(actions, cwd), cwd);
     let program = path;
     if (file !== undefined) program = `/proc/self/fd/${targets.has(file) ? safe(file) : file}`;
     const pid = new Uint8Array(4);
-    const error = spawnLib.posix_spawn(
+    const error = library.posix_spawn(
       pid,
       cString(program as string, "posix_spawn"),
       actions,
@@ -81,7 +89,7 @@ export function posixSpawn({ path, argv, envp, fds = [], cwd, setsid = false }: 
     if (error !== 0) throw failure("posix_spawn", error, typeof path === "string" ? path : argv[0]);
     return viewOf(pid).getInt32(0, true);
   } finally {
-    spawnLib.posix_spawn_file_actions_destroy(actions);
+    library.posix_spawn_file_actions_destroy(actions);
     for (const fd of duplicates) closeQuiet(fd);
   }
 }

@@ -5,6 +5,7 @@
 import { addressOf } from "./ffi.ts";
 
 const TWO_32 = 0x1_0000_0000;
+const encoder = new TextEncoder();
 
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -106,15 +107,16 @@ export function timespec(milliseconds: number): Uint8Array {
  * The pointers point into the piece itself, so keeping it alive is enough.
  */
 export function stringVector(strings: readonly string[]): Uint8Array {
+  const text = encoder.encode(strings.length === 0 ? "" : `${strings.join("\0")}\0`);
   const head = (strings.length + 1) * 8;
-  const text = strings.length === 0 ? "" : `${strings.join("\0")}\0`;
-  const bytes = Buffer.alloc(head + Buffer.byteLength(text));
-  bytes.write(text, head, "utf8");
+  const bytes = new Uint8Array(head + text.length);
+  bytes.set(text, head);
   const view = viewOf(bytes);
-  let address = addressOf(bytes) + head;
-  for (const [index, string] of strings.entries()) {
-    setU64(view, index * 8, address);
-    address += Buffer.byteLength(string) + 1;
+  const base = addressOf(bytes);
+  let at = head;
+  for (let index = 0; index < strings.length; index++) {
+    setU64(view, index * 8, base + at);
+    at = bytes.indexOf(0, at) + 1;
   }
   return bytes;
 }
@@ -123,9 +125,10 @@ export function stringVector(strings: readonly string[]): Uint8Array {
 export const SUN_PATH_MAX = 107;
 
 export function sockaddrUn(path: string): Uint8Array {
-  const address = Buffer.alloc(2 + Buffer.byteLength(path) + 1);
-  address.writeUInt16LE(1, 0); // AF_UNIX
-  address.write(path, 2, "utf8");
+  const text = encoder.encode(path);
+  const address = new Uint8Array(2 + text.length + 1);
+  address[0] = 1; // AF_UNIX
+  address.set(text, 2);
   return address;
 }
 
@@ -146,7 +149,7 @@ export function messageBuffer(dataBytes: number, fdCount: number): MessageBuffer
   const control = iovec + 16;
   const controlBytes = fdCount === 0 ? 0 : CMSGHDR_SIZE + align8(fdCount * 4);
   const data = control + controlBytes;
-  const header = Buffer.alloc(data + dataBytes);
+  const header = new Uint8Array(data + dataBytes);
   const view = viewOf(header);
   const base = addressOf(header);
   setU64(view, 16, base + iovec); // msg_iov
@@ -166,7 +169,9 @@ export function putRights({ header, control }: MessageBuffer, fds: readonly numb
   setU64(view, control, CMSGHDR_SIZE + fds.length * 4); // cmsg_len
   view.setInt32(control + 8, 1, true); // SOL_SOCKET
   view.setInt32(control + 12, 1, true); // SCM_RIGHTS
-  for (const [index, fd] of fds.entries()) view.setInt32(control + CMSGHDR_SIZE + index * 4, fd, true);
+  for (let index = 0; index < fds.length; index++) {
+    view.setInt32(control + CMSGHDR_SIZE + index * 4, fds[index] as number, true);
+  }
 }
 
 /** The descriptors and the flags (MSG_*) that recvmsg(2) left in a message buffer. */

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { defineVerb, type Flag } from "../../../src/cli/flags.ts";
 import { parseFlags, parseVerb, UsageError } from "../../../src/cli/parse.ts";
@@ -139,5 +140,41 @@ describe("cli/parse", () => {
       "flag --apparmor is not supported in this release",
     );
     expect(parseVerb(verb(false), ["id", "--apparmor", ""], 0).args).toEqual(["id"]);
+  });
+});
+
+describe("cli/parse: any words", () => {
+  const word = fc.oneof(
+    fc.constantFrom(
+      "--",
+      "-",
+      "--bundle",
+      "-b",
+      "--env=",
+      "-e",
+      "-dt",
+      "--preserve-fds",
+      "--format=json",
+      "--help",
+      "=",
+    ),
+    fc.string(),
+    fc.string().map((text) => `--${text}`),
+    fc.string().map((text) => `-${text}`),
+  );
+
+  test("either parse or are refused as a wrong command line", () => {
+    fc.assert(
+      fc.property(fc.array(word), fc.nat(3), (argv, maxArgs) => {
+        try {
+          const { values, args, next } = parseFlags(flags, argv, 0, maxArgs);
+          expect(args.length).toBeLessThanOrEqual(maxArgs);
+          expect(next).toBeLessThanOrEqual(argv.length);
+          for (const name of Object.keys(values)) expect(flags.some((flag) => flag.name === name)).toBe(true);
+        } catch (error) {
+          expect(error).toBeInstanceOf(UsageError);
+        }
+      }),
+    );
   });
 });

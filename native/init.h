@@ -55,6 +55,7 @@ int send_message(struct init *init, int32_t type, int32_t value, int fd);
 
 /* memory.c */
 void *scratch(size_t size);
+int map_file(int fd, struct reader *reader);
 
 /* "." or "..", which name no new thing. */
 static inline int is_dots(const char *name)
@@ -66,6 +67,9 @@ static inline int is_dots(const char *name)
 size_t strlen(const char *text);
 void *memcpy(void *restrict to, const void *restrict from, size_t size);
 void *memmove(void *to, const void *from, size_t size);
+
+/* signals.c */
+void reset_signals(uint64_t mask);
 
 /* monitor.c */
 int monitor(int argc, char **argv);

@@ -14,11 +14,14 @@
 #define NR_read 0
 #define NR_write 1
 #define NR_close 3
+#define NR_lseek 8
 #define NR_mmap 9
 #define NR_rt_sigaction 13
 #define NR_rt_sigprocmask 14
 #define NR_ioctl 16
+#define NR_writev 20
 #define NR_nanosleep 35
+#define NR_getpid 39
 #define NR_socket 41
 #define NR_recvfrom 45
 #define NR_sendmsg 46
@@ -35,6 +38,7 @@
 #define NR_setgroups 116
 #define NR_setresuid 117
 #define NR_setresgid 119
+#define NR_getpgid 121
 #define NR_capset 126
 #define NR_fstatfs 138
 #define NR_pivot_root 155
@@ -46,7 +50,6 @@
 #define NR_setdomainname 171
 #define NR_getdents64 217
 #define NR_exit_group 231
-#define NR_waitid 247
 #define NR_keyctl 250
 #define NR_openat 257
 #define NR_mkdirat 258
@@ -63,6 +66,7 @@
 #define NR_dup3 292
 #define NR_prlimit64 302
 #define NR_setns 308
+#define NR_renameat2 316
 #define NR_seccomp 317
 #define NR_statx 332
 #define O_DIRECTORY 0200000
@@ -88,14 +92,15 @@
 #define NR_openat 56
 #define NR_close 57
 #define NR_getdents64 61
+#define NR_lseek 62
 #define NR_read 63
 #define NR_write 64
+#define NR_writev 66
 #define NR_ppoll 73
 #define NR_signalfd4 74
 #define NR_readlinkat 78
 #define NR_capset 91
 #define NR_exit_group 94
-#define NR_waitid 95
 #define NR_unshare 97
 #define NR_nanosleep 101
 #define NR_kill 129
@@ -103,12 +108,14 @@
 #define NR_rt_sigprocmask 135
 #define NR_setresuid 147
 #define NR_setresgid 149
+#define NR_getpgid 155
 #define NR_setsid 157
 #define NR_setgroups 159
 #define NR_sethostname 161
 #define NR_setdomainname 162
 #define NR_umask 166
 #define NR_prctl 167
+#define NR_getpid 172
 #define NR_socket 198
 #define NR_recvfrom 207
 #define NR_sendmsg 211
@@ -120,6 +127,7 @@
 #define NR_wait4 260
 #define NR_prlimit64 261
 #define NR_setns 268
+#define NR_renameat2 276
 #define NR_seccomp 277
 #define NR_statx 291
 #define O_DIRECTORY 040000
@@ -184,6 +192,7 @@
 #define FD_CLOEXEC 1
 #define X_OK 1
 #define PATH_MAX 4096
+#define RENAME_NOREPLACE 1
 #define RESOLVE_NO_XDEV 0x01
 #define RESOLVE_NO_MAGICLINKS 0x02
 #define RESOLVE_NO_SYMLINKS 0x04
@@ -303,6 +312,7 @@ struct termios {
 	uint32_t iflag, oflag, cflag, lflag;
 	uint8_t line, cc[19];
 };
+#define VEOF 4
 #define VTIME 5
 #define VMIN 6
 #define IGNBRK 0000001
@@ -358,27 +368,12 @@ struct rlimit64 {
 	uint64_t soft, hard;
 };
 
-/* signal(7), signalfd(2), waitid(2), poll(2) */
-#define SIG_BLOCK 0
+/* signal(7), signalfd(2), wait4(2), poll(2) */
 #define SIG_SETMASK 2
-#define SIGHUP 1
-#define SIGINT 2
-#define SIGQUIT 3
-#define SIGILL 4
-#define SIGTRAP 5
-#define SIGABRT 6
-#define SIGBUS 7
-#define SIGFPE 8
 #define SIGKILL 9
-#define SIGSEGV 11
 #define SIGPIPE 13
-#define SIGTERM 15
 #define SIGCHLD 17
 #define SIGCONT 18
-#define SIGSTOP 19
-#define SIGTSTP 20
-#define SIGTTIN 21
-#define SIGTTOU 22
 #define SIGURG 23
 #define SIGWINCH 28
 #define SIGNAL_MAX 64
@@ -388,19 +383,8 @@ struct signalfd_siginfo {
 	uint32_t pid;
 	uint8_t rest[112];
 };
-#define P_PID 1
-#define P_PIDFD 3
 #define WNOHANG 1
-#define WEXITED 4
-#define WNOWAIT 0x01000000
-#define CLD_EXITED 1
-struct wait_info {
-	int32_t signo, error, code, pad;
-	int32_t pid;
-	uint32_t uid;
-	int32_t status;
-	uint8_t rest[100];
-};
+#define WAIT_ALL 0x40000000 /* __WALL */
 #define POLLIN 1
 #define POLLOUT 4
 #define POLLERR 8

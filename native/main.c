@@ -16,8 +16,6 @@ static int (*const ops[])(struct init *, const struct arg *) = {
 #undef OP_FUNCTION
 };
 
-static int map_plan(int fd, struct reader *reader);
-static void reset_signals(void);
 static _Noreturn void fail(struct init *init, int error);
 
 int main(int argc, char **argv)
@@ -37,12 +35,14 @@ int main(int argc, char **argv)
 	SYS(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
 	init.sync = (int)sync;
 	SYS(fcntl, init.sync, F_SETFD, FD_CLOEXEC);
-	reset_signals();
+	reset_signals(0);
 	/* Modes of what the plan makes are exact; the container's umask is set before exec. */
 	init.inherited_umask = SYS(umask, 0);
-	result = map_plan((int)plan, &reader);
+	result = map_file((int)plan, &reader);
 	if (result < 0)
 		fail(&init, -result);
+	if (decode_magic(&reader, PLAN_MAGIC) < 0)
+		fail(&init, EPROTO);
 
 	for (;; init.step++) {
 		result = decode_step(&reader, &step);
@@ -54,35 +54,6 @@ int main(int argc, char **argv)
 		if (result < 0)
 			fail(&init, -result);
 	}
-}
-
-/* The plan as private memory: arguments are cut and pointed to in place. */
-static int map_plan(int fd, struct reader *reader)
-{
-	struct statx status;
-	long memory;
-	int result = status_of(fd, &status);
-
-	if (result < 0)
-		return result;
-	memory = SYS(mmap, 0, status.size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-	if (memory < 0)
-		return (int)memory;
-	SYS(close, fd);
-	reader->at = (char *)memory;
-	reader->end = reader->at + status.size;
-	return decode_magic(reader, PLAN_MAGIC) < 0 ? -EPROTO : 0;
-}
-
-/* Ignored signals and the mask outlive execve (signal(7)), and a JavaScript engine ignores some. */
-static void reset_signals(void)
-{
-	uint64_t action[4] = { 0 };
-	uint64_t none = 0;
-
-	for (int signal = 1; signal <= SIGNAL_MAX; signal++)
-		SYS(rt_sigaction, signal, action, 0, sizeof(uint64_t));
-	SYS(rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof(uint64_t));
 }
 
 static _Noreturn void fail(struct init *init, int error)

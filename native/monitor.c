@@ -1,7 +1,155 @@
-#include "init.h"
+/*
+ * Waits for a container in the foreground, in the place of the runtime: `run` executes this
+ * once the container runs, so the pid stays and the memory of a JavaScript engine goes.
+ * Forwards signals, carries the terminal, collects the exit status, carries out the clean-up
+ * it was given, and exits as the container did.
+ *
+ *   tsrun-monitor CONFIG-FD
+ *
+ * The configuration is a file of strings, each ended by NUL: "tsrunm1", the pid of the
+ * container, a pidfd of it or -1, the master of its pty or -1, flags (0), then clean-up
+ * records (cleanup.c).
+ */
+#include "monitor.h"
+
+#define MONITOR_MAGIC "tsrunm1"
+#define STATUS_UNKNOWN 255
+/* How often to look whether the container opened its terminal again: poll(2) does not tell. */
+#define HUNG_UP_NS 250000000
+
+struct container {
+	int64_t pid, pidfd, master, flags;
+	int status, gone;
+};
+
+static int read_config(int fd, struct reader *reader, struct container *container);
+static int take_signals(void);
+static void wait_for(struct container *container, struct terminal *terminal, int signals);
+static void handle_signals(struct container *container, struct terminal *terminal, int signals);
+static void forward(const struct container *container, int signal);
+static void reap(struct container *container);
+static int exit_code(int status);
+
 int monitor(int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
-	return 2;
+	static struct terminal terminal;
+	struct container container = { .status = STATUS_UNKNOWN << 8 };
+	struct reader records;
+	int64_t config;
+	int signals;
+
+	if (argc != 2 || decode_number(argv[1], &config) < 0 || read_config((int)config, &records, &container) < 0)
+		return STATUS_UNKNOWN;
+	signals = take_signals();
+	SYS(prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	terminal_start(&terminal, (int)container.master);
+	wait_for(&container, &terminal, signals);
+	terminal_finish(&terminal);
+	cleanup(&records);
+	return exit_code(container.status);
+}
+
+static int read_config(int fd, struct reader *reader, struct container *container)
+{
+	int64_t *const numbers[] = { &container->pid, &container->pidfd, &container->master, &container->flags };
+	char *text;
+	size_t size;
+
+	if (map_file(fd, reader) < 0 || decode_magic(reader, MONITOR_MAGIC) < 0)
+		return -1;
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		if (decode_string(reader, &text, &size) < 0 || decode_number(text, numbers[i]) < 0)
+			return -1;
+	return container->pid > 0 ? 0 : -1;
+}
+
+/* All signals come by a descriptor from now on (signalfd(2)): none can end us before the terminal is put back. */
+static int take_signals(void)
+{
+	uint64_t all = ~0UL;
+
+	reset_signals(all);
+	return (int)SYS(signalfd4, -1, &all, sizeof(all), O_CLOEXEC | O_NONBLOCK);
+}
+
+static void wait_for(struct container *container, struct terminal *terminal, int signals)
+{
+	struct pollfd polls[POLL_TERMINAL + 2];
+
+	for (reap(container); !container->gone; reap(container)) {
+		const struct timespec soon = { .nsec = HUNG_UP_NS };
+		long ready;
+
+		terminal_poll(terminal, polls);
+		polls[POLL_TERMINAL] = (struct pollfd){ .fd = signals, .events = POLLIN };
+		polls[POLL_TERMINAL + 1] = (struct pollfd){ .fd = (int)container->pidfd, .events = POLLIN };
+		ready = SYS(ppoll, polls, POLL_TERMINAL + 2, terminal->hung_up ? &soon : NULL, NULL, 8);
+		if (ready == 0)
+			terminal->hung_up = 0;
+		if (ready <= 0)
+			continue;
+		if (polls[POLL_TERMINAL].revents != 0)
+			handle_signals(container, terminal, signals);
+		terminal_pump(terminal, polls);
+	}
+}
+
+static void handle_signals(struct container *container, struct terminal *terminal, int signals)
+{
+	struct signalfd_siginfo info;
+
+	while (SYS(read, signals, &info, sizeof(info)) == sizeof(info)) {
+		switch (info.signo) {
+		case SIGCHLD: /* reap looks anyway */
+		case SIGURG:
+			continue;
+		case SIGPIPE: /* our own, from writing to a pipe that nobody reads */
+			if (info.pid == (uint32_t)SYS(getpid))
+				continue;
+			break;
+		case SIGWINCH:
+			if (terminal->master >= 0) {
+				terminal_resize(terminal);
+				continue;
+			}
+			break;
+		case SIGCONT:
+			terminal_resume(terminal);
+			break;
+		}
+		forward(container, (int)info.signo);
+	}
+}
+
+static void forward(const struct container *container, int signal)
+{
+	if (container->pidfd < 0 || SYS(pidfd_send_signal, container->pidfd, signal, NULL, 0) == -ENOSYS)
+		SYS(kill, container->pid, signal);
+}
+
+/* Collects every child that ended; orphans of the container become ours, as we are a subreaper. */
+static void reap(struct container *container)
+{
+	struct pollfd ended = { .fd = (int)container->pidfd, .events = POLLIN };
+	const struct timespec now = { 0 };
+	int status;
+	long pid;
+
+	while ((pid = SYS(wait4, -1, &status, WNOHANG | WAIT_ALL, NULL)) > 0) {
+		if (pid != container->pid)
+			continue;
+		container->status = status;
+		container->gone = 1;
+	}
+	/* Not our child, or its status was taken by another: it may live all the same. */
+	if (pid == -ECHILD && !container->gone)
+		container->gone = container->pidfd < 0 || SYS(ppoll, &ended, 1, &now, NULL, 8) != 0;
+}
+
+/* As a shell reports it: the code, or 128 and the signal. */
+static int exit_code(int status)
+{
+	int signal = status & 0x7f;
+
+	return signal == 0 ? status >> 8 & 0xff : 128 + signal;
 }

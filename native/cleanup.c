@@ -1,0 +1,128 @@
+/*
+ * What is left of a container after its end, removed as the runtime listed it:
+ *
+ *   k path          kill what is left in a cgroup directory (a container without a pid namespace)
+ *   c path          remove a cgroup directory and those below it
+ *   u path          unlink(2)
+ *   r path          rmdir(2)
+ *   t path          remove a tree; nothing is followed and no mount is crossed
+ *   x count args..  run a program (args[0] is its path) and wait for it
+ *
+ * Something that is gone already is fine. An error is one line on descriptor 2 and does not
+ * keep the rest from being done.
+ */
+#include "monitor.h"
+
+static int run_program(struct reader *records);
+static void complain(const char *what, const char *path, int error);
+static const char *error_name(int error);
+
+void cleanup(struct reader *records)
+{
+	char *op, *path;
+	size_t size;
+
+	while (records->at < records->end) {
+		int result = 0;
+
+		if (decode_string(records, &op, &size) < 0)
+			return;
+		if (op[0] == 'x') {
+			result = run_program(records);
+			if (result < 0)
+				complain("run", "a program", -result);
+			continue;
+		}
+		if (decode_string(records, &path, &size) < 0)
+			return;
+		switch (op[0]) {
+		case 'k':
+			kill_cgroup(path);
+			break;
+		case 'c':
+			result = remove_cgroup(path);
+			break;
+		case 'u':
+			result = (int)SYS(unlinkat, AT_FDCWD, path, 0);
+			break;
+		case 'r':
+			result = (int)SYS(unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
+			break;
+		case 't':
+			result = remove_tree(path);
+			break;
+		default:
+			result = -EPROTO;
+		}
+		if (result < 0 && result != -ENOENT)
+			complain("remove", path, -result);
+	}
+}
+
+/* fork(2), execve(2), wait4(2); its exit status is its own affair. */
+static int run_program(struct reader *records)
+{
+	static char *const no_environment[] = { NULL };
+	char *text, **argv;
+	uint64_t count;
+	size_t size;
+	long pid, result;
+
+	if (decode_string(records, &text, &size) < 0 || decode_unsigned(text, &count) < 0 || count == 0 ||
+	    count > (size_t)(records->end - records->at))
+		return -EPROTO;
+	argv = scratch((count + 1) * sizeof(*argv));
+	if (argv == NULL)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < count; i++)
+		if (decode_string(records, &argv[i], &size) < 0)
+			return -EPROTO;
+	pid = SYS(clone, SIGCHLD, 0, 0, 0, 0);
+	if (pid == 0) {
+		reset_signals(0);
+		SYS(execve, argv[0], argv, no_environment);
+		exit_group(127);
+	}
+	do
+		result = pid < 0 ? pid : SYS(wait4, pid, NULL, WAIT_ALL, NULL);
+	while (result == -EINTR);
+	return result < 0 ? (int)result : 0;
+}
+
+/* "tsrun: remove PATH: EBUSY (errno 16)" in one write, so that lines of others do not mix in. */
+static void complain(const char *what, const char *path, int error)
+{
+	char digits[3];
+	int count = 0;
+	const char *parts[] = { "tsrun: ", what, " ", path, ": ", error_name(error), " (errno ", NULL, ")\n" };
+	struct iovec iov[sizeof(parts) / sizeof(*parts)];
+
+	if (error >= 100)
+		digits[count++] = (char)('0' + error / 100 % 10);
+	if (error >= 10)
+		digits[count++] = (char)('0' + error / 10 % 10);
+	digits[count++] = (char)('0' + error % 10);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+		iov[i].base = (void *)(parts[i] != NULL ? parts[i] : digits);
+		iov[i].length = parts[i] != NULL ? strlen(parts[i]) : (size_t)count;
+	}
+	SYS(writev, 2, iov, sizeof(parts) / sizeof(*parts));
+}
+
+static const char *error_name(int error)
+{
+	static const struct {
+		int error;
+		const char *name;
+	} names[] = {
+		{ EPERM, "EPERM" },   { EIO, "EIO" },         { EACCES, "EACCES" },       { EBUSY, "EBUSY" },
+		{ EXDEV, "EXDEV" },   { ENOTDIR, "ENOTDIR" }, { EISDIR, "EISDIR" },       { EINVAL, "EINVAL" },
+		{ EROFS, "EROFS" },   { ELOOP, "ELOOP" },     { ENOTEMPTY, "ENOTEMPTY" }, { EPROTO, "EPROTO" },
+		{ ENOMEM, "ENOMEM" }, { EAGAIN, "EAGAIN" },
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (names[i].error == error)
+			return names[i].name;
+	return "failed";
+}

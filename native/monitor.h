@@ -1,0 +1,44 @@
+/* What the files of the monitor share. */
+#ifndef TSRUN_MONITOR_H
+#define TSRUN_MONITOR_H
+
+#include "init.h"
+
+/* Bytes on their way from one descriptor to another. */
+struct flow {
+	size_t start, end;
+	char data[4096];
+};
+
+/* Our terminal (descriptors 0 to 2) and the container's (`master`), and what flows between them. */
+struct terminal {
+	int master;
+	/* Descriptor 0 is a terminal whose modes we changed; `saved` are those to go back to. */
+	int raw;
+	struct termios saved;
+	/* Descriptor 0 can be read; not at its end, and not in the background. */
+	int input_open;
+	/* Nobody in the container has the terminal open just now. */
+	int hung_up;
+	char last_input;
+	struct flow input, output;
+};
+
+enum { POLL_INPUT, POLL_MASTER, POLL_OUTPUT, POLL_TERMINAL };
+
+void terminal_start(struct terminal *terminal, int master);
+void terminal_poll(struct terminal *terminal, struct pollfd *polls);
+void terminal_pump(struct terminal *terminal, const struct pollfd *polls);
+void terminal_resize(struct terminal *terminal);
+void terminal_resume(struct terminal *terminal);
+void terminal_finish(struct terminal *terminal);
+
+/* cleanup.c */
+void cleanup(struct reader *records);
+
+/* remove.c */
+int remove_tree(const char *path);
+int remove_cgroup(const char *path);
+void kill_cgroup(const char *path);
+
+#endif

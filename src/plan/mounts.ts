@@ -11,6 +11,7 @@ import {
   MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
   MOUNT_ATTR_RDONLY,
+  MS_REC,
 } from "../linux.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import { type MountOptions, parseMountOptions } from "../spec/mount-options.ts";
@@ -32,7 +33,7 @@ export function planMounts(b: PlanBuilder, container: ContainerSpec, parameters:
     const about = `mounts[${i}] ${mount.destination}`;
     const options = parseMountOptions(mount.options ?? []);
     if (options.remount) planRemount(b, about, mount, options, root);
-    else if (options.bind || mount.type === "bind") planBind(b, about, mount, options, root);
+    else if (options.bind || options.rbind || mount.type === "bind") planBind(b, about, mount, options, root);
     else if (mount.type === "cgroup" || mount.type === "cgroup2") {
       planCgroupMount(b, about, mount, options, container, parameters, root);
     } else planFilesystem(b, about, mount, options, root);
@@ -86,10 +87,9 @@ function makeFilesystem(
 ): void {
   const settings = [`source=${source}`, ...options.superFlags, ...options.data];
   if (settings.some((setting) => byteLength(setting.slice(setting.indexOf("=") + 1)) > FSCONFIG_MAX)) {
-    const superblock = [...options.superFlags, ...options.data].join(",");
     // mount(2) names its target by path: "." is the target, whatever it is called by now.
     b.add(about, "fchdir", target);
-    b.add(about, "mount", source, ".", type, 0, superblock);
+    b.add(about, "mount", source, ".", type, options.msFlags, options.data.join(","));
     b.add(about, "close", target);
     return;
   }
@@ -130,9 +130,9 @@ function finish(b: PlanBuilder, about: string, tree: number, target: number, opt
 }
 
 function propagate(b: PlanBuilder, about: string, tree: number, options: MountOptions): void {
-  for (const { flag, recursive } of options.propagation) {
-    const flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
-    b.add(about, "mountSetattr", tree, "", flags, 0, 0, flag, -1);
+  for (const propagation of options.propagation) {
+    const flags = AT_EMPTY_PATH | ((propagation & MS_REC) !== 0 ? AT_RECURSIVE : 0);
+    b.add(about, "mountSetattr", tree, "", flags, 0, 0, propagation & ~MS_REC, -1);
   }
 }
 

@@ -64,15 +64,15 @@ export function planContainer(container: ContainerSpec, parameters: PlanParamete
   const root = planRoot(b, container, parameters);
   planMounts(b, container, parameters, root);
   planDevices(b, container, root);
-  if (process?.terminal) planConsole(b, container, root);
+  if (process.terminal) planConsole(b, container, root);
   planMasks(b, container, root);
   planSysctls(b, container);
   planRootEnd(b, container, root);
   planRootPropagation(b, container);
 
-  if (process?.terminal) planTerminal(b, process.user);
+  if (process.terminal) planTerminal(b, process.user.uid);
   const plan: ProcessPlan = {
-    process: process ?? { args: [], cwd: "/", user: { uid: 0, gid: 0 } },
+    process,
     home: parameters.home,
     setgroups: parameters.setgroups,
     lastCap: container.host.lastCap,

@@ -2,12 +2,13 @@
  * The process itself: limits, credentials, capabilities, what is executed.
  * Rules: OCI config.md "Process", config-linux.md; capabilities(7), credentials(7), execve(2).
  */
-import type { LinuxCapabilities, Process } from "../spec/types.ts";
+import type { ResolvedProcess } from "../spec/container.ts";
+import type { LinuxCapabilities } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
 import { CAPABILITIES, RLIMITS } from "./names.ts";
 
 export interface ProcessPlan {
-  process: Process;
+  process: ResolvedProcess;
   /** HOME when the environment has none. */
   home: string | undefined;
   /** May setgroups(2) be called? */
@@ -117,12 +118,15 @@ export function capabilityMasks(sets: LinuxCapabilities | null | undefined, last
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** Where the executable may be: the name itself when it has a slash, else each directory of PATH as execvp(3) does. */
-export function candidates(process: Process): string[] {
+export function candidates(process: ResolvedProcess): string[] {
   const name = process.args?.[0] ?? "";
   if (name === "" || name.includes("/")) return [name];
   const path = lastValue(process.env ?? [], "PATH") ?? DEFAULT_PATH;
   // An empty entry means the current directory; Go and the shells that hardened this leave it out, and so do we.
-  return path.split(":").filter((dir) => dir !== "").map((dir) => `${dir}/${name}`);
+  return path
+    .split(":")
+    .filter((dir) => dir !== "")
+    .map((dir) => `${dir}/${name}`);
 }
 
 /** The environment as asked, with HOME added when there is none or an empty one. */

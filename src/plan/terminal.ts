@@ -3,13 +3,13 @@
  * Rules: OCI config.md process.terminal, consoleSize; pty(7), ioctl_tty(2).
  */
 import type { ContainerSpec } from "../spec/container.ts";
-import type { Box, User } from "../spec/types.ts";
+import type { Box } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
 
 /** Before the change of root: the pty, bound on /dev/console. It becomes standard input, output and error at once. */
 export function planConsole(b: PlanBuilder, container: ContainerSpec, root: number): void {
   const process = container.spec.process;
-  const slave = planPty(b, root, process?.consoleSize ?? undefined);
+  const slave = planPty(b, root, process.consoleSize);
   b.add("process.terminal", "console", slave, root);
   b.add("process.terminal", "controllingTerminal", slave);
 }
@@ -23,6 +23,6 @@ export function planPty(b: PlanBuilder, root: number, size: Box | undefined): nu
 }
 
 /** The terminal belongs to the user of the process. */
-export function planTerminal(b: PlanBuilder, user: User): void {
-  b.add("process.user", "fchown", 0, user.uid, -1);
+export function planTerminal(b: PlanBuilder, uid: number): void {
+  b.add("process.user", "fchown", 0, uid, -1);
 }

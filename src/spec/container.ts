@@ -2,24 +2,10 @@
  * What resolve() makes of a config.json: complete, absolute, checked. After it nobody asks the machine what it can do.
  */
 import type { Problem } from "../errors.ts";
-import type { LinuxIDMapping, LinuxNamespaceType, Process, Spec, User } from "./types.ts";
+import type { Host } from "../host.ts";
+import type { LinuxIDMapping, LinuxNamespaceType, Process, Spec } from "./types.ts";
 
-/** Facts about the machine; whoever calls resolve() collects them. */
-export interface Host {
-  kernel: [number, number];
-  /** CAP_SYS_ADMIN in the initial user namespace. */
-  privileged: boolean;
-  euid: number;
-  egid: number;
-  cgroup: "v1" | "hybrid" | "v2" | "none";
-  /** This process is in a user namespace that is not the initial one. */
-  userns: boolean;
-  /** Hard limits of this process by name ("RLIMIT_NOFILE"); 2^64-1 is "unlimited". */
-  hardLimits: Readonly<Record<string, bigint>>;
-  hasKcore: boolean;
-  /** The highest capability number of this kernel. */
-  lastCap: number;
-}
+export type { Host };
 
 /** What the command line or the library's caller asks for, beside the config. Paths are absolute, or relative to the bundle. */
 export interface RuntimeOptions {
@@ -49,7 +35,6 @@ export type ResolveOptions = RuntimeOptions;
 
 /** A process whose defaults are in: everything that a plan needs is there. */
 export interface ResolvedProcess extends Process {
-  user: User & { uid: number; gid: number };
   args: string[];
   env: string[];
   cwd: string;

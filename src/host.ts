@@ -1,0 +1,86 @@
+/**
+ * What the machine is, asked once per run; everything after spec/resolve is told, and asks nothing.
+ */
+import { existsSync, readFileSync } from "node:fs";
+
+export interface Host {
+  /** Major and minor of the kernel's release. */
+  kernel: [number, number];
+  /** CAP_SYS_ADMIN over the machine: effective, and in the initial user namespace. */
+  privileged: boolean;
+  euid: number;
+  egid: number;
+  /** The cgroup layout; "none" when no hierarchy is mounted. */
+  cgroup: "v1" | "hybrid" | "v2" | "none";
+  /** Is this process in a user namespace that is not the initial one? */
+  userns: boolean;
+  /** Hard limits of this process by name ("RLIMIT_NOFILE"); 2^64-1 is "unlimited". Read when first asked for. */
+  readonly hardLimits: Readonly<Record<string, bigint>>;
+  /** Is there a /proc/kcore to link to? */
+  hasKcore: boolean;
+  /** The highest capability number that the kernel has. */
+  lastCap: number;
+}
+
+const CAP_SYS_ADMIN = 21n;
+
+/** @param cgroup the layout, which only the cgroup folder knows how to tell */
+export function hostFacts(cgroup: Host["cgroup"]): Host {
+  const [major = 0, minor = 0] = read("/proc/sys/kernel/osrelease")
+    .split(".", 2)
+    .map((part) => Number.parseInt(part, 10));
+  // One line "0 0 4294967295": every id is itself.
+  const userns = !/^\s*0\s+0\s+4294967295\s*$/.test(read("/proc/self/uid_map"));
+  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(read("/proc/self/status"))?.[1] ?? "0"}`);
+  return {
+    kernel: [major, minor],
+    privileged: !userns && ((effective >> CAP_SYS_ADMIN) & 1n) === 1n,
+    euid: process.geteuid?.() ?? 0,
+    egid: process.getegid?.() ?? 0,
+    cgroup,
+    userns,
+    get hardLimits() {
+      return hardLimits(read("/proc/self/limits"));
+    },
+    hasKcore: existsSync("/proc/kcore"),
+    lastCap: Number(read("/proc/sys/kernel/cap_last_cap")) || 40,
+  };
+}
+
+/** Rows of proc_pid_limits(5), as setrlimit(2) calls them. */
+const LIMIT_ROWS: Readonly<Record<string, string>> = {
+  "Max cpu time": "RLIMIT_CPU",
+  "Max file size": "RLIMIT_FSIZE",
+  "Max data size": "RLIMIT_DATA",
+  "Max stack size": "RLIMIT_STACK",
+  "Max core file size": "RLIMIT_CORE",
+  "Max resident set": "RLIMIT_RSS",
+  "Max processes": "RLIMIT_NPROC",
+  "Max open files": "RLIMIT_NOFILE",
+  "Max locked memory": "RLIMIT_MEMLOCK",
+  "Max address space": "RLIMIT_AS",
+  "Max file locks": "RLIMIT_LOCKS",
+  "Max pending signals": "RLIMIT_SIGPENDING",
+  "Max msgqueue size": "RLIMIT_MSGQUEUE",
+  "Max nice priority": "RLIMIT_NICE",
+  "Max realtime priority": "RLIMIT_RTPRIO",
+  "Max realtime timeout": "RLIMIT_RTTIME",
+};
+
+function hardLimits(text: string): Record<string, bigint> {
+  const limits: Record<string, bigint> = {};
+  for (const line of text.split("\n").slice(1)) {
+    const name = LIMIT_ROWS[line.slice(0, 26).trim()];
+    const hard = line.slice(26).trim().split(/\s+/)[1];
+    if (name && hard) limits[name] = hard === "unlimited" ? 0xffffffffffffffffn : BigInt(hard);
+  }
+  return limits;
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return "";
+  }
+}

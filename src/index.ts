@@ -1,0 +1,30 @@
+/** tsrun as a library: everything that the command line can do. */
+export { type Problem, SpecError, StateError, StepError, SyscallError, TsrunError } from "./errors.ts";
+export { describePlan } from "./plan/describe.ts";
+export type { Plan, Step } from "./plan/step.ts";
+export { createContainer } from "./runtime/create.ts";
+export { deleteContainer } from "./runtime/delete.ts";
+export { execProcess } from "./runtime/exec.ts";
+export { fastExit } from "./runtime/exit.ts";
+export { killContainer } from "./runtime/kill.ts";
+export { containerProcesses, containerState, listContainers } from "./runtime/list.ts";
+export type {
+  ContainerState,
+  ContainerStatus,
+  ContainerSummary,
+  CreateOptions,
+  DeleteOptions,
+  ExecOptions,
+  ExecResult,
+  KillOptions,
+  PlanOptions,
+  RunOptions,
+  RunResult,
+  SpecOptions,
+} from "./runtime/options.ts";
+export { planContainer } from "./runtime/plan.ts";
+export { runAndWait, runContainer } from "./runtime/run.ts";
+export { startContainer } from "./runtime/start.ts";
+export { COMMIT, SPEC_VERSION, VERSION } from "./runtime/version.ts";
+export { defaultSpec } from "./spec/defaults.ts";
+export type { Spec } from "./spec/types.ts";

@@ -1,0 +1,46 @@
+/**
+ * The native monitor: waits for a container in the foreground in a few pages of memory, and cleans up behind it.
+ * It is the same program as the init; what it does is in native/monitor.c and native/cleanup.c.
+ */
+import { closeQuiet, memfdCreate, setCloexec, write } from "../sys/file.ts";
+import { execve } from "../sys/process.ts";
+import { openInitBinary } from "./binary.ts";
+
+/**
+ * What to do when the container has ended, in order; the letters are those of native/cleanup.c. Missing is fine.
+ *   k  ends what is left in a cgroup: without a pid namespace the end of the first process does not
+ *   c  removes a cgroup with those that the container made below it
+ *   u  unlink(2)    r  rmdir(2)    t  removes a directory and all below it, but never through a mount
+ */
+export interface CleanupStep {
+  op: "k" | "c" | "u" | "r" | "t";
+  path: string;
+}
+
+export interface MonitorRequest {
+  pid: number;
+  pidFd: number;
+  /** The pty's master, or -1. */
+  master: number;
+  cleanup: readonly CleanupStep[];
+}
+
+/** The monitor's configuration: fields that end in NUL, first its magic. */
+export function encodeMonitor({ pid, pidFd, master, cleanup }: MonitorRequest): string {
+  const steps = cleanup.map(({ op, path }) => `${op}\0${path}\0`);
+  return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${0}\0${steps.join("")}`;
+}
+
+/** Replaces this process, keeping its pid and children. @throws SyscallError when it cannot; else never returns */
+export function becomeMonitor(request: MonitorRequest): never {
+  const config = memfdCreate("tsrun-monitor");
+  write(config, encodeMonitor(request));
+  const binary = openInitBinary();
+  for (const fd of [config, request.pidFd, request.master]) if (fd >= 0) setCloexec(fd, false);
+  try {
+    execve(binary, ["tsrun-monitor", String(config)], []);
+  } finally {
+    closeQuiet(config);
+    closeQuiet(binary);
+  }
+}

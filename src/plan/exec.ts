@@ -1,0 +1,77 @@
+/**
+ * The plan of `exec`: another process in the namespaces and cgroups of a container that runs.
+ */
+import { CLONE_NEWUSER, O_PATH, O_WRONLY } from "../linux.ts";
+import type { ResolvedProcess } from "../spec/container.ts";
+import { PlanBuilder } from "./builder.ts";
+import { type ProcessPlan, planCredentials, planExec as planExecution, planLimits } from "./process.ts";
+import { AWAIT, type Plan } from "./step.ts";
+import { planPty, planTerminal } from "./terminal.ts";
+
+export interface ExecPlanRequest {
+  id: string;
+  process: ResolvedProcess;
+  /** CLONE_NEW* bits to join, by the pidfd of the container's process: descriptor "container". */
+  namespaces: number;
+  cgroupDirectory: boolean;
+  cgroupTasks: readonly string[];
+  setgroups: boolean;
+  preserveFds: number;
+  noNewKeyring: boolean;
+  home: string | undefined;
+  lastCap: number;
+  seccomp: { flags: number; program: Uint8Array } | undefined;
+}
+
+export function planExec(request: ExecPlanRequest): Plan {
+  const { process } = request;
+  const firstFd = 3 + request.preserveFds;
+  const b = new PlanBuilder(firstFd);
+  b.inherit("sync");
+  b.inherit("plan");
+  if (process.oomScoreAdj !== undefined) {
+    const fd = b.newFd();
+    b.add("process.oomScoreAdj", "open", fd, "/proc/self/oom_score_adj", O_WRONLY, 0);
+    b.add("process.oomScoreAdj", "write", fd, String(process.oomScoreAdj));
+    b.add("process.oomScoreAdj", "close", fd);
+  }
+  const container = b.inherit("container");
+  b.add("namespaces of the container", "setns", container, request.namespaces);
+  b.add("namespaces of the container", "close", container);
+  const cgroup = request.cgroupDirectory ? b.inherit("cgroup") : -1;
+  b.add("exec", "clone", 0, cgroup);
+  if (cgroup !== -1) b.add("exec", "close", cgroup);
+
+  for (const name of request.cgroupTasks) {
+    const fd = b.inherit(`tasks:${name}`);
+    b.add("cgroup of the container", "write", fd, "0");
+    b.add("cgroup of the container", "close", fd);
+  }
+  if ((request.namespaces & CLONE_NEWUSER) !== 0) {
+    b.add("user namespace", "become", 0, 0, request.setgroups ? 1 : 0);
+  }
+  b.add("process", "setsid");
+  if (!request.noNewKeyring) b.add("session keyring", "keyring", `_ses.${request.id}`);
+  if (process.terminal) {
+    const root = b.newFd();
+    b.add("process.terminal", "open", root, "/", O_PATH, 0);
+    const slave = planPty(b, root, process.consoleSize);
+    b.add("process.terminal", "controllingTerminal", slave);
+    b.add("process.terminal", "close", root);
+    planTerminal(b, process.user.uid);
+  }
+  const plan: ProcessPlan = {
+    process,
+    home: request.home,
+    setgroups: request.setgroups,
+    lastCap: request.lastCap,
+    seccomp: request.seccomp,
+    firstFd,
+    listenFds: 0,
+  };
+  planLimits(b, plan);
+  planCredentials(b, plan);
+  b.add("process.args", "await", AWAIT.READY);
+  planExecution(b, plan);
+  return b.plan();
+}

@@ -1,0 +1,245 @@
+/** `exec`: another process in a container that runs. Rules: runc-exec(8); exec is not in the OCI spec. */
+import { readlinkSync } from "node:fs";
+import { detectCgroups, joinFds, processCgroups } from "../cgroup/manager.ts";
+import { SpecError, StateError, TsrunError } from "../errors.ts";
+import { hostFacts } from "../host.ts";
+import { becomeMonitor } from "../init/monitor.ts";
+import { spawnInit } from "../init/spawn.ts";
+import type { SyncSocket } from "../init/sync.ts";
+import { sendConsole, sendPidfd } from "../io/console.ts";
+import { planExec } from "../plan/exec.ts";
+import type { Plan } from "../plan/step.ts";
+import { compileSeccomp } from "../seccomp/compile.ts";
+import type { ResolvedProcess } from "../spec/container.ts";
+import { loadProcess } from "../spec/load.ts";
+import { resolveProcess } from "../spec/resolve.ts";
+import type { Process, Spec } from "../spec/types.ts";
+import { parseUser } from "../spec/user.ts";
+import { validateProcess } from "../spec/validate.ts";
+import { O_CLOEXEC, O_PATH, O_WRONLY } from "../sys/constants.ts";
+import { closeQuiet, open } from "../sys/file.ts";
+import { pidfdOpen, waitid } from "../sys/process.ts";
+import { initDied, stepFailure } from "./failure.ts";
+import { homeDirectory } from "./home.ts";
+import { isAlive, statusOf } from "./lifecycle.ts";
+import type { ExecOptions, ExecResult } from "./options.ts";
+import { absolutePath, stateRoot } from "./paths.ts";
+import { writePidFile } from "./pid-file.ts";
+import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
+
+/**
+ * Runs a process. Detached, it returns once the process is executed; in the foreground the calling process is
+ * replaced by the native monitor.
+ *
+ * @throws StateError when the container does not run; SpecError, StepError
+ */
+export function execProcess(options: ExecOptions): ExecResult {
+  const { pid, master } = launchExec(options);
+  if (options.detach) return { id: options.id, pid };
+  becomeMonitor({ pid, pidFd: pidfdOpen(pid), master: master ?? -1, cleanup: [] });
+}
+
+/** As execProcess, for a program that goes on: the event loop stands still until the process ends. */
+export function execAndWait(options: ExecOptions): ExecResult {
+  const { pid } = launchExec(options);
+  return { id: options.id, pid, exitCode: waitid({ pid }).exitCode };
+}
+
+function launchExec(options: ExecOptions): { pid: number; master: number | undefined } {
+  const state = new StateDirectory(stateRoot(options.root), options.id);
+  const record = state.read();
+  checkStatus(record, options);
+  const config = readConfig(state);
+  const hierarchies = detectCgroups();
+  const host = hostFacts(hierarchies.layout);
+  const process = resolveProcess(processOf(options, config), host, []);
+  checkTerminal(process, options);
+
+  const fds = new Map<string, number>();
+  using _fds = { [Symbol.dispose]: () => fds.forEach(closeQuiet) };
+  fds.set("container", pidfdOpen(record.pid));
+  if (!isAlive(record.pid, record.startTime)) throw new StateError("cannot exec in a stopped container");
+  const joins = cgroupJoins(record, options);
+  for (const join of joins) {
+    // Into a user namespace that is joined nobody may clone with a cgroup: the process writes itself in.
+    if (join.kind === "directory" && record.userns)
+      fds.set("tasks:unified", open(`${join.path}/cgroup.procs`, O_WRONLY | O_CLOEXEC));
+    else if (join.kind === "directory") fds.set("cgroup", open(join.path, O_PATH | O_CLOEXEC));
+    else fds.set(`tasks:${join.name}`, open(join.path, O_WRONLY | O_CLOEXEC));
+  }
+  const seccomp = config.linux?.seccomp;
+  const plan = planExec({
+    id: options.id,
+    process,
+    namespaces: foreignNamespaces(record),
+    cgroupDirectory: fds.has("cgroup"),
+    cgroupTasks: [...fds.keys()].filter((name) => name.startsWith("tasks:")).map((name) => name.slice(6)),
+    setgroups: record.setgroups,
+    preserveFds: options.preserveFds ?? 0,
+    noNewKeyring: true,
+    home: homeOf(record, process),
+    lastCap: host.lastCap,
+    seccomp: seccomp ? compileSeccomp(seccomp, globalThis.process.arch === "arm64" ? "aarch64" : "x86_64") : undefined,
+  });
+  const init = spawnInit({ plan, fds, preserved: options.preserveFds ?? 0 });
+  using sync = init.sync;
+  return converse(sync, plan, init.pid, options);
+
+  function cgroupJoins(of: StateRecord, { cgroup = [] }: ExecOptions) {
+    if (!of.cgroup) return [];
+    const own = processCgroups(of.pid, hierarchies);
+    const paths: Record<string, string> = {};
+    // Where the container's first process is now: one with an init system of its own moves it.
+    for (const controller of Object.keys(of.cgroup.paths))
+      paths[controller] = own?.[controller] ?? of.cgroup.paths[controller] ?? "";
+    for (const text of cgroup) {
+      const colon = text.indexOf(":");
+      const names = colon === -1 ? Object.keys(paths) : text.slice(0, colon).split(",");
+      const path = text.slice(colon + 1);
+      if (path.split("/").includes("..")) throw new TsrunError(`--cgroup ${text}: ".." is not allowed`);
+      for (const name of names) {
+        const base = of.cgroup.paths[name];
+        if (base === undefined)
+          throw new TsrunError(`--cgroup ${text}: the container has no cgroup of controller ${name}`);
+        paths[name] = `${base}/${path}`.replace(/\/+$/, "").replace(/\/{2,}/g, "/");
+      }
+    }
+    return joinFds({ paths });
+  }
+}
+
+function converse(
+  sync: SyncSocket,
+  plan: Plan,
+  firstPid: number,
+  options: ExecOptions,
+): { pid: number; master: number | undefined } {
+  let pid = 0;
+  let master: number | undefined;
+  let isReady = false;
+  for (;;) {
+    const message = sync.next();
+    switch (message.type) {
+      case "pid":
+        pid = message.pid;
+        waitid({ pid: firstPid });
+        break;
+      case "fd":
+        master = message.fd;
+        break;
+      case "await":
+        if (master !== undefined && options.consoleSocket) {
+          sendConsole(absolutePath(options.consoleSocket), master);
+          closeQuiet(master);
+          master = undefined;
+        }
+        if (options.pidFile) writePidFile(absolutePath(options.pidFile), pid);
+        if (options.pidfdSocket) {
+          const pidFd = pidfdOpen(pid);
+          sendPidfd(absolutePath(options.pidfdSocket), pidFd);
+          closeQuiet(pidFd);
+        }
+        isReady = true;
+        sync.answer();
+        break;
+      case "fail":
+        waitid({ pid: pid === 0 ? firstPid : pid });
+        throw stepFailure(plan, message.step, message.code);
+      case "eof":
+        if (isReady) return { pid, master };
+        waitid({ pid: pid === 0 ? firstPid : pid });
+        throw initDied(plan, undefined);
+    }
+  }
+}
+
+function checkStatus(record: StateRecord, options: ExecOptions): void {
+  const status = statusOf(record);
+  if (status === "stopped") throw new StateError("cannot exec in a stopped container");
+  if (status === "creating") throw new StateError("cannot exec in a container that is creating");
+  if (status === "paused" && !options.ignorePaused) {
+    throw new StateError("cannot exec in a paused container", { fix: "use --ignore-paused" });
+  }
+}
+
+function checkTerminal({ terminal }: ResolvedProcess, options: ExecOptions): void {
+  if (terminal && options.detach && !options.consoleSocket) {
+    throw new TsrunError("cannot allocate tty if tsrun will detach without setting console socket", {
+      fix: "--console-socket PATH",
+    });
+  }
+  if (options.consoleSocket && !(terminal && options.detach)) {
+    throw new TsrunError("cannot use console socket if tsrun will not detach or allocate tty");
+  }
+}
+
+/** The process of the file, or the container's own with what the options change. @throws SpecError */
+function processOf(options: ExecOptions, config: Spec): Process {
+  const process =
+    options.process === undefined ? fromOptions(options, config) : loadProcess(absolutePath(options.process));
+  const problems = validateProcess(process);
+  if (problems.length > 0) throw new SpecError(problems);
+  return process;
+}
+
+function fromOptions(options: ExecOptions, config: Spec): Process {
+  const base: Process = config.process ?? { cwd: "/", user: { uid: 0, gid: 0 } };
+  const process: Process = { ...base, args: [...(options.args ?? [])], terminal: options.tty ?? false };
+  if (options.cwd !== undefined) process.cwd = options.cwd;
+  if (options.env) process.env = [...(base.env ?? []), ...options.env];
+  if (options.user !== undefined) {
+    const { uid, gid } = parseUser(options.user);
+    process.user = { ...base.user, uid, gid: gid ?? base.user?.gid ?? 0 };
+  }
+  if (options.additionalGids) {
+    process.user = {
+      ...process.user,
+      additionalGids: [...(process.user?.additionalGids ?? []), ...options.additionalGids],
+    };
+  }
+  if (options.noNewPrivs !== undefined) process.noNewPrivileges = options.noNewPrivs;
+  if (options.caps && options.caps.length > 0) {
+    const add = (names: string[] | undefined) => [...new Set([...(names ?? []), ...(options.caps ?? [])])];
+    const sets = base.capabilities ?? {};
+    process.capabilities = {
+      ...sets,
+      bounding: add(sets.bounding),
+      effective: add(sets.effective),
+      permitted: add(sets.permitted),
+      // Ambient only where the container has an inheritable set: otherwise it could not be.
+      ...(sets.inheritable ? { ambient: add(sets.ambient) } : {}),
+    };
+  }
+  return process;
+}
+
+const NAMESPACE_FILES: readonly (readonly [string, number])[] = [
+  ["user", 0x10000000],
+  ["mnt", 0x20000],
+  ["pid", 0x20000000],
+  ["net", 0x40000000],
+  ["ipc", 0x8000000],
+  ["uts", 0x4000000],
+  ["cgroup", 0x2000000],
+  ["time", 0x80],
+];
+
+/** The namespaces of the container that are not ours: joining one's own user namespace is an error. */
+function foreignNamespaces(record: StateRecord): number {
+  let bits = 0;
+  for (const [file, flag] of NAMESPACE_FILES) {
+    if ((record.namespaces & flag) === 0) continue;
+    if (readlinkSync(`/proc/self/ns/${file}`) !== readlinkSync(`/proc/${record.pid}/ns/${file}`)) bits |= flag;
+  }
+  return bits;
+}
+
+function homeOf(record: StateRecord, process: ResolvedProcess): string | undefined {
+  if (process.env.some((entry) => entry.startsWith("HOME=") && entry.length > 5)) return undefined;
+  const fd = open(`/proc/${record.pid}/root`, O_PATH | O_CLOEXEC);
+  try {
+    return homeDirectory(fd, process.user.uid);
+  } finally {
+    closeQuiet(fd);
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * What a step that failed means to the person who reads it: the operation, the path, the errno, and the fix.
+ * Wording of a missing command as runc has it: engines choose exit code 127 or 126 by it.
+ */
+import { errnoText } from "../errno.ts";
+import { StepError, TsrunError } from "../errors.ts";
+import { describeStep } from "../plan/describe.ts";
+import type { Plan, Step } from "../plan/step.ts";
+
+/** @param index of the step that failed, -1 or beyond the plan when the init could not say */
+export function stepFailure(plan: Plan, index: number, code: string): TsrunError {
+  const step = plan.steps[index];
+  if (!step) return new StepError(`the init failed outside its plan: ${code} (${errnoText(code)})`, index, code);
+  const command = commandFailure(plan, step, code);
+  if (command) return new StepError(command.message, index, code, command.fix ? { fix: command.fix } : {});
+  const message = `${step.about}: ${describeStep(step)}: ${code} (${sourceText(step, code)})`;
+  const fix = fixFor(step, code);
+  return new StepError(message, index, code, fix ? { fix } : {});
+}
+
+/** The init ended without a word: it was killed. */
+export function initDied(plan: Plan, signal: string | undefined): TsrunError {
+  const limit = plan.steps.some((step) => step.op === "write" && step.about === "linux.cgroupsPath");
+  return new TsrunError(
+    `the container's process was killed${signal ? ` by ${signal}` : ""} while it was being set up`,
+    {
+      fix: limit ? "is linux.resources.memory.limit too small, or did somebody kill it?" : "look at the kernel's log",
+    },
+  );
+}
+
+/** Of a bind mount's source the usual words are right: callers show them to whoever asked for the mount. */
+function sourceText(step: Step, code: string): string {
+  if (code === "ENOENT" && step.op === "openTree") return "no such file or directory";
+  return errnoText(code);
+}
+
+function commandFailure(plan: Plan, step: Step, code: string): { message: string; fix?: string } | undefined {
+  const argv = plan.steps.find((other) => other.op === "exec")?.args[0] as readonly string[] | undefined;
+  const name = JSON.stringify(argv?.[0] ?? "");
+  if (step.op === "findExecutable") {
+    const isPath = (argv?.[0] ?? "").includes("/");
+    if (code === "ENOENT" || code === "ENOTDIR") {
+      if (!isPath) return { message: `exec: ${name}: executable file not found in $PATH` };
+      return { message: `exec: ${name}: stat ${argv?.[0]}: no such file or directory` };
+    }
+    if (code === "EACCES") {
+      return { message: `exec: ${name}: permission denied`, fix: "is it executable for the user of the process?" };
+    }
+    if (code === "EISDIR") return { message: `exec: ${name}: is a directory` };
+    return { message: `exec: ${name}: ${code} (${errnoText(code)})` };
+  }
+  return step.op === "exec" ? execFailure(argv?.[0] ?? "", code) : undefined;
+}
+
+/** Why execve(2) of a file that is there and executable failed. */
+export function execFailure(command: string, code: string): { message: string; fix?: string } {
+  const exec = `exec ${JSON.stringify(command)}`;
+  switch (code) {
+    case "ENOENT":
+      return {
+        message: `${exec}: no such file or directory`,
+        fix: "the file is there, so what it names is not: the interpreter after #! (CRLF at its end?) or the ELF loader",
+      };
+    case "ENOEXEC":
+      return { message: `${exec}: exec format error`, fix: "a script needs #! in its first line; a program, this CPU" };
+    case "EACCES":
+      return { message: `${exec}: permission denied`, fix: "is its mount noexec?" };
+    default:
+      return { message: `${exec}: ${code} (${errnoText(code)})` };
+  }
+}
+
+function fixFor(step: Step, code: string): string | undefined {
+  switch (`${step.op} ${code}`) {
+    case "target ENOTDIR":
+      return "a part of the path is a file; are you trying to mount a directory onto a file (or vice-versa)?";
+    case "target ELOOP":
+      return "the image has a symbolic link there; tsrun does not follow links to a place like this";
+    case "attach ENOTDIR":
+      return "source and destination must both be directories or both be files";
+    case "user EINVAL":
+      return "is the id in linux.uidMappings or linux.gidMappings?";
+    case "user EPERM":
+    case "become EPERM":
+      return "groups cannot be set where an ordinary user maps a single id";
+    case "capabilities EPERM":
+      return "tsrun cannot give capabilities that it does not have itself";
+    case "rlimit EPERM":
+      return "raising a hard limit needs CAP_SYS_RESOURCE";
+    case "fsmount EPERM":
+      return "in a user namespace: needs a new network namespace for sysfs, a fully visible /proc for proc";
+    case "cloexecFrom ENOSYS":
+      return "tsrun needs Linux 5.12 or newer";
+    case "pivot EINVAL":
+      return "on an initramfs pivot_root does not work: use --no-pivot";
+    case "clone ENOSPC":
+      return "a limit of /proc/sys/user/max_*_namespaces is reached";
+    case "clone EAGAIN":
+      return "a limit on processes is reached: RLIMIT_NPROC, pids.max or kernel.pid_max";
+    case "clone EBUSY":
+      return "the cgroup has controllers enabled for its children, so it takes no process itself";
+    case "setns EINVAL":
+      return "the file is of another kind of namespace";
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * uid_map and gid_map of a new user namespace.
+ * Rules: user_namespaces(7) "Defining user and group ID mappings"; newuidmap(1).
+ */
+import { writeFileSync } from "node:fs";
+import { TsrunError } from "../errors.ts";
+import type { ContainerSpec } from "../spec/container.ts";
+import type { LinuxIDMapping } from "../spec/types.ts";
+import { runHelper } from "../sys/helper.ts";
+
+/** May the process in the namespace call setgroups(2)? Not where an ordinary user maps the ids alone. */
+export function mayUseSetgroups(container: ContainerSpec): boolean {
+  return !container.userns || container.host.privileged || !isOwnIdOnly(container);
+}
+
+/** Maps the ids of process `pid`, which waits for it. @throws TsrunError */
+export function mapIds(pid: number, container: ContainerSpec): void {
+  const { uidMappings, gidMappings, host } = container;
+  if (host.privileged || host.euid === 0) {
+    write(pid, "uid_map", uidMappings);
+    write(pid, "gid_map", gidMappings);
+    return;
+  }
+  if (isOwnIdOnly(container)) {
+    // Without privilege one may map oneself alone, and the gid only after giving setgroups(2) up.
+    writeFileSync(`/proc/${pid}/setgroups`, "deny");
+    write(pid, "uid_map", uidMappings);
+    write(pid, "gid_map", gidMappings);
+    return;
+  }
+  runHelper("newuidmap", [String(pid), ...columns(uidMappings)], "uidmap");
+  runHelper("newgidmap", [String(pid), ...columns(gidMappings)], "uidmap");
+}
+
+function isOwnIdOnly({ uidMappings, gidMappings, host }: ContainerSpec): boolean {
+  const own = (maps: LinuxIDMapping[], id: number) => maps.length === 1 && maps[0]?.size === 1 && maps[0].hostID === id;
+  return own(uidMappings, host.euid) && own(gidMappings, host.egid);
+}
+
+function write(pid: number, file: "uid_map" | "gid_map", maps: readonly LinuxIDMapping[]): void {
+  const text = maps.map((map) => `${map.containerID} ${map.hostID} ${map.size}`).join("\n");
+  try {
+    writeFileSync(`/proc/${pid}/${file}`, text);
+  } catch (cause) {
+    const field = file === "uid_map" ? "linux.uidMappings" : "linux.gidMappings";
+    throw new TsrunError(`write ${file} "${text.replaceAll("\n", ", ")}"`, {
+      fix: `${field}: ranges must not overlap, at most 340 of them, and each must be mapped in tsrun's own namespace`,
+      cause,
+    });
+  }
+}
+
+function columns(maps: readonly LinuxIDMapping[]): string[] {
+  return maps.flatMap((map) => [String(map.containerID), String(map.hostID), String(map.size)]);
+}

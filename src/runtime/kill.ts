@@ -1,0 +1,54 @@
+/** `kill`: a signal to the container's process, or to all of them. Rules: OCI runtime.md "Kill"; runc-kill(8). */
+import { cgroupProcesses, isFrozen, killCgroup, thaw } from "../cgroup/manager.ts";
+import { isErrno, StateError } from "../errors.ts";
+import { closeQuiet } from "../sys/file.ts";
+import { pidfdOpen, pidfdSendSignal } from "../sys/process.ts";
+import { isAlive, statusOf } from "./lifecycle.ts";
+import type { KillOptions } from "./options.ts";
+import { stateRoot } from "./paths.ts";
+import { StateDirectory, type StateRecord } from "./state.ts";
+
+const SIGKILL = 9;
+
+/** @param signal its number @throws StateError "container not running" */
+export function killContainer(root: string | undefined, id: string, signal: number, options: KillOptions = {}): void {
+  const record = new StateDirectory(stateRoot(root), id).read();
+  const status = statusOf(record);
+  if (options.all) {
+    // No error when it has stopped: what is left of it, if anything, gets the signal.
+    if (record.cgroup && cgroupProcesses(record.cgroup).length > 0) killCgroup(record.cgroup, signal);
+    return;
+  }
+  if (status !== "running" && status !== "created" && status !== "paused")
+    throw new StateError("container not running");
+  // Without a pid namespace of its own the end of the first process does not end the others.
+  if (signal === SIGKILL && !record.ownPidNamespace && record.cgroup) {
+    killCgroup(record.cgroup, signal);
+    return;
+  }
+  if (!signalProcess(record, signal)) throw new StateError("container not running");
+  // A frozen process dies only when it is thawed.
+  if (signal === SIGKILL && record.cgroup && isFrozen(record.cgroup)) thaw(record.cgroup);
+}
+
+/** Signals the process that was recorded or none: never one that has its pid now. @returns whether it was there */
+export function signalProcess(record: StateRecord, signal: number): boolean {
+  let pidFd: number;
+  try {
+    pidFd = pidfdOpen(record.pid);
+  } catch (error) {
+    if (isErrno(error, "ESRCH", "EINVAL")) return false;
+    throw error;
+  }
+  try {
+    // Looked at after it was opened: whatever the descriptor names now, it names for good.
+    if (!isAlive(record.pid, record.startTime)) return false;
+    pidfdSendSignal(pidFd, signal);
+    return true;
+  } catch (error) {
+    if (isErrno(error, "ESRCH")) return false;
+    throw error;
+  } finally {
+    closeQuiet(pidFd);
+  }
+}

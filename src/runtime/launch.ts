@@ -1,0 +1,293 @@
+/**
+ * From a bundle to a process that is ready to be executed: what `create` and `run` have in common.
+ *
+ * The order is what makes it safe to be killed at any point: the state names what is about to be made before it is
+ * made, and the init ends by itself when its socket closes.
+ */
+import { type CgroupRecord, createCgroup, destroyCgroup, joinFds } from "../cgroup/manager.ts";
+import { TsrunError } from "../errors.ts";
+import { spawnInit } from "../init/spawn.ts";
+import type { SyncSocket } from "../init/sync.ts";
+import { sendConsole, sendPidfd } from "../io/console.ts";
+import { planContainer } from "../plan/order.ts";
+import { AWAIT, type Plan } from "../plan/step.ts";
+import type { ContainerSpec } from "../spec/container.ts";
+import { mountRootfs } from "../storage/mount.ts";
+import { prepareRootfs, type RootfsRecord, removeRootfs } from "../storage/rootfs.ts";
+import { O_CLOEXEC, O_PATH, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
+import { closeQuiet, open, setCloexec } from "../sys/file.ts";
+import { pidfdOpen, pidfdSendSignal, waitid } from "../sys/process.ts";
+import { unixListen } from "../sys/socket.ts";
+import { initDied, stepFailure } from "./failure.ts";
+import { homeDirectory } from "./home.ts";
+import { mapIds, mayUseSetgroups } from "./idmap.ts";
+import { processStat } from "./lifecycle.ts";
+import type { CreateOptions } from "./options.ts";
+import { absolutePath, storageRoot } from "./paths.ts";
+import { writePidFile } from "./pid-file.ts";
+import { type Loaded, loadContainer, planParameters } from "./prepare.ts";
+import { removeState } from "./remove-state.ts";
+import { newRecord, StateDirectory, type StateRecord } from "./state.ts";
+import { Undo } from "./undo.ts";
+
+export interface Launched {
+  container: ContainerSpec;
+  state: StateDirectory;
+  record: StateRecord;
+  /** The master of the container's terminal, when it was not sent to a console socket. */
+  master: number | undefined;
+}
+
+export interface LaunchOptions extends CreateOptions {
+  id: string;
+  /** Wait for `start` before the process is executed? */
+  waitForStart: boolean;
+  /** Standard input, output and error of the process; default: ours. */
+  stdio?: readonly [number, number, number] | undefined;
+}
+
+/** Makes the container, up to its process waiting for `start` or, for `run`, being executed. @throws TsrunError */
+export function launch(options: LaunchOptions): Launched {
+  const loaded = loadContainer(options);
+  const { container } = loaded;
+  checkTerminal(container, options);
+  using undo = new Undo();
+  const state = new StateDirectory(loaded.root, container.id);
+  state.create();
+  undo.add(() => removeState(state));
+  using _lock = state.lock();
+  state.writeConfig(loaded.text);
+  const record = firstRecord(container, loaded);
+  state.write(record);
+
+  record.overlay = makeRootfs(container, state, undo);
+  if (record.overlay) {
+    container.rootfs.path = record.overlay.merged;
+    record.rootfs = record.overlay.merged;
+    state.write(record);
+  }
+  record.cgroup = makeCgroup(loaded, undo);
+  state.write(record);
+
+  const fds = new Map<string, number>();
+  using _fds = { [Symbol.dispose]: () => fds.forEach(closeQuiet) };
+  openInherited(fds, loaded, record, options, state);
+  const plan = planContainer(
+    container,
+    planParameters(loaded, record.cgroup, {
+      rootMounted: record.overlay !== undefined,
+      waitForStart: options.waitForStart,
+      home: homeOf(container, fds.get("rootfs")),
+    }),
+  );
+  record.execStep = plan.steps.length - 1;
+  const preserved = (container.options.preserveFds ?? 0) + (container.options.listenFds ?? 0);
+  const init = spawnInit({ plan, fds, preserved, stdio: options.stdio });
+  using sync = init.sync;
+  undo.add(() => endProcess(record));
+  const master = converse(sync, plan, init.pid, container, options, record, state);
+  undo.keep();
+  return { container, state, record, master };
+}
+
+/** Answers the init until its process waits for `start`, or was executed. @returns the pty's master when it is for us */
+function converse(
+  sync: SyncSocket,
+  plan: Plan,
+  firstPid: number,
+  container: ContainerSpec,
+  options: LaunchOptions,
+  record: StateRecord,
+  state: StateDirectory,
+): number | undefined {
+  let master: number | undefined;
+  for (;;) {
+    const message = sync.next();
+    switch (message.type) {
+      case "pid":
+        record.pid = message.pid;
+        record.startTime = processStat(message.pid)?.startTime ?? 0;
+        waitid({ pid: firstPid });
+        break;
+      case "fd":
+        master = message.fd;
+        break;
+      case "await":
+        if (message.tag === AWAIT.ID_MAPS) {
+          // Known to `delete` before anything is done with it.
+          mapIds(record.pid, container);
+        } else {
+          if (master !== undefined && options.consoleSocket) {
+            sendConsole(absolutePath(options.consoleSocket), master);
+            closeQuiet(master);
+            master = undefined;
+          }
+          ready(options, record, state);
+        }
+        sync.answer();
+        if (message.tag === AWAIT.READY && options.waitForStart) return master;
+        break;
+      case "fail":
+        if (record.pid === 0) waitid({ pid: firstPid });
+        throw stepFailure(plan, message.step, message.code);
+      case "eof":
+        if (record.phase === "running") return master;
+        if (record.pid === 0) waitid({ pid: firstPid });
+        throw initDied(plan, undefined);
+    }
+  }
+}
+
+/** Everything is set up: from now on others may know of the container. */
+function ready(options: LaunchOptions, record: StateRecord, state: StateDirectory): void {
+  record.phase = options.waitForStart ? "created" : "running";
+  state.write(record);
+  if (options.pidFile) writePidFile(absolutePath(options.pidFile), record.pid);
+  if (options.pidfdSocket) {
+    const pidFd = pidfdOpen(record.pid);
+    try {
+      sendPidfd(absolutePath(options.pidfdSocket), pidFd);
+    } finally {
+      closeQuiet(pidFd);
+    }
+  }
+}
+
+/** Ends a process that is our child, and waits for it. */
+function endProcess(record: StateRecord): void {
+  if (record.pid === 0) return;
+  const pidFd = pidfdOpen(record.pid);
+  try {
+    pidfdSendSignal(pidFd, 9);
+    waitid({ pidFd });
+  } finally {
+    closeQuiet(pidFd);
+  }
+}
+
+function checkTerminal(container: ContainerSpec, options: LaunchOptions): void {
+  const terminal = container.spec.process.terminal ?? false;
+  const detached = options.waitForStart || options.detach === true;
+  if (terminal && detached && !options.consoleSocket) {
+    throw new TsrunError("cannot allocate tty if tsrun will detach without setting console socket", {
+      fix: "--console-socket PATH, or process.terminal false",
+    });
+  }
+  if (options.consoleSocket && !(terminal && detached)) {
+    throw new TsrunError("cannot use console socket if tsrun will not detach or allocate tty", {
+      fix: "leave --console-socket out, or set process.terminal",
+    });
+  }
+}
+
+function firstRecord(container: ContainerSpec, loaded: Loaded): StateRecord {
+  return newRecord({
+    ociVersion: container.spec.ociVersion,
+    id: container.id,
+    bundle: container.bundle,
+    rootfs: container.rootfs.path,
+    created: timestamp(),
+    owner: loaded.container.host.euid,
+    annotations: container.spec.annotations ?? {},
+    phase: "creating",
+    pid: 0,
+    startTime: 0,
+    cgroup: undefined,
+    overlay: undefined,
+    namespaces: container.namespaces.create | container.namespaces.join.reduce((bits, join) => bits | join.flag, 0),
+    ownPidNamespace: (container.namespaces.create & 0x20000000) !== 0,
+    userns: container.userns,
+    setgroups: mayUseSetgroups(container),
+    execStep: -1,
+  });
+}
+
+/** RFC 3339 in nanoseconds; the clock that JavaScript has counts milliseconds. */
+function timestamp(): string {
+  return new Date().toISOString().replace("Z", "000000Z");
+}
+
+function makeRootfs(container: ContainerSpec, state: StateDirectory, undo: Undo): RootfsRecord | undefined {
+  const { layers, rwLayer } = container.rootfs;
+  if (!layers) return undefined;
+  const root = storageRoot();
+  undo.add(() => removeRootfs({ id: container.id, storageRoot: root }));
+  return prepareRootfs({
+    id: container.id,
+    layers,
+    userns: container.host.userns,
+    storageRoot: root,
+    stateDir: state.path,
+    ...(rwLayer === undefined ? {} : { rwLayer }),
+    ...(container.spec.hostname === undefined ? {} : { hostname: container.spec.hostname }),
+    ...(container.userns ? { owner: mappedRoot(container) } : {}),
+  });
+}
+
+/** The ids that root of the container's user namespace is outside. */
+function mappedRoot({ uidMappings, gidMappings, host }: ContainerSpec): { uid: number; gid: number } {
+  const of = (maps: ContainerSpec["uidMappings"], own: number) => {
+    const map = maps.find(({ containerID }) => containerID === 0);
+    return map ? map.hostID : own;
+  };
+  return { uid: of(uidMappings, host.euid), gid: of(gidMappings, host.egid) };
+}
+
+function makeCgroup(loaded: Loaded, undo: Undo): CgroupRecord {
+  const { container, hierarchies } = loaded;
+  const { linux } = container.spec;
+  const cgroup = createCgroup({
+    id: container.id,
+    cgroupsPath: linux?.cgroupsPath,
+    resources: linux?.resources,
+    devices: linux?.devices,
+    rootless: isRootless(container),
+    hierarchies,
+  });
+  undo.add(() => destroyCgroup(cgroup));
+  return cgroup;
+}
+
+function isRootless({ options, host }: ContainerSpec): boolean {
+  return typeof options.rootless === "boolean" ? options.rootless : host.euid !== 0 || host.userns;
+}
+
+/** Opens what the plan will name; all close-on-exec here. */
+function openInherited(
+  fds: Map<string, number>,
+  loaded: Loaded,
+  record: StateRecord,
+  options: LaunchOptions,
+  state: StateDirectory,
+): void {
+  const { container } = loaded;
+  if (record.overlay) fds.set("rootfs", mountRootfs(record.overlay));
+  for (const join of container.namespaces.join) {
+    fds.set(`ns:${join.type}`, open(join.path, O_RDONLY | O_CLOEXEC));
+  }
+  for (const join of record.cgroup ? joinFds(record.cgroup) : []) {
+    if (join.kind === "directory") fds.set("cgroup", open(join.path, O_PATH | O_CLOEXEC));
+    else fds.set(`tasks:${join.name}`, open(join.path, O_WRONLY | O_CLOEXEC));
+  }
+  if (options.waitForStart) fds.set("start", unixListen(state.startSocket));
+  const preserved = (container.options.preserveFds ?? 0) + (container.options.listenFds ?? 0);
+  for (let fd = 3; fd < 3 + preserved; fd++) {
+    try {
+      setCloexec(fd, true);
+    } catch (cause) {
+      throw new TsrunError(`descriptor ${fd} is to be preserved, and is not open`, { cause });
+    }
+  }
+}
+
+function homeOf(container: ContainerSpec, rootFd: number | undefined): string | undefined {
+  const { process } = container.spec;
+  if (process.env.some((entry) => entry.startsWith("HOME=") && entry.length > 5)) return undefined;
+  if (rootFd !== undefined) return homeDirectory(rootFd, process.user.uid);
+  const fd = open(container.rootfs.path, O_PATH | O_CLOEXEC);
+  try {
+    return homeDirectory(fd, process.user.uid);
+  } finally {
+    closeQuiet(fd);
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * What a container is now: its record tells how far it got, the kernel whether its process lives.
+ * Statuses: OCI runtime.md "State", and "paused" as runc has it.
+ */
+import { readFileSync } from "node:fs";
+import { isFrozen } from "../cgroup/manager.ts";
+import type { ContainerStatus } from "./options.ts";
+import type { StateRecord } from "./state.ts";
+
+export function statusOf(record: StateRecord): ContainerStatus {
+  if (record.pid === 0) return record.phase === "creating" ? "creating" : "stopped";
+  if (!isAlive(record.pid, record.startTime)) return "stopped";
+  if (record.phase !== "running") return record.phase;
+  return record.cgroup && isFrozen(record.cgroup) ? "paused" : "running";
+}
+
+/** Is this pid still the process that started then? A zombie is not alive. */
+export function isAlive(pid: number, startTime: number): boolean {
+  const stat = processStat(pid);
+  return stat !== undefined && stat.startTime === startTime && stat.state !== "Z" && stat.state !== "X";
+}
+
+/** Fields of proc_pid_stat(5); undefined when there is no such process. */
+export function processStat(pid: number): { state: string; startTime: number } | undefined {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/stat`, "latin1");
+  } catch {
+    return undefined;
+  }
+  // The name in parentheses may hold anything, spaces and parentheses too: fields are counted from its end.
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return { state: fields[0] ?? "X", startTime: Number(fields[19]) };
+}

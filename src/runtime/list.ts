@@ -1,0 +1,70 @@
+/** `state`, `list` and `ps`: what there is. Rules: OCI runtime.md "State"; runc's JSON. */
+import { readdirSync, readFileSync } from "node:fs";
+import { cgroupProcesses } from "../cgroup/manager.ts";
+import { isErrno, StateError } from "../errors.ts";
+import { statusOf } from "./lifecycle.ts";
+import type { ContainerState, ContainerSummary } from "./options.ts";
+import { stateRoot } from "./paths.ts";
+import { StateDirectory, type StateRecord } from "./state.ts";
+
+/** @throws StateError when there is no such container */
+export function containerState(root: string | undefined, id: string): ContainerState {
+  return describe(new StateDirectory(stateRoot(root), id).read(), "");
+}
+
+/** Every container of a root, by name. One that is being made or removed meanwhile is left out. */
+export function listContainers(root: string | undefined): ContainerSummary[] {
+  const directory = stateRoot(root);
+  let names: string[];
+  try {
+    names = readdirSync(directory).sort();
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return [];
+    throw error;
+  }
+  const users = userNames();
+  const summaries: ContainerSummary[] = [];
+  for (const name of names) {
+    try {
+      const record = new StateDirectory(directory, name).read();
+      summaries.push(describe(record, users.get(record.owner) ?? String(record.owner)));
+    } catch (error) {
+      // Something else that lies there, or a state that is just being written.
+      if (!(error instanceof StateError) && !(error instanceof Error && error.name === "SpecError")) throw error;
+    }
+  }
+  return summaries;
+}
+
+/** Pids as the host sees them. @throws StateError when it does not exist */
+export function containerProcesses(root: string | undefined, id: string): number[] {
+  const record = new StateDirectory(stateRoot(root), id).read();
+  if (!record.cgroup || Object.keys(record.cgroup.paths).length === 0) {
+    return statusOf(record) === "stopped" ? [] : [record.pid];
+  }
+  return cgroupProcesses(record.cgroup);
+}
+
+function describe(record: StateRecord, owner: string): ContainerState {
+  const status = statusOf(record);
+  return {
+    ociVersion: record.ociVersion,
+    id: record.id,
+    pid: status === "stopped" ? 0 : record.pid,
+    status,
+    bundle: record.bundle,
+    rootfs: record.rootfs,
+    created: record.created,
+    ...(Object.keys(record.annotations).length > 0 ? { annotations: record.annotations } : {}),
+    owner,
+  };
+}
+
+function userNames(): Map<number, string> {
+  try {
+    const lines = readFileSync("/etc/passwd", "utf8").split("\n");
+    return new Map(lines.map((line) => line.split(":")).map((fields) => [Number(fields[2]), fields[0] ?? ""]));
+  } catch {
+    return new Map();
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * From a bundle to its ContainerSpec and plan parameters, touching nothing: what create, run and plan share.
+ */
+import { readFileSync } from "node:fs";
+import { type CgroupHierarchies, type CgroupRecord, detectCgroups, joinFds } from "../cgroup/manager.ts";
+import { cgroupViews } from "../cgroup/views.ts";
+import { hostFacts } from "../host.ts";
+import type { PlanParameters } from "../plan/order.ts";
+import { compileSeccomp } from "../seccomp/compile.ts";
+import type { ContainerSpec } from "../spec/container.ts";
+import { loadSpec } from "../spec/load.ts";
+import { resolve } from "../spec/resolve.ts";
+import { mayUseSetgroups } from "./idmap.ts";
+import type { PlanOptions } from "./options.ts";
+import { absolutePath, stateRoot } from "./paths.ts";
+
+export interface Loaded {
+  container: ContainerSpec;
+  /** config.json as it was read. */
+  text: string;
+  hierarchies: CgroupHierarchies;
+  /** Directory of container states. */
+  root: string;
+}
+
+/** @throws SpecError with every problem of the config */
+export function loadContainer(options: PlanOptions & { id: string }): Loaded {
+  const bundle = absolutePath(options.bundle);
+  const { spec, text } = loadSpec(bundle, options.configFile);
+  const hierarchies = detectCgroups();
+  const listenFds = Number(process.env.LISTEN_FDS ?? 0) || 0;
+  const container = resolve(spec, { ...options, bundle, listenFds }, hostFacts(hierarchies.layout));
+  return { container, text, hierarchies, root: stateRoot(options.root) };
+}
+
+/** What the plan is told about the machine and the call. */
+export function planParameters(
+  loaded: Loaded,
+  cgroup: CgroupRecord | undefined,
+  how: { rootMounted: boolean; waitForStart: boolean; home: string | undefined },
+): PlanParameters {
+  const { container } = loaded;
+  const joins = cgroup ? joinFds(cgroup) : [];
+  const seccomp = container.spec.linux?.seccomp;
+  return {
+    ...how,
+    cgroupDirectory: joins.some((join) => join.kind === "directory"),
+    cgroupTasks: joins.filter((join) => join.kind === "tasks").map((join) => join.name),
+    cgroupViews: hasCgroupMount(container) && cgroup ? cgroupViews(cgroup, loaded.hierarchies) : [],
+    rootParent: container.spec.linux?.rootfsPropagation?.endsWith("shared") ? mountOf(container.rootfs.path) : "/",
+    setgroups: mayUseSetgroups(container),
+    seccomp: seccomp ? compileSeccomp(seccomp, process.arch === "arm64" ? "aarch64" : "x86_64") : undefined,
+  };
+}
+
+function hasCgroupMount(container: ContainerSpec): boolean {
+  return (container.spec.mounts ?? []).some((mount) => mount.type === "cgroup" || mount.type === "cgroup2");
+}
+
+/** The mount point that holds a path: the longest one of proc_pid_mountinfo(5) that begins it. */
+export function mountOf(path: string): string {
+  let best = "/";
+  for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
+    const point = (line.split(" ")[4] ?? "").replace(/\\([0-7]{3})/g, (_, octal) =>
+      String.fromCharCode(Number.parseInt(octal, 8)),
+    );
+    if (point.length > best.length && (path === point || path.startsWith(`${point}/`))) best = point;
+  }
+  return best;
+}

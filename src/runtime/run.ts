@@ -1,0 +1,48 @@
+/** `run`: create and start in one, and in the foreground wait for the end. */
+import { removalOrder } from "../cgroup/manager.ts";
+import { becomeMonitor, type CleanupStep } from "../init/monitor.ts";
+import { cleanupSteps } from "../storage/rootfs.ts";
+import { pidfdOpen, waitid } from "../sys/process.ts";
+import { deleteContainer } from "./delete.ts";
+import { newId } from "./id.ts";
+import { type Launched, launch } from "./launch.ts";
+import type { RunOptions, RunResult } from "./options.ts";
+import { STATE_FILES } from "./remove-state.ts";
+
+/**
+ * Runs a container. Detached, it returns once the process is executed. In the foreground the calling process is
+ * replaced by the native monitor: for a program that has nothing else to do, as the CLI.
+ *
+ * @throws SpecError, StateError, StepError; nothing is left behind then
+ */
+export function runContainer(options: RunOptions): RunResult {
+  const launched = launch({ ...options, id: options.id ?? newId(), waitForStart: false });
+  const { id, pid } = launched.record;
+  if (options.detach) return { id, pid };
+  const pidFd = pidfdOpen(pid);
+  const cleanup = options.keep ? [] : cleanupOf(launched);
+  becomeMonitor({ pid, pidFd, master: launched.master ?? -1, cleanup });
+}
+
+/** What `delete` would do, as the monitor does it; the state goes last. */
+function cleanupOf({ record, state }: Launched): CleanupStep[] {
+  const steps: CleanupStep[] = [];
+  for (const { path, leaf } of record.cgroup ? removalOrder(record.cgroup) : []) {
+    if (leaf && !record.ownPidNamespace) steps.push({ op: "k", path });
+    steps.push({ op: leaf ? "c" : "r", path });
+  }
+  if (record.overlay) steps.push(...cleanupSteps(record.overlay));
+  for (const name of STATE_FILES) steps.push({ op: "u", path: `${state.path}/${name}` });
+  steps.push({ op: "r", path: state.path });
+  return steps;
+}
+
+/**
+ * Runs a container and waits, inside a program that goes on: the event loop stands still meanwhile.
+ */
+export function runAndWait(options: RunOptions): RunResult {
+  const { record } = launch({ ...options, id: options.id ?? newId(), waitForStart: false });
+  const { exitCode } = waitid({ pid: record.pid });
+  if (!options.keep) deleteContainer(options.root, record.id);
+  return { id: record.id, pid: record.pid, exitCode };
+}

@@ -1,0 +1,157 @@
+/**
+ * What is kept of a container between two calls: <root>/<id>/state.json, and config.json as it was read.
+ *
+ * state.json appears by rename and so is whole or absent (invariant 6). It names all that create makes before it is
+ * made, so that delete finds everything from it alone (invariant 7).
+ */
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import type { CgroupRecord } from "../cgroup/manager.ts";
+import { isErrno, StateError } from "../errors.ts";
+import { checkId } from "../spec/id.ts";
+import { loadSpec } from "../spec/load.ts";
+import type { Spec } from "../spec/types.ts";
+import type { RootfsRecord } from "../storage/rootfs.ts";
+import { type Fd, flockDir } from "../sys/file.ts";
+
+/** Format of state.json; a reader refuses what is newer than itself. */
+const STATE_VERSION = 1;
+
+export interface StateRecord {
+  version: number;
+  ociVersion: string;
+  id: string;
+  bundle: string;
+  rootfs: string;
+  created: string;
+  /** uid of whoever made it. */
+  owner: number;
+  annotations: Record<string, string>;
+  /** How far the making of it got; what it is now is for lifecycle.ts to say. */
+  phase: "creating" | "created" | "running";
+  /** The container's process as the host sees it; 0 before there is one. */
+  pid: number;
+  /** Its start in clock ticks since boot (proc_pid_stat(5)), which tells it from a later process of the same pid. */
+  startTime: number;
+  cgroup: CgroupRecord | undefined;
+  /** The overlay, when tsrun made the root file system. */
+  overlay: RootfsRecord | undefined;
+  /** CLONE_NEW* bits of the namespaces that are not the host's: what exec joins. */
+  namespaces: number;
+  /** Does it have a pid namespace of its own, so that its end ends all of it? */
+  ownPidNamespace: boolean;
+  /** Has it a user namespace that is not the host's? */
+  userns: boolean;
+  /** May setgroups(2) be called in its user namespace? */
+  setgroups: boolean;
+  /** Index of the plan's `exec`, to tell what failed at `start`. */
+  execStep: number;
+}
+
+/** The directory of one container's state, below the root of all. */
+export class StateDirectory {
+  readonly root: string;
+  readonly id: string;
+  readonly path: string;
+
+  /** @throws StateError when the id is no name */
+  constructor(root: string, id: string) {
+    checkId(id);
+    this.root = root;
+    this.id = id;
+    this.path = `${root}/${id}`;
+  }
+
+  /** Makes it; it belongs to this caller alone. @throws StateError when the id is taken */
+  create(): void {
+    mkdirSync(this.root, { recursive: true, mode: 0o711 });
+    try {
+      mkdirSync(this.path, { mode: 0o700 });
+    } catch (error) {
+      if (isErrno(error, "EEXIST")) {
+        throw new StateError("container with given ID already exists", {
+          fix: `choose another id, or remove it with: tsrun delete ${this.id}`,
+        });
+      }
+      throw error;
+    }
+  }
+
+  /** Keeps other callers out until the lock is released, or its holder ends. */
+  lock(): Fd {
+    try {
+      return flockDir(this.path);
+    } catch (error) {
+      if (isErrno(error, "ENOENT")) throw missing(this.id);
+      throw error;
+    }
+  }
+
+  write(record: StateRecord): void {
+    const fd = openSync(`${this.path}/state.json.new`, "w", 0o600);
+    try {
+      writeAll(fd, JSON.stringify(record));
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(`${this.path}/state.json.new`, `${this.path}/state.json`);
+  }
+
+  /** @throws StateError when there is no such container */
+  read(): StateRecord {
+    let text: string;
+    try {
+      text = readFileSync(`${this.path}/state.json`, "utf8");
+    } catch (error) {
+      if (isErrno(error, "ENOENT", "ENOTDIR")) throw missing(this.id);
+      throw error;
+    }
+    const record = parse(text);
+    if (record === undefined) throw new StateError(`state of container ${this.id} cannot be read: no JSON object`);
+    if (record.version > STATE_VERSION) {
+      throw new StateError(`state of container ${this.id} was written by a newer tsrun`, { fix: "use that one" });
+    }
+    return record;
+  }
+
+  /** config.json as it was when the container was made. */
+  writeConfig(text: string): void {
+    const fd = openSync(`${this.path}/config.json`, "w", 0o600);
+    try {
+      writeAll(fd, text);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  get startSocket(): string {
+    return `${this.path}/start.sock`;
+  }
+}
+
+/** Containerd and others look for "does not exist". */
+function missing(id: string): StateError {
+  return new StateError(`container ${id} does not exist`);
+}
+
+function parse(text: string): StateRecord | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? (value as StateRecord) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function writeAll(fd: number, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+}
+
+/** The container's config as it was when it was made. @throws SpecError when somebody has changed it since */
+export function readConfig(state: StateDirectory): Spec {
+  return loadSpec(state.path).spec;
+}
+
+export function newRecord(fields: Omit<StateRecord, "version">): StateRecord {
+  return { version: STATE_VERSION, ...fields };
+}

@@ -1,0 +1,27 @@
+/** Runs a helper program of the host, such as newuidmap(1), and waits for it. */
+import { accessSync, constants } from "node:fs";
+import { TsrunError } from "../errors.ts";
+import { waitid } from "./process.ts";
+import { posixSpawn } from "./spawn.ts";
+
+const SEARCH_PATH = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"];
+
+/**
+ * @param debianPackage where to get the program
+ * @throws TsrunError when it is missing or ends with another code than 0; what it says goes to our standard error
+ */
+export function runHelper(name: string, args: readonly string[], debianPackage: string): void {
+  const path = SEARCH_PATH.map((dir) => `${dir}/${name}`).find(isExecutable);
+  if (path === undefined) throw new TsrunError(`${name} is not installed`, { fix: `apt-get install ${debianPackage}` });
+  const { exitCode } = waitid({ pid: posixSpawn({ path, argv: [name, ...args], envp: [] }) });
+  if (exitCode !== 0) throw new TsrunError(`${name} ${args.join(" ")} ended with exit code ${exitCode}`);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,23 +1,23 @@
 /** Loads a device filter and attaches it to a cgroup; see bpf(2). */
 import { closeSync, openSync } from "node:fs";
 import { isErrno, SyscallError } from "../errors.ts";
+import {
+  BPF_CGROUP_DEVICE,
+  BPF_F_ALLOW_MULTI,
+  BPF_PROG_ATTACH,
+  BPF_PROG_LOAD,
+  BPF_PROG_TYPE_CGROUP_DEVICE,
+} from "../sys/constants.ts";
 import { addressOf } from "../sys/ffi.ts";
-import { bpf } from "../sys/libc.ts";
-import { deviceFilter, INSTRUCTION_BYTES } from "./device-filter.ts";
-import type { DeviceRule } from "./device-rules.ts";
+import { bpf } from "../sys/process.ts";
+import { INSTRUCTION_BYTES } from "./device-filter.ts";
 import { codeOf } from "./write.ts";
 
-const BPF_PROG_LOAD = 5;
-const BPF_PROG_ATTACH = 8;
-const BPF_PROG_TYPE_CGROUP_DEVICE = 15;
-const BPF_CGROUP_DEVICE = 6;
-/** Programs of the cgroups above and of others on this one stay, and all of them must allow. */
-const BPF_F_ALLOW_MULTI = 2;
 const ATTR_BYTES = 64;
 
 /** @throws SyscallError when the kernel takes no such program (before 4.15) or we may not load one */
-export function attachDeviceFilter(dir: string, rules: readonly DeviceRule[]): void {
-  const program = load(deviceFilter(rules), dir);
+export function attachDeviceFilter(dir: string, filter: Uint8Array): void {
+  const program = load(filter, dir);
   try {
     const group = openSync(dir, "r");
     try {
@@ -25,6 +25,7 @@ export function attachDeviceFilter(dir: string, rules: readonly DeviceRule[]): v
       attr.setUint32(0, group, true);
       attr.setUint32(4, program, true);
       attr.setUint32(8, BPF_CGROUP_DEVICE, true);
+      // Programs of the cgroups above and of others on this one stay, and all of them must allow.
       attr.setUint32(12, BPF_F_ALLOW_MULTI, true);
       bpf(BPF_PROG_ATTACH, new Uint8Array(attr.buffer));
     } finally {

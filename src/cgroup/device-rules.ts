@@ -70,6 +70,17 @@ export function deviceRules(
   return list;
 }
 
+/**
+ * Do these come to the default rules alone? That is so for `runc spec`, and for a config without rules: what is then
+ * installed is known beforehand.
+ */
+export function isDefaultRules(
+  rules: readonly LinuxDeviceCgroup[] = [],
+  devices: readonly LinuxDevice[] = [],
+): boolean {
+  return devices.length === 0 && rules.every((rule) => !rule.allow);
+}
+
 /** Without letters: all access. runc refuses that; the spec makes the field optional. */
 function accessBits(letters: string | undefined, where: string): number {
   if (letters === undefined || letters === "") return ACCESS_ALL;

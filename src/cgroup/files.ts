@@ -1,14 +1,35 @@
 /** Small readers of cgroupfs. A cgroup that is gone reads as undefined: cgroups vanish while we look. */
-import { readdirSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readSync } from "node:fs";
 import { isErrno } from "../errors.ts";
 
 /** A file without its last newline; undefined when it, or its cgroup, is not there (ENODEV: while we read). */
 export function readGroupFile(path: string): string | undefined {
+  let fd: number;
   try {
-    return readFileSync(path, "latin1").trimEnd();
+    fd = openSync(path, "r");
   } catch (error) {
     if (isErrno(error, "ENOENT", "ENODEV")) return undefined;
     throw error;
+  }
+  try {
+    return readAll(fd).trimEnd();
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ENODEV")) return undefined;
+    throw error;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** readFileSync would take a quarter of a megabyte for the few bytes that most of these files have. */
+function readAll(fd: number): string {
+  let text = "";
+  for (let size = 512; ; size = 65536) {
+    const buffer = Buffer.allocUnsafe(size);
+    const count = readSync(fd, buffer, 0, size, null);
+    text += buffer.toString("latin1", 0, count);
+    // Files of cgroupfs come in one piece when they fit.
+    if (count === 0 || (size === 512 && count < 256)) return text;
   }
 }
 

@@ -2,7 +2,8 @@
  * Which cgroup hierarchies this machine has, where they are mounted and where we are in them.
  * Read from /proc/self/cgroup and /proc/self/mountinfo; see cgroups(7), proc_pid_mountinfo(5).
  */
-import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
+import { readGroupFile } from "./files.ts";
 
 export type CgroupLayout = "v1" | "hybrid" | "v2" | "none";
 
@@ -28,15 +29,10 @@ export interface CgroupHierarchies {
 
 /** Reads what this process sees of the cgroup hierarchies, in some 50 microseconds. Nothing is kept. */
 export function detectCgroups(): CgroupHierarchies {
-  let groups: string;
-  try {
-    groups = readFileSync("/proc/self/cgroup", "latin1");
-  } catch {
-    // Absent from kernels built without cgroups, and where procfs is not mounted.
-    return { layout: "none", v1: [], unified: undefined };
-  }
-  const own = parseCgroupFile(groups);
-  return parseHierarchies(own, readMountinfo());
+  const own = readGroupFile("/proc/self/cgroup");
+  // Absent from kernels built without cgroups, and where procfs is not mounted.
+  if (own === undefined) return { layout: "none", v1: [], unified: undefined };
+  return parseHierarchies(parseCgroupFile(own), readMountinfo());
 }
 
 /** A line of /proc/PID/cgroup. */
@@ -61,21 +57,25 @@ export function parseCgroupFile(text: string): CgroupLine[] {
 /**
  * Finds the mount of each hierarchy. A hierarchy that is mounted several times is used where it lies under
  * /sys/fs/cgroup, else at its first mount; one that is not mounted is left out.
+ *
+ * Every container starts with this, in an engine that is cold: plain loops, as filter, find and destructuring each
+ * cost tens of microseconds the first time.
  */
 export function parseHierarchies(own: readonly CgroupLine[], mountinfo: string): CgroupHierarchies {
   const mounts = cgroupMounts(mountinfo);
   const v1: Hierarchy[] = [];
   let unified: Hierarchy | undefined;
-  for (const { controllers, path } of own) {
-    const first = controllers[0];
-    const found = best(mounts.filter((m) => (first === undefined ? m.v2 : !m.v2 && m.options.includes(first))));
+  let onlyNames = true;
+  for (const line of own) {
+    const found = findMount(mounts, line.controllers[0]);
     if (found === undefined) continue;
     const { mount, root } = found;
-    const hierarchy = { controllers, mount, root, own: directoryOf({ mount, root }, path) };
+    const hierarchy = { controllers: line.controllers, mount, root, own: directoryOf(found, line.path) };
+    const first = line.controllers[0];
     if (first === undefined) unified = hierarchy;
     else v1.push(hierarchy);
+    if (first !== undefined && !first.startsWith("name=")) onlyNames = false;
   }
-  const onlyNames = v1.every((h) => h.controllers.every((c) => c.startsWith("name=")));
   // A named hierarchy beside a v2 one with all controllers (elogind makes it) is no hybrid.
   if (unified !== undefined && (onlyNames || unified.mount === "/sys/fs/cgroup")) {
     return { layout: "v2", v1: [], unified };
@@ -100,25 +100,38 @@ interface CgroupMount {
   v2: boolean;
   root: string;
   mount: string;
-  options: string[];
+  /** Of the file system, a comma before and after each. */
+  options: string;
 }
 
 function cgroupMounts(mountinfo: string): CgroupMount[] {
   const mounts: CgroupMount[] = [];
   for (let at = mountinfo.indexOf(" - cgroup"); at >= 0; at = mountinfo.indexOf(" - cgroup", at + 1)) {
-    const start = mountinfo.lastIndexOf("\n", at) + 1;
     const end = mountinfo.indexOf("\n", at);
-    const fields = mountinfo.slice(start, at).split(" ");
-    const [type = "", , options = ""] = mountinfo.slice(at + 3, end < 0 ? undefined : end).split(" ");
-    const [, , , root = "/", mount = ""] = fields;
+    const before = mountinfo.slice(mountinfo.lastIndexOf("\n", at) + 1, at).split(" ");
+    const after = mountinfo.slice(at + 3, end < 0 ? undefined : end).split(" ");
+    const type = after[0];
     if (type !== "cgroup" && type !== "cgroup2") continue;
-    mounts.push({ v2: type === "cgroup2", root: decode(root), mount: decode(mount), options: options.split(",") });
+    mounts.push({
+      v2: type === "cgroup2",
+      root: decode(before[3] ?? "/"),
+      mount: decode(before[4] ?? ""),
+      options: `,${after[2] ?? ""},`,
+    });
   }
   return mounts;
 }
 
-function best(mounts: CgroupMount[]): CgroupMount | undefined {
-  return mounts.find((m) => m.mount === "/sys/fs/cgroup" || m.mount.startsWith("/sys/fs/cgroup/")) ?? mounts[0];
+/** The mount of the v1 hierarchy with this controller, or of v2 when there is none. */
+function findMount(mounts: readonly CgroupMount[], controller: string | undefined): CgroupMount | undefined {
+  let first: CgroupMount | undefined;
+  for (const mount of mounts) {
+    if (mount.v2 !== (controller === undefined)) continue;
+    if (controller !== undefined && !mount.options.includes(`,${controller},`)) continue;
+    if (mount.mount.startsWith("/sys/fs/cgroup")) return mount;
+    first ??= mount;
+  }
+  return first;
 }
 
 /** mountinfo writes space, tab, newline and backslash as three octal digits. */
@@ -135,15 +148,15 @@ function readMountinfo(): string {
   const fd = openSync("/proc/self/mountinfo", "r");
   try {
     let text = "";
-    const buffer = Buffer.allocUnsafe(32768);
+    const buffer = Buffer.allocUnsafe(16384);
     for (;;) {
+      // The kernel hands out whole lines, a page of them at a time.
       const count = readSync(fd, buffer, 0, buffer.length, null);
       if (count === 0) return text;
-      text += buffer.toString("latin1", 0, count);
-      // The kernel hands out whole lines. Enough is known when a part without cgroups follows parts with them.
-      if (count > 16384 && text.includes(" /sys/fs/cgroup") && buffer.subarray(0, count).lastIndexOf(" - cgroup") < 0) {
-        return text;
-      }
+      const part = buffer.toString("latin1", 0, count);
+      const isOver = !part.includes(" - cgroup") && text.includes(" /sys/fs/cgroup") && text.includes(" - cgroup");
+      if (isOver) return text;
+      text += part;
     }
   } finally {
     closeSync(fd);

@@ -6,7 +6,8 @@ import { mkdirSync } from "node:fs";
 import { isErrno, SyscallError, TsrunError } from "../errors.ts";
 import type { LinuxDevice, LinuxResources } from "../spec/types.ts";
 import { attachDeviceFilter } from "./device-attach.ts";
-import { allowsEverything, deviceRules } from "./device-rules.ts";
+import { defaultDeviceFilter, deviceFilter } from "./device-filter.ts";
+import { allowsEverything, type DeviceRule, deviceRules, isDefaultRules } from "./device-rules.ts";
 import { groupProcesses, readGroupFile, waitUntil } from "./files.ts";
 import { type Freezer, freezeGroup, isFrozenAnyhow, isSelfFrozen, thawGroup } from "./freezer.ts";
 import {
@@ -19,7 +20,7 @@ import {
 import { type CgroupPlace, cgroupPlace, placeDirectory } from "./path.ts";
 import { removeGroup, removeIfUnused } from "./remove.ts";
 import { resourceWarnings, resourceWrites } from "./resources.ts";
-import { deviceWrites } from "./v1/devices.ts";
+import { DEFAULT_DEVICE_WRITES, deviceWrites } from "./v1/devices.ts";
 import { inheritCpuset } from "./v1/inherit.ts";
 import { enableControllers, settleType } from "./v2/controllers.ts";
 import { applyWrites, type CgroupWrite, codeOf, writeFile } from "./write.ts";
@@ -84,7 +85,7 @@ function createV1(
     const group = makeGroup(request, hierarchy, record, false);
     if (group === undefined) continue;
     for (const name of hierarchy.controllers) record.paths[name] = group.dir;
-    if (hierarchy.controllers.includes("cpuset")) inheritCpuset(group.dirs.slice(1));
+    if (hierarchy.controllers.includes("cpuset")) inheritCpuset(group.dirs, record.made);
   }
   if (unified !== undefined) joinUnified(request, unified, record);
   refuseFrozen(record);
@@ -252,16 +253,14 @@ function checkUsage(dir: string, { memory }: LinuxResources): void {
   }
 }
 
-/** Device rules: v1 by its devices controller, v2 by an eBPF program on the cgroup. */
+/** Device rules: v1 by its devices controller, v2 (or a hybrid layout without that one) by an eBPF program. */
 function limitDevices(request: CgroupRequest, record: CgroupRecord): void {
-  const rules = deviceRules(request.resources?.devices, request.devices);
   const dir = record.paths.devices;
   const unified = record.paths[""];
   try {
-    if (dir !== undefined) applyWrites(dir, "devices", deviceWrites(rules));
-    else if (unified !== undefined) {
-      if (!allowsEverything(rules)) attachDeviceFilter(unified, rules);
-    } else if (record.layout !== "none" && !request.rootless && !allowsEverything(rules)) {
+    if (dir !== undefined) applyWrites(dir, "devices", deviceWritesOf(request));
+    else if (unified !== undefined) limitByFilter(request, unified);
+    else if (record.layout !== "none" && !request.rootless && !allowsEverything(deviceRulesOf(request))) {
       throw new TsrunError("cannot limit devices: no cgroup with a devices controller");
     }
   } catch (error) {
@@ -269,6 +268,27 @@ function limitDevices(request: CgroupRequest, record: CgroupRecord): void {
     if (request.rootless && isErrno(error, "EPERM", "EACCES", "EROFS")) return;
     throw error;
   }
+}
+
+function limitByFilter(request: CgroupRequest, dir: string): void {
+  if (hasDefaultRules(request)) {
+    attachDeviceFilter(dir, defaultDeviceFilter());
+    return;
+  }
+  const rules = deviceRulesOf(request);
+  if (!allowsEverything(rules)) attachDeviceFilter(dir, deviceFilter(rules));
+}
+
+function deviceWritesOf(request: CgroupRequest): readonly CgroupWrite[] {
+  return hasDefaultRules(request) ? DEFAULT_DEVICE_WRITES : deviceWrites(deviceRulesOf(request));
+}
+
+function hasDefaultRules({ resources, devices }: CgroupRequest): boolean {
+  return isDefaultRules(resources?.devices, devices);
+}
+
+function deviceRulesOf({ resources, devices }: CgroupRequest): DeviceRule[] {
+  return deviceRules(resources?.devices, devices);
 }
 
 function undoCreate(record: CgroupRecord): void {

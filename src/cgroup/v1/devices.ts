@@ -9,6 +9,22 @@ import { SpecError } from "../../errors.ts";
 import { ACCESS_ALL, ACCESS_MKNOD, ACCESS_READ, ACCESS_WRITE, type DeviceRule } from "../device-rules.ts";
 import type { CgroupWrite } from "../write.ts";
 
+/** What deviceWrites gives for the default rules; written out, as most containers have no others. */
+export const DEFAULT_DEVICE_WRITES: readonly CgroupWrite[] = [
+  { file: "devices.deny", value: "a" },
+  { file: "devices.allow", value: "c *:* m" },
+  { file: "devices.allow", value: "b *:* m" },
+  { file: "devices.allow", value: "c 1:3 rwm" },
+  { file: "devices.allow", value: "c 1:8 rwm" },
+  { file: "devices.allow", value: "c 1:7 rwm" },
+  { file: "devices.allow", value: "c 5:0 rwm" },
+  { file: "devices.allow", value: "c 1:5 rwm" },
+  { file: "devices.allow", value: "c 1:9 rwm" },
+  { file: "devices.allow", value: "c 136:* rwm" },
+  { file: "devices.allow", value: "c 5:2 rwm" },
+  { file: "devices.allow", value: "c 10:200 rwm" },
+];
+
 /** @throws SpecError for rules that v1 cannot express: one that makes a hole in an earlier, wider one */
 export function deviceWrites(rules: readonly DeviceRule[]): CgroupWrite[] {
   const { allow, exceptions } = settle(rules);

@@ -7,13 +7,20 @@ import { writeFile } from "../write.ts";
 
 const FILES = ["cpuset.cpus", "cpuset.mems"] as const;
 
-/** Fills what is empty in each of these cgroups, top first, from the one above. */
-export function inheritCpuset(dirs: readonly string[]): void {
+/**
+ * Fills what is empty in each of these cgroups from the one above.
+ *
+ * @param dirs from the top of the mount down; the first is taken as it is
+ * @param made those of them that are new, and empty therefore
+ */
+export function inheritCpuset(dirs: readonly string[], made: readonly string[]): void {
   for (const file of FILES) {
+    let above: string | undefined;
     for (const dir of dirs) {
-      if (readGroupFile(`${dir}/${file}`) !== "") continue;
-      const above = readGroupFile(`${dir.slice(0, dir.lastIndexOf("/"))}/${file}`);
-      if (above) writeFile(`${dir}/${file}`, above);
+      const isNew = above !== undefined && made.includes(dir);
+      const own = isNew ? "" : readGroupFile(`${dir}/${file}`);
+      if (own === "" && above) writeFile(`${dir}/${file}`, above);
+      above = own || above || "";
     }
   }
 }

@@ -126,7 +126,9 @@ function jsonProblem(text: string, error: unknown): string {
  */
 function keepBigArguments(spec: Spec, text: string): void {
   const exact = JSON.parse(
-    text.replace(/"(?:[^"\\]+|\\.)*"|-?\d{16,}(?![\d.eE])/g, (token) => (token.startsWith('"') ? token : `"${token}"`)),
+    text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|-?\d{16,}(?![\d.eE])/g, (token) =>
+      token.startsWith('"') ? token : `"${token}"`,
+    ),
   ) as Spec;
   const syscalls: unknown = spec.linux?.seccomp?.syscalls;
   if (!Array.isArray(syscalls)) return;

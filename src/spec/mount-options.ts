@@ -65,7 +65,9 @@ export interface MountWord {
   readonly later?: true;
 }
 
+/** Without prototype: "constructor" is no word. */
 export const MOUNT_WORDS: Readonly<Record<string, MountWord>> = {
+  __proto__: null as never,
   defaults: {},
   bind: { ms: MS.BIND },
   rbind: { ms: MS.BIND | MS.REC },
@@ -196,8 +198,9 @@ export function parseMountOptions(options: readonly string[] | undefined): Mount
 
 /** The word of this option; undefined when it is for the filesystem. */
 export function mountWord(option: string): MountWord | undefined {
-  if (Object.hasOwn(MOUNT_WORDS, option)) return MOUNT_WORDS[option];
-  return option.startsWith("idmap=") || option.startsWith("ridmap=") ? MOUNT_WORDS.idmap : undefined;
+  return (
+    MOUNT_WORDS[option] ?? (option.startsWith("idmap=") || option.startsWith("ridmap=") ? MOUNT_WORDS.idmap : undefined)
+  );
 }
 
 function apply(word: MountWord, result: MountOptions): void {

@@ -17,5 +17,7 @@ export function findNamespace(
   namespaces: readonly LinuxNamespace[] | undefined,
   type: LinuxNamespaceType,
 ): LinuxNamespace | undefined {
-  return namespaces?.find((namespace) => namespace?.type === type);
+  if (namespaces === undefined) return undefined;
+  for (let i = 0; i < namespaces.length; i++) if (namespaces[i]?.type === type) return namespaces[i];
+  return undefined;
 }

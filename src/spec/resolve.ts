@@ -9,9 +9,8 @@ import { capabilityNumber } from "./capabilities.ts";
 import type { ContainerSpec, Host, ResolvedProcess, ResolvedSpec, ResolveOptions } from "./container.ts";
 import { hostProblems } from "./host-checks.ts";
 import { checkId, nameProblem } from "./id.ts";
-import { mountWord } from "./mount-options.ts";
-import { NAMESPACE_FLAGS } from "./namespaces.ts";
-import type { LinuxCapabilities, LinuxNamespace, Mount, Process, Spec } from "./types.ts";
+import { findNamespace, NAMESPACE_FLAGS } from "./namespaces.ts";
+import type { Linux, LinuxCapabilities, LinuxNamespace, Mount, Process, Spec } from "./types.ts";
 import { unsupported } from "./unsupported.ts";
 import { inspect } from "./validate.ts";
 
@@ -39,7 +38,7 @@ export function resolve(spec: Spec, options: ResolveOptions, host: Host): Contai
       readonly: found.spec.root?.readonly ?? false,
     },
     namespaces: resolveNamespaces(namespaces),
-    userns: namespaces.some((namespace) => namespace.type === "user"),
+    userns: findNamespace(namespaces, "user") !== undefined,
     uidMappings: found.spec.linux?.uidMappings ?? [],
     gidMappings: found.spec.linux?.gidMappings ?? [],
     options,
@@ -71,19 +70,31 @@ function resolveSpec(spec: Spec, bundle: string, host: Host, warnings: Problem[]
   const process = resolveProcess(spec.process as Process, host, warnings);
   const resolved: ResolvedSpec = { ...spec, process };
   if (spec.mounts !== undefined) resolved.mounts = spec.mounts.map((mount) => resolveMount(mount, bundle));
+  if (spec.linux !== undefined) resolved.linux = resolveLinux(spec.linux);
+  return resolved;
+}
+
+/** Without what only says "not set": an empty seccomp object, and the swappiness of -1 that engines send as 2^64-1. */
+function resolveLinux(linux: Linux): Linux {
+  const resolved: Linux = { ...linux };
+  if (linux.seccomp !== undefined && linux.seccomp.defaultAction === undefined) delete resolved.seccomp;
+  const memory = linux.resources?.memory;
+  if (memory?.swappiness !== undefined && memory.swappiness >= 2 ** 63) {
+    const { swappiness: _, ...rest } = memory;
+    resolved.resources = { ...linux.resources, memory: rest };
+  }
   return resolved;
 }
 
 /** Destinations become absolute, and so do the sources of bind mounts: "bind", "rbind", or the type "bind" of old callers. */
 function resolveMount(mount: Mount, bundle: string): Mount {
-  const isBind = mount.type === "bind" || (mount.options ?? []).some((word) => word === "bind" || word === "rbind");
+  const options = mount.options ?? [];
+  const hasWord = options.includes("bind") || options.includes("rbind");
   const resolved: Mount = { ...mount };
   if (!isAbsolute(mount.destination)) resolved.destination = `/${mount.destination}`;
-  if (!isBind) return resolved;
+  if (!hasWord && mount.type !== "bind") return resolved;
   if (mount.source !== undefined) resolved.source = fromBundle(bundle, mount.source);
-  if (!(mount.options ?? []).some((word) => (mountWord(word)?.ms ?? 0) & 0x1000)) {
-    resolved.options = ["bind", ...(mount.options ?? [])];
-  }
+  if (!hasWord) resolved.options = ["bind", ...options];
   return resolved;
 }
 

@@ -3,6 +3,7 @@
  * names of fields as in the file. Other platforms' sections are ignored and not here.
  * Rules: config.md, config-linux.md, schema/*.json of the runtime-spec.
  *
+ * As in specs-go, `process.user` has its ids even where the file leaves them out: resolve() puts 0 there.
  * A number may have been rounded by JSON.parse when it is beyond 2^53; numbers.ts turns it into digits.
  */
 
@@ -26,7 +27,7 @@ export interface Root {
 export interface Process {
   terminal?: boolean;
   consoleSize?: Box;
-  user?: User;
+  user: User;
   args?: string[];
   env?: string[];
   cwd: string;
@@ -47,8 +48,8 @@ export interface Box {
 }
 
 export interface User {
-  uid?: number;
-  gid?: number;
+  uid: number;
+  gid: number;
   umask?: number;
   additionalGids?: number[];
   username?: string;

@@ -1,13 +1,13 @@
 /** What config.json may ask for and this release does not do yet. Refused by name: nothing is silently ignored. */
 import type { Problem } from "../errors.ts";
-import { parseMountOptions } from "./mount-options.ts";
+import { mountWord } from "./mount-options.ts";
 import { joinPath, quote } from "./text.ts";
 import type { Process, Spec } from "./types.ts";
 
 /** Empty values (`hooks: {}`, `apparmorProfile: ""`) ask for nothing. The spec may be malformed: only presence is looked at. */
 export function unsupported(spec: Spec): Problem[] {
   const problems: Problem[] = [];
-  const refuse = (path: string, what = "is not supported in this release") => problems.push({ path, message: what });
+  const refuse = (path: string, what = LATER) => problems.push({ path, message: what });
   for (const [stage, hooks] of Object.entries(spec.hooks ?? {})) {
     if (isAsked(hooks) && HOOK_STAGES.has(stage))
       refuse(joinPath("hooks", stage), "hooks are not supported in this release");
@@ -27,24 +27,25 @@ export function unsupported(spec: Spec): Problem[] {
   spec.mounts?.forEach((mount, i) => {
     if (isAsked(mount.uidMappings)) refuse(`mounts[${i}].uidMappings`);
     if (isAsked(mount.gidMappings)) refuse(`mounts[${i}].gidMappings`);
-    if (mount.options === undefined) return;
-    for (const word of parseMountOptions(mount.options).later) {
-      refuse(`mounts[${i}].options[${mount.options.indexOf(word)}]`, `${quote(word)} is not supported in this release`);
-    }
+    mount.options?.forEach((word, j) => {
+      if (mountWord(word)?.later) refuse(`mounts[${i}].options[${j}]`, `${quote(word)} ${LATER}`);
+    });
   });
   return problems;
 }
 
 /** The same for a process alone (exec --process); `path` is where it stands. */
 export function unsupportedProcess(process: Process, path = "process"): Problem[] {
-  return PROCESS_FIELDS.filter((field) => isAsked(process[field])).map((field) => ({
-    path: joinPath(path, field),
-    message: "is not supported in this release",
-  }));
+  const problems: Problem[] = [];
+  for (const field of PROCESS_FIELDS) {
+    if (isAsked(process[field])) problems.push({ path: joinPath(path, field), message: LATER });
+  }
+  return problems;
 }
 
+const LATER = "is not supported in this release";
 const NOTIFY = "SCMP_ACT_NOTIFY";
-const NO_NOTIFY = "SCMP_ACT_NOTIFY is not supported in this release";
+const NO_NOTIFY = `SCMP_ACT_NOTIFY ${LATER}`;
 const HOOK_STAGES = new Set([
   "prestart",
   "createRuntime",

@@ -1,21 +1,138 @@
-/** Everything that is wrong with a config, at once, each problem with its JSON path. */
+/**
+ * Everything that is wrong with a config, at once, each problem with its JSON path. First the shape of every value
+ * (structure.ts), then the rules about content (rules/, one file a section). Fields that the spec does not have are ignored, as it asks.
+ */
 import type { Problem } from "../errors.ts";
-import type { Spec } from "./types.ts";
+import { findNamespace } from "./namespaces.ts";
+import { ANNOTATIONS, checkAnnotations } from "./rules/annotations.ts";
+import type { RuleContext } from "./rules/context.ts";
+import { checkDevices } from "./rules/devices.ts";
+import { checkHooks, HOOKS } from "./rules/hooks.ts";
+import { checkLinux, LINUX } from "./rules/linux.ts";
+import { checkMappings } from "./rules/mappings.ts";
+import { checkMounts, MOUNT } from "./rules/mounts.ts";
+import { checkNamespaces } from "./rules/namespaces.ts";
+import { checkProcess, PROCESS } from "./rules/process.ts";
+import { checkLimits, checkResources, RESOURCES } from "./rules/resources.ts";
+import { checkRoot, ROOT } from "./rules/root.ts";
+import { checkSeccomp } from "./rules/seccomp.ts";
+import { checkSysctl } from "./rules/sysctl.ts";
+import { explain, fits, type ObjectShape, S, type Shape } from "./structure.ts";
+import type { LinuxResources, Process, Spec } from "./types.ts";
+
+const SPEC: ObjectShape = {
+  members: {
+    __proto__: null as never,
+    ociVersion: S.text,
+    process: PROCESS,
+    root: ROOT,
+    hostname: S.text,
+    domainname: S.text,
+    mounts: { list: MOUNT },
+    hooks: HOOKS,
+    annotations: ANNOTATIONS,
+    linux: LINUX,
+  },
+  required: ["ociVersion"],
+};
 
 export interface Inspection {
   problems: Problem[];
+  /** Not wrong, but probably not what was meant. */
   warnings: Problem[];
+  /** The config without its misfits and without members that are null; the value itself when it has neither. */
   spec: Spec;
 }
 
+/** All problems of a config.json; none: it is valid. Throws nothing. */
 export function validate(value: unknown): Problem[] {
   return inspect(value).problems;
 }
 
-export function inspect(value: unknown, _options: { hasLayers?: boolean } = {}): Inspection {
-  const spec = value as Spec;
+/** All problems of a process object on its own, as exec takes it. Paths begin with `process`. */
+export function validateProcess(value: unknown): Problem[] {
+  return inspectProcess(value).problems;
+}
+
+/** All problems of a resources object on its own, as update takes it. Paths begin with `resources`. */
+export function validateResources(value: unknown): Problem[] {
+  return examine(RESOURCES, value, "resources", false, (context, resources) => {
+    checkLimits(context, resources as LinuxResources, "resources");
+  }).problems;
+}
+
+export function inspectProcess(value: unknown): { problems: Problem[]; warnings: Problem[]; process: Process } {
+  const { problems, warnings, left } = examine(PROCESS, value, "process", false, (context, process) => {
+    checkProcess(context, process as Process);
+  });
+  return { problems, warnings, process: left as Process };
+}
+
+/** `hasLayers`: layers were named beside the config, so it needs no root.path. */
+export function inspect(value: unknown, options: { hasLayers?: boolean } = {}): Inspection {
+  const { problems, warnings, left } = examine(SPEC, value, "", options.hasLayers ?? false, checkSpec);
+  return { problems, warnings, spec: left as Spec };
+}
+
+function checkSpec(context: RuleContext): void {
+  checkRoot(context);
+  checkProcess(context, context.spec.process);
+  checkMounts(context);
+  checkHooks(context);
+  checkAnnotations(context);
+  checkLinux(context);
+  checkNamespaces(context);
+  checkMappings(context);
+  checkResources(context);
+  checkSysctl(context);
+  checkDevices(context);
+  checkSeccomp(context);
+}
+
+function examine(
+  shape: Shape,
+  value: unknown,
+  path: string,
+  hasLayers: boolean,
+  rules: (context: RuleContext, left: unknown) => void,
+): { problems: Problem[]; warnings: Problem[]; left: unknown } {
   const problems: Problem[] = [];
-  if (spec.process === undefined) problems.push({ path: "process", message: "is missing" });
-  if (spec.root === undefined) problems.push({ path: "root", message: "is missing" });
-  return { problems, warnings: [], spec };
+  const warnings: Problem[] = [];
+  if (fits(shape, value)) {
+    rules(contextOf(value as Spec, hasLayers, problems, warnings), value);
+    return { problems, warnings, left: value };
+  }
+  const left = explain(shape, value, path, (problem) => problems.push(problem));
+  // Not even an object: there is nothing to ask further.
+  if (left === undefined) return { problems, warnings, left: {} };
+  const misfits = problems.map((problem) => problem.path);
+  const context = contextOf(left as Spec, hasLayers, problems, warnings);
+  const isKnown = (at: string) => misfits.some((misfit) => isWithin(at, misfit));
+  rules(
+    {
+      ...context,
+      report: (at, message) => {
+        if (!isKnown(at)) context.report(at, message);
+      },
+      has: (type) =>
+        context.has(type) || misfits.some((misfit) => isWithin(misfit, "linux.namespaces") || misfit === "linux"),
+    },
+    left,
+  );
+  return { problems, warnings, left };
+}
+
+function contextOf(spec: Spec, hasLayers: boolean, problems: Problem[], warnings: Problem[]): RuleContext {
+  return {
+    spec,
+    hasLayers,
+    report: (path, message) => problems.push({ path, message }),
+    warn: (path, message) => warnings.push({ path, message }),
+    has: (type) => findNamespace(spec.linux?.namespaces, type) !== undefined,
+  };
+}
+
+/** Is `path` the same as `parent`, or something in it? */
+function isWithin(path: string, parent: string): boolean {
+  return path.startsWith(parent) && (path.length === parent.length || ".[".includes(path.charAt(parent.length)));
 }

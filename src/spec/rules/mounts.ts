@@ -1,0 +1,84 @@
+/** mounts. Rules: OCI config.md "Mounts", "Linux mount options"; runc validator.go (superblock data on a bind mount). */
+import { posix } from "node:path";
+import { MOUNT_WORDS, type MountOptions, mountWord, parseMountOptions } from "../mount-options.ts";
+import { type ObjectShape, S } from "../structure.ts";
+import { didYouMean, quote } from "../text.ts";
+import type { Mount } from "../types.ts";
+import type { RuleContext } from "./context.ts";
+import { ID_MAPPINGS } from "./mappings.ts";
+
+export const MOUNT: ObjectShape = {
+  members: {
+    __proto__: null as never,
+    destination: S.path,
+    type: S.path,
+    source: S.path,
+    options: { list: S.argument },
+    uidMappings: ID_MAPPINGS,
+    gidMappings: ID_MAPPINGS,
+  },
+  required: ["destination"],
+};
+
+/** Words that belong to filesystems and look like a typo of one of ours. */
+const FILESYSTEM_WORDS: readonly string[] = ["newinstance", "i_version", "nouuid", "wsync", "nodevmap", "norecovery"];
+
+export function checkMounts(context: RuleContext): void {
+  const mounts = context.spec.mounts;
+  if (mounts === undefined || mounts.length === 0) return;
+  if (!context.has("mount")) {
+    context.report("mounts", 'cannot be made without a mount namespace: add {"type": "mount"} to linux.namespaces');
+  }
+  mounts.forEach((mount, i) => {
+    checkMount(context, mount, `mounts[${i}]`);
+  });
+}
+
+function checkMount(context: RuleContext, mount: Mount, path: string): void {
+  const options = parseMountOptions(mount.options);
+  checkDestination(context, mount.destination, `${path}.destination`);
+  const isBind = options.bind || mount.type === "bind";
+  if (isBind) checkBind(context, mount, options, path);
+  else if (!options.remount && (mount.type === undefined || mount.type === "" || mount.type === "none")) {
+    context.report(`${path}.type`, 'is needed, unless the options have "bind" or "rbind"');
+  }
+  if (options.data.length === 0) return;
+  mount.options?.forEach((word, i) => {
+    if (word === "" || mountWord(word) !== undefined) return;
+    checkData(context, word, isBind, `${path}.options[${i}]`);
+  });
+}
+
+function checkDestination({ report, warn }: RuleContext, destination: string | undefined, path: string): void {
+  if (destination === undefined) return;
+  if (destination === "") report(path, "is empty");
+  else if (isRoot(destination)) report(path, `${quote(destination)} is the root filesystem itself: see root.path`);
+  else if (!destination.startsWith("/"))
+    warn(path, `${quote(destination)} is relative; taken from the container's root`);
+}
+
+function isRoot(destination: string): boolean {
+  if (destination.includes("/.")) return posix.normalize(`/${destination}`) === "/";
+  let end = destination.length;
+  while (end > 0 && destination.charAt(end - 1) === "/") end--;
+  return end === 0 || destination === "." || destination === "..";
+}
+
+function checkBind({ report, warn }: RuleContext, mount: Mount, options: MountOptions, path: string): void {
+  if (mount.source === undefined || mount.source === "") {
+    report(`${path}.source`, "is needed for a bind mount");
+  }
+  if (!options.bind) warn(`${path}.options`, 'lack "bind", though the type says so; taken as if they had it');
+  for (const flag of options.superFlags) {
+    if (flag.startsWith("no") || flag === "async") continue;
+    warn(`${path}.options`, `${quote(flag)} is a matter of the whole filesystem and does nothing on a bind mount`);
+  }
+}
+
+/** A word that is none of ours goes to the filesystem; one that is nearly ours was meant to be. */
+function checkData({ report }: RuleContext, word: string, isBind: boolean, path: string): void {
+  const mayBeTypo = !word.includes("=") && !FILESYSTEM_WORDS.includes(word);
+  const hint = mayBeTypo ? didYouMean(word, Object.keys(MOUNT_WORDS)) : "";
+  if (hint !== "") report(path, `unknown option ${quote(word)}${hint}`);
+  else if (isBind) report(path, `unknown option ${quote(word)}; a bind mount takes none of a filesystem`);
+}

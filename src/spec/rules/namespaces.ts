@@ -1,0 +1,51 @@
+/** linux.namespaces and linux.timeOffsets. Rules: OCI config-linux.md "Namespaces", "Offset for Time Namespace". */
+import { NAMESPACE_FLAGS } from "../namespaces.ts";
+import { type ListShape, type MapShape, S } from "../structure.ts";
+import { didYouMean, joinPath, quote } from "../text.ts";
+import type { RuleContext } from "./context.ts";
+
+const TYPES = Object.keys(NAMESPACE_FLAGS);
+
+export const NAMESPACES: ListShape = {
+  list: { members: { __proto__: null as never, type: { words: TYPES }, path: S.path }, required: ["type"] },
+};
+
+export const TIME_OFFSETS: MapShape = {
+  map: { members: { __proto__: null as never, secs: S.int64, nanosecs: S.uint32 } },
+};
+
+const CLOCKS: readonly string[] = ["monotonic", "boottime"];
+
+export function checkNamespaces(context: RuleContext): void {
+  const { namespaces = [], timeOffsets = {} } = context.spec.linux ?? {};
+  const seen = new Map<string, number>();
+  namespaces.forEach(({ type, path }, i) => {
+    if (type === undefined) return;
+    const first = seen.get(type);
+    if (first === undefined) seen.set(type, i);
+    else
+      context.report(
+        `linux.namespaces[${i}].type`,
+        `${quote(type)} is there twice, first as linux.namespaces[${first}]`,
+      );
+    if (path !== undefined && path !== "" && !path.startsWith("/")) {
+      context.report(`linux.namespaces[${i}].path`, `must be absolute, not ${quote(path)}`);
+    }
+  });
+  checkTimeOffsets(context, timeOffsets);
+}
+
+function checkTimeOffsets(context: RuleContext, offsets: Readonly<Record<string, { nanosecs?: number }>>): void {
+  const clocks = Object.keys(offsets);
+  if (clocks.length === 0) return;
+  if (!context.has("time")) {
+    context.report("linux.timeOffsets", 'needs a time namespace: add {"type": "time"} to linux.namespaces');
+  }
+  for (const clock of clocks) {
+    const path = joinPath("linux.timeOffsets", clock);
+    if (!CLOCKS.includes(clock)) {
+      context.report(path, `there is no offset for the clock ${quote(clock)}${didYouMean(clock, CLOCKS)}`);
+    }
+    if ((offsets[clock]?.nanosecs ?? 0) > 999_999_999) context.report(`${path}.nanosecs`, "is a second or more");
+  }
+}

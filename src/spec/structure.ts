@@ -1,0 +1,243 @@
+/**
+ * The structural half of validation: a small language for the shape of a JSON value, and two walks over it.
+ *
+ * `fits` says yes or no and nothing else; it is all that a good config costs. `explain` runs when it said no: it names
+ * every misfit with its path, and returns what is left when the misfits are taken out, so that the rules about content
+ * can still be asked.
+ */
+import type { Problem } from "../errors.ts";
+import { didYouMean, joinPath, quote } from "./text.ts";
+
+export type Shape = Scalar | ListShape | MapShape | ObjectShape | WordShape;
+
+/** What a value without parts may be. The numbers are arbitrary; they make `fits` a switch. */
+export const S = {
+  boolean: 1,
+  /** Without NUL, up to 1 MiB. */
+  text: 2,
+  /** Text as execve(2) and mount(2) take it: up to 128 KiB with its end. */
+  argument: 3,
+  /** Text of up to PATH_MAX with its end. */
+  path: 4,
+  int32: 5,
+  uint16: 6,
+  uint32: 7,
+  int64: 8,
+  uint64: 9,
+  /** A user or group: uint32, but 2^32-1 is "none" to the kernel. */
+  id: 10,
+} as const;
+
+export type Scalar = (typeof S)[keyof typeof S];
+
+export interface ListShape {
+  readonly list: Shape;
+}
+
+/** An object whose keys are data. */
+export interface MapShape {
+  readonly map: Shape;
+}
+
+export interface ObjectShape {
+  /** Made without prototype (`__proto__: null`): a config may have a member "constructor". Other members are ignored. */
+  readonly members: Readonly<Record<string, Shape>>;
+  readonly required?: readonly string[];
+}
+
+/** One of a few words. */
+export interface WordShape {
+  readonly words: readonly string[];
+}
+
+/** More than any real config has, and few enough to stay bounded. */
+export const MAX_LIST = 100_000;
+
+const MAX_TEXT = 1024 * 1024;
+/** MAX_ARG_STRLEN of the kernel without the NUL at the end. */
+const MAX_ARGUMENT = 128 * 1024 - 1;
+/** PATH_MAX without the NUL at the end. */
+const MAX_PATH = 4095;
+
+/** Has the value this shape, with no member null? */
+export function fits(shape: Shape, value: unknown): boolean {
+  if (typeof shape === "number") return fitsScalar(shape, value);
+  if ("words" in shape) return shape.words.includes(value as string);
+  if ("list" in shape) {
+    if (!Array.isArray(value) || value.length > MAX_LIST) return false;
+    // Indices, as iterators are slow in code that runs once.
+    for (let i = 0; i < value.length; i++) if (!fits(shape.list, value[i])) return false;
+    return true;
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return "map" in shape ? fitsMap(shape, value) : fitsObject(shape, value as Record<string, unknown>);
+}
+
+function fitsMap(shape: MapShape, value: object): boolean {
+  const keys = Object.keys(value);
+  if (keys.length > MAX_LIST) return false;
+  for (const key of keys) {
+    if (!fitsScalar(S.argument, key) || !fits(shape.map, (value as Record<string, unknown>)[key])) return false;
+  }
+  return true;
+}
+
+function fitsObject(shape: ObjectShape, value: Record<string, unknown>): boolean {
+  const { members, required } = shape;
+  for (const key of Object.keys(value)) {
+    const member = members[key];
+    if (member !== undefined && value[key] !== undefined && !fits(member, value[key])) return false;
+  }
+  if (required !== undefined) for (const key of required) if (value[key] === undefined) return false;
+  return true;
+}
+
+function fitsScalar(shape: Scalar, value: unknown): boolean {
+  switch (shape) {
+    case S.boolean:
+      return typeof value === "boolean";
+    case S.text:
+      return isText(value, MAX_TEXT);
+    case S.argument:
+      return isText(value, MAX_ARGUMENT);
+    case S.path:
+      return isText(value, MAX_PATH);
+    case S.int32:
+      return isInteger(value, -(2 ** 31), 2 ** 31 - 1);
+    case S.uint16:
+      return isInteger(value, 0, 0xffff);
+    case S.uint32:
+      return isInteger(value, 0, 0xffff_ffff);
+    case S.id:
+      return isInteger(value, 0, 0xffff_fffe);
+    // JSON.parse rounds the largest int64 and uint64 up to the next power of two.
+    case S.int64:
+      return isInteger(value, -(2 ** 63), 2 ** 63);
+    case S.uint64:
+      return isInteger(value, 0, 2 ** 64);
+  }
+}
+
+function isText(value: unknown, max: number): boolean {
+  return typeof value === "string" && value.length <= max && !value.includes("\0");
+}
+
+function isInteger(value: unknown, min: number, max: number): boolean {
+  if (typeof value === "number") return Number.isInteger(value) && value >= min && value <= max;
+  return typeof value === "bigint" && value >= min && value <= max;
+}
+
+/**
+ * Reports every misfit and returns the value without it: a member that does not fit is left out, an element gives way
+ * to an empty one, so that the places of the others stay. A member that is null counts as not there: that is how Go
+ * callers write it. Undefined: nothing is left.
+ */
+export function explain(shape: Shape, value: unknown, path: string, report: (problem: Problem) => void): unknown {
+  if (fits(shape, value)) return value;
+  if (typeof shape === "number" || "words" in shape) {
+    report({ path, message: typeof shape === "number" ? scalarMisfit(shape, value) : wordMisfit(shape, value) });
+    return undefined;
+  }
+  if ("list" in shape) return explainList(shape, value, path, report);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    report({ path, message: `must be an object, not ${kind(value)}` });
+    return undefined;
+  }
+  return "map" in shape ? explainMap(shape, value, path, report) : explainObject(shape, value, path, report);
+}
+
+function explainList(shape: ListShape, value: unknown, path: string, report: (problem: Problem) => void): unknown {
+  if (!Array.isArray(value)) {
+    report({ path, message: `must be a list, not ${kind(value)}` });
+    return undefined;
+  }
+  if (value.length > MAX_LIST) {
+    report({ path, message: `has ${value.length} elements, more than ${MAX_LIST}` });
+    return undefined;
+  }
+  return value.map((element, i) => explain(shape.list, element, `${path}[${i}]`, report) ?? nothingOf(shape.list));
+}
+
+function explainMap(shape: MapShape, value: object, path: string, report: (problem: Problem) => void): unknown {
+  const entries = Object.entries(value);
+  if (entries.length > MAX_LIST) {
+    report({ path, message: `has ${entries.length} members, more than ${MAX_LIST}` });
+    return undefined;
+  }
+  const kept: [string, unknown][] = [];
+  for (const [key, member] of entries) {
+    if (member === null || member === undefined) continue;
+    const at = joinPath(path, key);
+    if (!fits(S.argument, key)) {
+      report({ path: at, message: `the name ${scalarMisfit(S.argument, key)}` });
+      continue;
+    }
+    const left = explain(shape.map, member, at, report);
+    if (left !== undefined) kept.push([key, left]);
+  }
+  // Object.fromEntries makes "__proto__" a member like any other.
+  return Object.fromEntries(kept);
+}
+
+function explainObject(shape: ObjectShape, value: object, path: string, report: (problem: Problem) => void): unknown {
+  const left: Record<string, unknown> = {};
+  for (const [key, member] of Object.entries(value)) {
+    const memberShape = shape.members[key];
+    if (memberShape === undefined || member === null || member === undefined) continue;
+    const kept = explain(memberShape, member, joinPath(path, key), report);
+    if (kept !== undefined) left[key] = kept;
+  }
+  for (const key of shape.required ?? []) {
+    const member = (value as Record<string, unknown>)[key];
+    if (member === undefined || member === null) report({ path: joinPath(path, key), message: "is missing" });
+  }
+  return left;
+}
+
+function nothingOf(shape: Shape): unknown {
+  if (typeof shape === "number") return shape === S.boolean ? false : shape <= S.path ? "" : 0;
+  if ("words" in shape) return "";
+  return "list" in shape ? [] : {};
+}
+
+function wordMisfit(shape: WordShape, value: unknown): string {
+  if (typeof value !== "string") return `must be one of ${shape.words.map(quote).join(", ")}, not ${kind(value)}`;
+  return `unknown value ${quote(value)}${didYouMean(value, shape.words) || `, known are ${listed(shape.words)}`}`;
+}
+
+function listed(words: readonly string[]): string {
+  return words.map(quote).join(", ");
+}
+
+const RANGES: Readonly<Record<number, string>> = {
+  [S.int32]: "-2147483648 to 2147483647",
+  [S.uint16]: "0 to 65535",
+  [S.uint32]: "0 to 4294967295",
+  [S.id]: "0 to 4294967294",
+  [S.int64]: "-9223372036854775808 to 9223372036854775807",
+  [S.uint64]: "0 to 18446744073709551615",
+};
+
+function scalarMisfit(shape: Scalar, value: unknown): string {
+  if (shape === S.boolean) return `must be true or false, not ${kind(value)}`;
+  const range = RANGES[shape];
+  if (range !== undefined) {
+    if (typeof value !== "number" && typeof value !== "bigint") return `must be a number, not ${kind(value)}`;
+    if (typeof value === "number" && !Number.isInteger(value)) return `must be a whole number, not ${value}`;
+    return `${value} is out of range, ${range}`;
+  }
+  if (typeof value !== "string") return `must be a string, not ${kind(value)}`;
+  if (value.includes("\0")) return `contains a NUL byte: ${quote(value)}`;
+  const max = shape === S.path ? MAX_PATH : shape === S.argument ? MAX_ARGUMENT : MAX_TEXT;
+  return `is ${value.length} characters long, more than ${max}`;
+}
+
+/** What a value is, in words, with the value itself when it is short. */
+function kind(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object") return "an object";
+  if (typeof value === "string") return `the string ${quote(value)}`;
+  if (typeof value === "number" || typeof value === "bigint") return `the number ${value}`;
+  return typeof value === "boolean" ? String(value) : `a ${typeof value}`;
+}

@@ -1,8 +1,5 @@
-/**
- * The few ways in which the store touches files: whole writes by rename, directories with an exact mode
- * whatever the umask is, reads that answer `undefined` for what is not there.
- */
-import { chmodSync, chownSync, mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
+/** The few ways in which the store touches files. */
+import { chmodSync, chownSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
 import { isErrno } from "../errors.ts";
 
 export interface Owner {
@@ -10,14 +7,15 @@ export interface Owner {
   gid: number;
 }
 
-/** Writes a file that is whole or absent: a killed writer leaves a temporary file, which the next one replaces. */
-export function writeWhole(path: string, text: string): void {
-  const temporary = `${path}.tmp`;
-  writeFileSync(temporary, text, { mode: 0o644 });
-  renameSync(temporary, path);
+/**
+ * Writes a small file of the store. Not by rename, which would cost as much again: the order of the writes keeps
+ * a killed tsrun harmless. Nothing relies on a file before it is complete, and an empty one counts as absent.
+ */
+export function writeText(path: string, text: string): void {
+  writeFileSync(path, text, { mode: 0o644 });
 }
 
-/** Makes a directory; returns false when there is one already. Nothing is done to that one. */
+/** Makes a directory of the store; returns false when there is one already. Nothing is done to that one. */
 export function makeDirectory(path: string, mode: number, owner?: Owner): boolean {
   try {
     mkdirSync(path, { mode });
@@ -26,15 +24,19 @@ export function makeDirectory(path: string, mode: number, owner?: Owner): boolea
     throw error;
   }
   if (owner !== undefined) chownSync(path, owner.uid, owner.gid);
-  // mkdir(2) takes the umask off, and an owner of its own may not look in then.
-  chmodSync(path, mode);
   return true;
 }
 
-/** The content of a small text file, `undefined` when it does not exist. */
+/** makeDirectory for what a container sees: mkdir(2) takes the umask off the mode, and it must not count there. */
+export function makeVisible(path: string, mode: number, owner?: Owner): void {
+  makeDirectory(path, mode, owner);
+  chmodSync(path, mode);
+}
+
+/** The content of a small file of the store; undefined when it does not exist, or was never completed. */
 export function readText(path: string): string | undefined {
   try {
-    return readFileSync(path, "utf8");
+    return readFileSync(path, "utf8").trim() || undefined;
   } catch (error) {
     if (isErrno(error, "ENOENT", "ENOTDIR")) return undefined;
     throw error;

@@ -5,7 +5,7 @@
  */
 import { chmodSync, chownSync, lstatSync, readFileSync, type Stats, symlinkSync, writeFileSync } from "node:fs";
 import { isErrno } from "../errors.ts";
-import { makeDirectory, type Owner } from "./files.ts";
+import { makeDirectory, makeVisible, type Owner } from "./files.ts";
 
 export interface InitLayerRequest {
   /** The init layer's diff directory: exists and is empty. */
@@ -35,8 +35,8 @@ export function fillInitLayer(request: InitLayerRequest): void {
   }
   if (makeTop(request, "dev")) {
     file("dev/console", "", 0o755);
-    makeDirectory(`${directory}/dev/pts`, 0o755, owner);
-    makeDirectory(`${directory}/dev/shm`, 0o755, owner);
+    makeVisible(`${directory}/dev/pts`, 0o755, owner);
+    makeVisible(`${directory}/dev/shm`, 0o755, owner);
   }
   makeTop(request, "proc");
   makeTop(request, "sys");
@@ -50,24 +50,25 @@ export function fillInitLayer(request: InitLayerRequest): void {
  * would hide it, and an image whose /etc is a symbolic link would lose what is behind it.
  */
 function makeTop({ directory, layers, owner }: InitLayerRequest, name: string): boolean {
+  const path = `${directory}/${name}`;
   const shown = lookUp(layers, name);
-  if (shown === undefined) return makeDirectory(`${directory}/${name}`, 0o755, owner);
-  if (!shown.isDirectory()) return false;
-  makeDirectory(`${directory}/${name}`, shown.mode & 0o7777);
-  giveTo(`${directory}/${name}`, shown);
+  if (shown === undefined) makeVisible(path, 0o755, owner);
+  else if (!shown.isDirectory()) return false;
+  else makeLike(path, shown);
   return true;
 }
 
-function giveTo(path: string, { uid, gid, mode }: Stats): void {
-  const made = lstatSync(path);
-  if (made.uid === uid && made.gid === gid) return;
-  try {
-    chownSync(path, uid, gid);
-    chmodSync(path, mode & 0o7777); // chown(2) takes setuid and setgid off
-  } catch (error) {
-    // In a user namespace that does not map the owner nobody can be given anything in his name.
-    if (!isErrno(error, "EPERM", "EINVAL")) throw error;
+function makeLike(path: string, { uid, gid, mode }: Stats): void {
+  makeDirectory(path, 0o700);
+  if (uid !== process.geteuid?.() || gid !== process.getegid?.()) {
+    try {
+      chownSync(path, uid, gid);
+    } catch (error) {
+      // In a user namespace that does not map the owner nothing can be given away in his name.
+      if (!isErrno(error, "EPERM", "EINVAL")) throw error;
+    }
   }
+  chmodSync(path, mode & 0o7777); // after chown(2), which takes setuid and setgid off
 }
 
 /**

@@ -68,7 +68,7 @@ function findLayer(name: string, storageRoot: string): Layer | string {
 function findInStore(chainId: string, storageRoot: string): Layer | string {
   const digits = chainId.slice("sha256:".length);
   if (!/^[0-9a-f]{64}$/.test(digits)) return `"${chainId}" is not sha256: and 64 hex digits`;
-  const cacheId = readText(`${chainDir(storageRoot, digits)}/cache-id`)?.trim();
+  const cacheId = readText(`${chainDir(storageRoot, digits)}/cache-id`);
   if (cacheId === undefined) return `the store at ${storageRoot} has no layer ${chainId}`;
   if (!isFileName(cacheId)) return `the cache-id of ${chainId} in the store at ${storageRoot} is damaged`;
   const home = `${overlayDir(storageRoot)}/${cacheId}`;
@@ -80,7 +80,7 @@ function findInStore(chainId: string, storageRoot: string): Layer | string {
 
 /** By its link; by its path when the link is lost, as after a crash in the middle of an import. */
 function storeLower(home: string, directory: string, storageRoot: string): Lower {
-  const link = readText(`${home}/link`)?.trim();
+  const link = readText(`${home}/link`);
   if (link === undefined || !isLinkName(link)) return { path: directory };
   const there = statSync(`${overlayDir(storageRoot)}/l/${link}`, { throwIfNoEntry: false });
   return there?.isDirectory() ? { link } : { path: directory };

@@ -31,8 +31,8 @@ import type { RootfsRecord } from "./rootfs.ts";
  * @throws SyscallError with the kernel's own reason as its cause, where it gave one
  */
 export function mountRootfs(record: RootfsRecord): number {
-  const overlay = readOverlay(record);
   const kernel = kernelVersion();
+  const overlay = readOverlay(record, kernel);
   try {
     if (!isAtLeast(kernel, 6, 8)) return mountAtPlace(overlay, record.merged);
     return mountDetached(overlay, isAtLeast(kernel, 6, 13));
@@ -42,7 +42,7 @@ export function mountRootfs(record: RootfsRecord): number {
 }
 
 /** The directories of the mount, as prepareRootfs wrote them down. */
-function readOverlay({ storageRoot, mountId, userns }: RootfsRecord): Overlay {
+function readOverlay({ storageRoot, mountId, userns, volatile }: RootfsRecord, kernel: Kernel): Overlay {
   const home = `${overlayDir(storageRoot)}/${mountId}`;
   const lower = readText(`${home}/lower`);
   if (lower === undefined) throw new SyscallError("open", "ENOENT", { path: `${home}/lower` });
@@ -52,15 +52,19 @@ function readOverlay({ storageRoot, mountId, userns }: RootfsRecord): Overlay {
     upper: `${home}/diff`,
     work: `${home}/work`,
     userxattr: userns,
+    volatile: volatile && isAtLeast(kernel, 5, 10),
   };
 }
 
-function isAtLeast(kernel: readonly [number, number], major: number, minor: number): boolean {
+type Kernel = readonly [major: number, minor: number];
+
+function isAtLeast(kernel: Kernel, major: number, minor: number): boolean {
   return kernel[0] > major || (kernel[0] === major && kernel[1] >= minor);
 }
 
 function mountDetached(overlay: Overlay, byDescriptor: boolean): number {
   using context = new Fd(fsopen("overlay"));
+  fsconfigSet(context.fd, "source", "overlay"); // what mountinfo shows; "none" otherwise
   for (const [name, value] of commonOptions(overlay)) fsconfigSet(context.fd, name, value);
   for (const lower of overlay.lowers) setDirectory(context.fd, "lowerdir+", lower, byDescriptor);
   setDirectory(context.fd, "upperdir", overlay.upper, byDescriptor);
@@ -94,6 +98,7 @@ function mountAtPlace(overlay: Overlay, merged: string): number {
       upper: byDescriptor(overlay.upper),
       work: byDescriptor(overlay.work),
       userxattr: overlay.userxattr,
+      volatile: overlay.volatile,
     });
     if (data.length > MOUNT_DATA_MAX) throw tooLong(overlay.lowers.length);
     mount("overlay", merged, "overlay", 0, data);

@@ -12,13 +12,17 @@ export interface Overlay {
   work: string;
   /** Keep marks in user.overlay.* attributes: trusted.* are refused in a user namespace (Linux 5.11). */
   userxattr: boolean;
+  /** Never wait for the disk (Linux 5.10). */
+  volatile: boolean;
 }
 
-/** Options besides the directories, each a flag or a name and a value. */
-export function commonOptions(overlay: Pick<Overlay, "userxattr">): (readonly [string, string | undefined])[] {
-  // Without index=off a layer below two containers, or a store copied elsewhere, is refused (ESTALE, EBUSY).
-  const index = ["index", "off"] as const;
-  return overlay.userxattr ? [index, ["userxattr", undefined]] : [index];
+/** Options besides the directories: names and values, and flags, which have none. */
+export function commonOptions({ userxattr, volatile }: Pick<Overlay, "userxattr" | "volatile">): [string, string?][] {
+  // Without index=off a store that was copied, or a layer below two containers, may be refused (ESTALE, EBUSY).
+  const options: [string, string?][] = [["index", "off"]];
+  if (userxattr) options.push(["userxattr"]);
+  if (volatile) options.push(["volatile"]);
+  return options;
 }
 
 /** The most that one string given to fsconfig(2) may have, without the NUL. */

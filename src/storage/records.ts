@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
 import { isErrno } from "../errors.ts";
-import { makeDirectory, readText, unlinkQuiet, writeWhole } from "./files.ts";
+import { makeDirectory, readText, unlinkQuiet, writeText } from "./files.ts";
 import { initId, isFileName, isNamed, mountsDir } from "./layout.ts";
 
 export interface MountRecord {
@@ -28,11 +28,11 @@ export function writeRecord(storageRoot: string, container: string, record: Moun
     makeStore(storageRoot);
     return writeRecord(storageRoot, container, record);
   }
-  // mount-id last of those that say whose it is: a reader that sees it sees the others.
-  if (record.stateDir !== undefined) writeWhole(`${dir}/state`, record.stateDir);
-  writeWhole(`${dir}/mount-id`, record.mountId);
-  writeWhole(`${dir}/init-id`, initId(record.mountId));
-  if (record.parent !== undefined) writeWhole(`${dir}/parent`, record.parent);
+  // Before mount-id: who knows the layer knows whether its container lives.
+  if (record.stateDir !== undefined) writeText(`${dir}/state`, record.stateDir);
+  writeText(`${dir}/mount-id`, record.mountId);
+  writeText(`${dir}/init-id`, initId(record.mountId));
+  if (record.parent !== undefined) writeText(`${dir}/parent`, record.parent);
   return true;
 }
 
@@ -49,9 +49,9 @@ export function makeStore(storageRoot: string): void {
 /** What is recorded; `mountId` is "" when tsrun was killed before it could be written. */
 export function readRecord(storageRoot: string, container: string): MountRecord | undefined {
   const dir = `${mountsDir(storageRoot)}/${container}`;
-  const mountId = readText(`${dir}/mount-id`);
-  if (mountId === undefined && !existsSync(dir)) return undefined;
-  const record: MountRecord = { mountId: mountId !== undefined && isFileName(mountId) ? mountId : "" };
+  const mountId = readText(`${dir}/mount-id`) ?? "";
+  if (mountId === "" && !existsSync(dir)) return undefined;
+  const record: MountRecord = { mountId: isFileName(mountId) ? mountId : "" };
   const stateDir = readText(`${dir}/state`);
   if (stateDir !== undefined) record.stateDir = stateDir;
   return record;
@@ -60,10 +60,7 @@ export function readRecord(storageRoot: string, container: string): MountRecord 
 /** Forgets the container. */
 export function removeRecord(storageRoot: string, container: string): void {
   const dir = `${mountsDir(storageRoot)}/${container}`;
-  for (const file of FILES) {
-    unlinkQuiet(`${dir}/${file}`);
-    unlinkQuiet(`${dir}/${file}.tmp`);
-  }
+  for (const file of FILES) unlinkQuiet(`${dir}/${file}`);
   try {
     rmdirSync(dir);
   } catch (error) {

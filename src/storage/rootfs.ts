@@ -2,17 +2,17 @@
  * The root filesystem of one container on disk: its read-write layer and its init layer over the layers it asks
  * for. Makes and removes directories; mount.ts mounts them.
  *
- *   overlay2/<mount id>/{diff,link,lower,work,merged}   overlay2/<mount id>-init/{diff,link,lower,work,committed}
+ *   overlay2/<mount id>/{diff,link,lower,work,merged}   overlay2/<mount id>-init/{diff,link,lower,committed}
  *   overlay2/l/<link> -> ../<id>/diff                   image/overlay2/layerdb/mounts/<container>/{mount-id,…}
  */
-import { chownSync, existsSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, symlinkSync } from "node:fs";
 import { isErrno, SpecError, StateError } from "../errors.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
 import { flockDir } from "../sys/file.ts";
 import { umount2 } from "../sys/mount.ts";
 import { randomBytes } from "../sys/random.ts";
 import { removeTree } from "../sys/remove.ts";
-import { makeDirectory, type Owner, readText, unlinkQuiet, writeWhole } from "./files.ts";
+import { makeDirectory, makeVisible, type Owner, readText, unlinkQuiet, writeText } from "./files.ts";
 import { fillInitLayer } from "./init-layer.ts";
 import { findLayers, type Layer } from "./layers.ts";
 import {
@@ -41,6 +41,12 @@ export interface RootfsRequest {
   /** This process is not in the initial user namespace, so overlayfs must keep its marks in user.* attributes. */
   userns: boolean;
   storageRoot?: string;
+  /**
+   * Nothing that is written need survive a power failure: fsync(2) in the container does nothing, and the end of
+   * the mount does not wait for the disk (Linux 5.10). For a container that is deleted when it ends; a named
+   * layer is never mounted so.
+   */
+  volatile?: boolean;
   /** Root as the container's user namespace maps it; absent: ourselves. */
   owner?: Owner;
   /** The container's state directory. While it exists, the container does, and nobody else gets its named layer. */
@@ -59,6 +65,7 @@ export interface RootfsRecord {
   /** The read-write layer outlives the container. */
   named: boolean;
   userns: boolean;
+  volatile: boolean;
   /** Links in overlay2/l that go with the container. */
   links: string[];
 }
@@ -84,7 +91,8 @@ export function prepareRootfs(request: RootfsRequest): RootfsRecord {
   if (named) removeLayer(storageRoot, initId(mountId)); // of a container that was killed
   const initLink = makeInitLayer(request, storageRoot, mountId, layers, random.subarray(32));
   const link = makeLayer(storageRoot, mountId, request.owner, random.subarray(32 + LINK_LENGTH));
-  writeWhole(`${home}/lower`, formatLower([{ link: initLink }, ...topFirst(layers)]));
+  makeDirectory(`${home}/work`, 0o700, request.owner);
+  writeText(`${home}/lower`, formatLower([{ link: initLink }, ...topFirst(layers)]));
   makeDirectory(`${home}/merged`, 0o700, request.owner);
   return {
     id,
@@ -93,6 +101,7 @@ export function prepareRootfs(request: RootfsRequest): RootfsRecord {
     merged: `${home}/merged`,
     named,
     userns: request.userns,
+    volatile: request.volatile === true && !named,
     links: named ? [initLink] : [initLink, link],
   };
 }
@@ -162,7 +171,7 @@ function makeInitLayer(
 ): string {
   const home = `${overlayDir(storageRoot)}/${initId(mountId)}`;
   const link = makeLayer(storageRoot, initId(mountId), owner, random);
-  writeWhole(`${home}/lower`, formatLower(topFirst(layers)));
+  writeText(`${home}/lower`, formatLower(topFirst(layers)));
   fillInitLayer({
     directory: `${home}/diff`,
     layers: layers.map((layer) => layer.directory),
@@ -170,25 +179,24 @@ function makeInitLayer(
     ...(owner !== undefined && { owner }),
   });
   // Docker's mark of a layer that has others on top of it: it is only to be mounted read-only.
-  writeFileSync(`${home}/committed`, "");
+  writeText(`${home}/committed`, "");
   const cacheId = layers.at(-1)?.cacheId;
-  if (cacheId !== undefined) writeFileSync(`${overlayDir(storageRoot)}/${cacheId}/committed`, "", { flag: "a" });
+  if (cacheId !== undefined) writeText(`${overlayDir(storageRoot)}/${cacheId}/committed`, "");
   return link;
 }
 
 /**
- * Makes overlay2/<id>/{diff,link,work} and its link, or what is missing of them in a named layer.
+ * Makes overlay2/<id>/{diff,link} and its link, or what is missing of them in a named layer.
  * The name of the link is written before the link itself: who finds the layer finds the link.
  */
 function makeLayer(storageRoot: string, id: string, owner: Owner | undefined, random: Uint8Array): string {
   const home = `${overlayDir(storageRoot)}/${id}`;
   makeDirectory(home, 0o710);
   if (owner !== undefined) allowGroup(home, owner);
-  makeDirectory(`${home}/diff`, 0o755, owner);
-  makeDirectory(`${home}/work`, 0o700, owner);
+  makeVisible(`${home}/diff`, 0o755, owner);
   const known = readLink(home);
   const link = known ?? linkName(random);
-  if (known === undefined) writeWhole(`${home}/link`, link);
+  if (known === undefined) writeText(`${home}/link`, link);
   try {
     symlinkSync(`../${id}/diff`, `${overlayDir(storageRoot)}/l/${link}`);
   } catch (error) {
@@ -198,9 +206,10 @@ function makeLayer(storageRoot: string, id: string, owner: Owner | undefined, ra
   return link;
 }
 
-/** Root of the container's user namespace passes through the layer's directory, and nobody else does. */
+/** Root of the container's user namespace may pass through the layer's directory, and nobody else. */
 function allowGroup(home: string, owner: Owner): void {
   chownSync(home, process.geteuid?.() ?? 0, owner.gid);
+  chmodSync(home, 0o710); // whatever the umask is
 }
 
 function readLink(home: string): string | undefined {

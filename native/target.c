@@ -26,6 +26,9 @@ int op_target(struct init *init, const struct arg *args)
 	int fd, result;
 
 	(void)init;
+	/* A slash at the end would follow the link that O_NOFOLLOW is to refuse. */
+	for (size_t end = args[2].size; end > 1 && args[2].text[end - 1] == '/';)
+		args[2].text[--end] = '\0';
 	if (kind == 3) {
 		result = status_of(as_int(&args[4]), &status);
 		if (result < 0)

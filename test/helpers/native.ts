@@ -1,0 +1,117 @@
+/**
+ * Runs the native init with a plan written by hand, as native/decode.c describes it: independent of the
+ * planner and of src/init, so that a mistake on one side shows.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { errnoName } from "../../src/errno.ts";
+import { MESSAGE, OPS, type OpName } from "../../src/plan/step.ts";
+import { closeQuiet, memfdCreate, write } from "../../src/sys/file.ts";
+import { waitid } from "../../src/sys/process.ts";
+import { recvMessage, sendMsg, socketpair } from "../../src/sys/socket.ts";
+import { posixSpawn } from "../../src/sys/spawn.ts";
+
+type Arg = number | bigint | string | readonly string[] | Uint8Array;
+export type HandStep = readonly [op: OpName, ...args: Arg[]];
+
+/** Where the plan and the socket are in the init: out of the way of the numbers that tests use. */
+const SYNC_FD = 90;
+const PLAN_FD = 91;
+
+export interface InitRun {
+  /** FAIL message as "step ERRNO", or undefined. */
+  failure: string | undefined;
+  /** Tags of the AWAIT messages, in order. */
+  awaited: number[];
+  /** The container's process, when a clone step made one. */
+  pid: number | undefined;
+  /** Descriptors that came with FD messages. */
+  fds: number[];
+  /** Exit code of the process that went furthest, 128 + signal when a signal ended it. */
+  exitCode: number;
+}
+
+export interface InitOptions {
+  /** Descriptors it inherits beside 0 to 2. */
+  fds?: readonly { from: number; to: number }[];
+  /** What to do at an AWAIT; false closes the socket instead of answering. */
+  onAwait?: (tag: number, pid: number) => unknown;
+}
+
+let binary: { path: string; dir: string } | undefined;
+
+/** The init, compiled from the sources as they are. */
+export function initBinary(): string {
+  if (binary === undefined) {
+    const dir = mkdtempSync(join(tmpdir(), "tsrun-native-"));
+    const script = fileURLToPath(new URL("../../scripts/build-native.mjs", import.meta.url));
+    execFileSync(process.execPath, [script], { env: { ...process.env, TSRUN_INIT_OUT: dir }, stdio: "pipe" });
+    binary = { path: join(dir, "tsrun-init"), dir };
+    process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
+  }
+  return binary.path;
+}
+
+/** A plan as bytes. */
+export function wire(steps: readonly HandStep[]): Uint8Array {
+  const parts: Uint8Array[] = [Buffer.from("tsrun1\0")];
+  const names = Object.keys(OPS);
+  for (const [op, ...args] of steps) {
+    parts.push(Buffer.from(`${names.indexOf(op)}\0`));
+    for (const arg of args) {
+      if (arg instanceof Uint8Array) parts.push(Buffer.from(`${arg.length}\0`), arg);
+      else if (typeof arg === "object") parts.push(Buffer.from([arg.length, ...arg].map((s) => `${s}\0`).join("")));
+      else parts.push(Buffer.from(`${arg}\0`));
+    }
+  }
+  return Buffer.concat(parts);
+}
+
+/** Carries out the steps and waits for the end of the process, and of the program it became. */
+export function runInit(plan: readonly HandStep[] | Uint8Array, options: InitOptions = {}): InitRun {
+  const [ours, theirs] = socketpair();
+  const planFd = memfdCreate("test-plan");
+  write(planFd, plan instanceof Uint8Array ? plan : wire(plan));
+  const first = posixSpawn({
+    path: initBinary(),
+    argv: ["tsrun-init", String(SYNC_FD), String(PLAN_FD)],
+    envp: [],
+    fds: [{ from: theirs, to: SYNC_FD }, { from: planFd, to: PLAN_FD }, ...(options.fds ?? [])],
+  });
+  closeQuiet(theirs);
+  closeQuiet(planFd);
+  const run: InitRun = { failure: undefined, awaited: [], pid: undefined, fds: [], exitCode: -1 };
+  for (;;) {
+    const { data, fds } = recvMessage(ours, 16);
+    if (data.length < 16) break;
+    const [type = 0, step = 0, value = 0] = new Int32Array(Uint8Array.from(data).buffer);
+    run.fds.push(...fds);
+    if (type === MESSAGE.PID) run.pid = value;
+    if (type === MESSAGE.FAIL) run.failure = `${step} ${errnoName(value)}`;
+    if (type !== MESSAGE.AWAIT) continue;
+    run.awaited.push(value);
+    if (options.onAwait?.(value, run.pid ?? first) === false) break;
+    sendMsg(ours, "+");
+  }
+  closeQuiet(ours);
+  run.exitCode = waitid({ pid: first }).exitCode;
+  if (run.pid !== undefined) run.exitCode = waitid({ pid: run.pid }).exitCode;
+  return run;
+}
+
+/** Steps that end in this shell command, whose output goes to the file. */
+export function shell(command: string, output: string, program = "/bin/sh"): HandStep[] {
+  return [
+    ["findExecutable", [program]],
+    ["cloexecFrom", 3],
+    ["exec", ["sh", "-c", `{ ${command}\n} > ${output} 2>&1`], ["PATH=/usr/bin:/bin", "A=1"]],
+  ];
+}
+
+/** The lines of a file that a test's shell command wrote. */
+export function lines(path: string): string[] {
+  return readFileSync(path, "utf8").trimEnd().split("\n");
+}

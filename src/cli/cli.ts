@@ -8,7 +8,7 @@ import type { AnyValues, Call, Flag, Verb } from "./flags.ts";
 import { GLOBAL_FLAGS, type GlobalValues, resolveGlobals } from "./globals.ts";
 import { OutputClosed, writeOut } from "./output.ts";
 import { parseFlags, parseVerb, UsageError } from "./parse.ts";
-import { printError, setUpLog } from "./report.ts";
+import { type Context, printError, setUpLog } from "./report.ts";
 import { LATER_VERBS, VERBS } from "./verbs/all.ts";
 
 /** What a shell reports for a program that SIGPIPE ended; Bun ignores that signal. */
@@ -17,6 +17,7 @@ const BROKEN_PIPE = 141;
 /** Carries out one command line (without the program's name) and returns the exit code. Does not throw. */
 export function main(argv: readonly string[]): number | Promise<number> {
   let errorCode = 1;
+  let context: Context | undefined;
   try {
     const { globals, next, help } = readGlobals(argv);
     const word = argv[next];
@@ -27,11 +28,13 @@ export function main(argv: readonly string[]): number | Promise<number> {
     errorCode = verb.errorCode ?? 1;
     const parsed = parseVerb(verb, argv, next + 1);
     if (parsed.help) return showHelp(word);
+    const subject = parsed.args[0];
+    if (subject !== undefined) context = { verb: verb.name, subject };
     const call = { values: parsed.values, args: parsed.args, globals: resolveGlobals(globals, verb) };
     if (isDebugging()) debug(`tsrun ${VERSION}: ${argv.join(" ")}`);
-    return settle(verb.run(call as Call<readonly Flag[]>), errorCode);
+    return settle(verb.run(call as Call<readonly Flag[]>), errorCode, context);
   } catch (error) {
-    return fail(error, errorCode);
+    return fail(error, errorCode, context);
   }
 }
 
@@ -49,8 +52,8 @@ function readGlobals(argv: readonly string[]): { globals: GlobalValues; next: nu
   }
 }
 
-function settle(result: number | Promise<number>, errorCode: number): number | Promise<number> {
-  if (typeof result !== "number") return result.then(succeed).catch((error: unknown) => fail(error, errorCode));
+function settle(result: number | Promise<number>, code: number, context?: Context): number | Promise<number> {
+  if (typeof result !== "number") return result.then(succeed).catch((error: unknown) => fail(error, code, context));
   return succeed(result);
 }
 
@@ -59,10 +62,11 @@ function succeed(code: number): number {
   return code;
 }
 
-function fail(error: unknown, code: number): number {
+function fail(error: unknown, code: number, context?: Context): number {
   if (error instanceof OutputClosed) return BROKEN_PIPE;
   if (isDebugging() && error instanceof Error) debug(error.stack ?? error.message);
-  printError(error);
+  // A wrong command line speaks for itself.
+  printError(error, error instanceof UsageError ? undefined : context);
   return code;
 }
 

@@ -21,8 +21,14 @@ export interface Description {
   line: string;
 }
 
+/** What was being done, and to which container or bundle. */
+export interface Context {
+  verb: string;
+  subject: string;
+}
+
 /** Puts an error and its causes into words. Nothing of it shows where in the source it was thrown. */
-export function describeError(error: unknown): Description {
+export function describeError(error: unknown, context?: Context): Description {
   const short: string[] = [];
   const full: string[] = [];
   const problems: string[] = [];
@@ -49,6 +55,11 @@ export function describeError(error: unknown): Description {
     }
     level = level instanceof Error ? level.cause : undefined;
   } while (level !== undefined && !seen.has(level));
+  if (context !== undefined && !full.some((message) => message.split(/[\s:,"]+/).includes(context.subject))) {
+    const prefix = `${context.verb} ${context.subject}`;
+    short.unshift(prefix);
+    full.unshift(prefix);
+  }
   const line = full.join(": ") + (fixes.length > 0 ? ` (fix: ${fixes.join("; ")})` : "");
   return { headline: short.join(": "), problems, fixes, line };
 }
@@ -117,8 +128,8 @@ export function setUpLog(values: GlobalValues): void {
 }
 
 /** Tells about an error, once: in the log file, if there is one, and on standard error. */
-export function printError(error: unknown): void {
-  const description = describeError(error);
+export function printError(error: unknown, context?: Context): void {
+  const description = describeError(error, context);
   const line = (format: LogFormat): string => `${formatLine(format, "error", description.line, logTime())}\n`;
   if (target.file !== undefined) {
     try {

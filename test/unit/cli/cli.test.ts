@@ -172,7 +172,7 @@ describe("cli: what engines call", () => {
       level: "error",
       msg: expect.stringContaining("open /p: ENOENT"),
     });
-    expect(err.join("")).toMatch(/^tsrun: open \/p: ENOENT/);
+    expect(err.join("")).toMatch(/^tsrun: start web: open \/p: ENOENT/);
   });
 
   test("a wrong flag is in the log, too, wherever it stands", async () => {

@@ -62,6 +62,17 @@ describe("cli/report", () => {
     expect(describeError(error).line).toBe("create web: process.args: must not be empty; is not an object");
   });
 
+  test("what was being done comes first, unless the message names the container itself", () => {
+    const context = { verb: "kill", subject: "web" };
+    expect(describeError(new TsrunError("container not running"), context)).toMatchObject({
+      headline: "kill web: container not running",
+      line: "kill web: container not running",
+    });
+    expect(describeError(new TsrunError("container web does not exist"), context).headline).toBe(
+      "container web does not exist",
+    );
+  });
+
   test("a single problem stays on the first line", () => {
     const error = new SpecError([{ path: "root", message: "is missing" }]);
     expect(humanError(describeError(error))).toBe("tsrun: root: is missing\n");

@@ -20,6 +20,8 @@ export interface Host {
   hasKcore: boolean;
   /** The highest capability number that the kernel has. */
   lastCap: number;
+  /** The capabilities that this process has, as a mask: it can give no others, but in a new user namespace. */
+  capabilities: bigint;
 }
 
 const CAP_SYS_ADMIN = 21n;
@@ -31,7 +33,8 @@ export function hostFacts(cgroup: Host["cgroup"]): Host {
     .map((part) => Number.parseInt(part, 10));
   // One line "0 0 4294967295": every id is itself.
   const userns = !/^\s*0\s+0\s+4294967295\s*$/.test(read("/proc/self/uid_map"));
-  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(read("/proc/self/status"))?.[1] ?? "0"}`);
+  const status = read("/proc/self/status");
+  const effective = mask(status, "CapEff");
   return {
     kernel: [major, minor],
     privileged: !userns && ((effective >> CAP_SYS_ADMIN) & 1n) === 1n,
@@ -44,7 +47,14 @@ export function hostFacts(cgroup: Host["cgroup"]): Host {
     },
     hasKcore: existsSync("/proc/kcore"),
     lastCap: Number(read("/proc/sys/kernel/cap_last_cap")) || 40,
+    capabilities: mask(status, "CapPrm") & mask(status, "CapBnd"),
   };
+}
+
+/** A capability set of proc_pid_status(5). */
+function mask(status: string, name: string): bigint {
+  const at = status.indexOf(`${name}:\t`);
+  return at === -1 ? 0n : BigInt(`0x${status.slice(at + name.length + 2, at + name.length + 18)}`);
 }
 
 /** Rows of proc_pid_limits(5), as setrlimit(2) calls them. */

@@ -19,7 +19,8 @@ export interface ExecPlanRequest {
   preserveFds: number;
   noNewKeyring: boolean;
   home: string | undefined;
-  lastCap: number;
+  /** Mask of the capabilities that can be given. */
+  available: bigint;
   seccomp: { flags: number; program: Uint8Array } | undefined;
 }
 
@@ -64,7 +65,7 @@ export function planExec(request: ExecPlanRequest): Plan {
     process,
     home: request.home,
     setgroups: request.setgroups,
-    lastCap: request.lastCap,
+    available: request.available,
     seccomp: request.seccomp,
     firstFd,
     listenFds: 0,

@@ -10,7 +10,7 @@ import { planDevices } from "./devices.ts";
 import { planMasks } from "./masks.ts";
 import { planMounts } from "./mounts.ts";
 import { planClone, planInside } from "./namespaces.ts";
-import { type ProcessPlan, planCredentials, planExec, planLimits } from "./process.ts";
+import { availableCapabilities, type ProcessPlan, planCredentials, planExec, planLimits } from "./process.ts";
 import { planRoot, planRootEnd, planRootPropagation } from "./rootfs.ts";
 import type { Plan } from "./step.ts";
 import { AWAIT } from "./step.ts";
@@ -75,7 +75,7 @@ export function planContainer(container: ContainerSpec, parameters: PlanParamete
     process,
     home: parameters.home,
     setgroups: parameters.setgroups,
-    lastCap: container.host.lastCap,
+    available: availableCapabilities(container.host, container.userns),
     seccomp: parameters.seccomp,
     firstFd: 3 + kept,
     listenFds: container.options.listenFds ?? 0,

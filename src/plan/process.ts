@@ -2,6 +2,7 @@
  * The process itself: limits, credentials, capabilities, what is executed.
  * Rules: OCI config.md "Process", config-linux.md; capabilities(7), credentials(7), execve(2).
  */
+import type { Host } from "../host.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
 import type { LinuxCapabilities } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
@@ -13,8 +14,8 @@ export interface ProcessPlan {
   home: string | undefined;
   /** May setgroups(2) be called? */
   setgroups: boolean;
-  /** The highest capability number of this kernel. */
-  lastCap: number;
+  /** The capabilities that can be given. The spec wants others left out, not refused: engines ask for all there are. */
+  available: bigint;
   seccomp: { flags: number; program: Uint8Array } | undefined;
   /** Descriptors from here on are closed at execve(2). */
   firstFd: number;
@@ -50,7 +51,7 @@ interface CapabilityMasks {
 export function planCredentials(b: PlanBuilder, plan: ProcessPlan): void {
   const { process } = plan;
   const { user } = process;
-  const masks = capabilityMasks(process.capabilities, plan.lastCap);
+  const masks = capabilityMasks(process.capabilities, plan.available);
   if (process.noNewPrivileges) b.add("process.noNewPrivileges", "noNewPrivs");
   b.add("process.capabilities.bounding", "boundingSet", masks.bounding);
   const groups = (user.additionalGids ?? []).map(String);
@@ -71,7 +72,7 @@ export function planExec(b: PlanBuilder, plan: ProcessPlan): void {
   const { process, seccomp } = plan;
   b.add("process.args", "cloexecFrom", plan.firstFd);
   if (seccomp) {
-    const masks = capabilityMasks(process.capabilities, plan.lastCap);
+    const masks = capabilityMasks(process.capabilities, plan.available);
     const late = needsLateCapabilities(plan);
     if (late) {
       const effective = masks.effective | SYS_ADMIN;
@@ -95,14 +96,14 @@ function planCapabilities(b: PlanBuilder, masks: CapabilityMasks): void {
 }
 
 /** The five sets. None is widened: inheritable is what was asked, ambient only what is permitted and inheritable too. */
-export function capabilityMasks(sets: LinuxCapabilities | null | undefined, lastCap: number): CapabilityMasks {
-  const mask = (names: readonly string[] | null | undefined): bigint => {
+export function capabilityMasks(sets: LinuxCapabilities | undefined, available: bigint): CapabilityMasks {
+  const mask = (names: readonly string[] | undefined): bigint => {
     let bits = 0n;
     for (const name of names ?? []) {
       const number = CAPABILITIES.indexOf(name);
-      if (number >= 0 && number <= lastCap) bits |= 1n << BigInt(number);
+      if (number >= 0) bits |= 1n << BigInt(number);
     }
-    return bits;
+    return bits & available;
   };
   const permitted = mask(sets?.permitted);
   const inheritable = mask(sets?.inheritable);
@@ -113,6 +114,12 @@ export function capabilityMasks(sets: LinuxCapabilities | null | undefined, last
     inheritable,
     ambient: mask(sets?.ambient) & permitted & inheritable,
   };
+}
+
+/** In a user namespace of its own the process has every capability that the kernel has; otherwise what tsrun has. */
+export function availableCapabilities(host: Host, userns: boolean): bigint {
+  const known = (1n << BigInt(host.lastCap + 1)) - 1n;
+  return userns ? known : known & host.capabilities;
 }
 
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -8,6 +8,7 @@ import { spawnInit } from "../init/spawn.ts";
 import type { SyncSocket } from "../init/sync.ts";
 import { sendConsole, sendPidfd } from "../io/console.ts";
 import { planExec } from "../plan/exec.ts";
+import { availableCapabilities } from "../plan/process.ts";
 import type { Plan } from "../plan/step.ts";
 import { compileSeccomp } from "../seccomp/compile.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
@@ -78,7 +79,7 @@ function launchExec(options: ExecOptions): { pid: number; master: number | undef
     preserveFds: options.preserveFds ?? 0,
     noNewKeyring: true,
     home: homeOf(record, process),
-    lastCap: host.lastCap,
+    available: availableCapabilities(host, record.userns),
     seccomp: seccomp ? compileSeccomp(seccomp, globalThis.process.arch === "arm64" ? "aarch64" : "x86_64") : undefined,
   });
   const init = spawnInit({ plan, fds, preserved: options.preserveFds ?? 0 });

@@ -4,7 +4,7 @@ export { describePlan } from "./plan/describe.ts";
 export type { Plan, Step } from "./plan/step.ts";
 export { createContainer } from "./runtime/create.ts";
 export { deleteContainer } from "./runtime/delete.ts";
-export { execProcess } from "./runtime/exec.ts";
+export { execInForeground, execProcess } from "./runtime/exec.ts";
 export { fastExit } from "./runtime/exit.ts";
 export { killContainer } from "./runtime/kill.ts";
 export { containerProcesses, containerState, listContainers } from "./runtime/list.ts";
@@ -23,7 +23,7 @@ export type {
   SpecOptions,
 } from "./runtime/options.ts";
 export { planContainer } from "./runtime/plan.ts";
-export { runAndWait, runContainer } from "./runtime/run.ts";
+export { runContainer, runInForeground } from "./runtime/run.ts";
 export { startContainer } from "./runtime/start.ts";
 export { COMMIT, SPEC_VERSION, VERSION } from "./runtime/version.ts";
 export { defaultSpec } from "./spec/defaults.ts";

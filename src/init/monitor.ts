@@ -4,6 +4,7 @@
  */
 import { closeQuiet, memfdCreate, setCloexec, write } from "../sys/file.ts";
 import { execve } from "../sys/process.ts";
+import { untilExit } from "../sys/watch.ts";
 import { openInitBinary } from "./binary.ts";
 
 /**
@@ -29,6 +30,19 @@ export interface MonitorRequest {
 export function encodeMonitor({ pid, pidFd, master, cleanup }: MonitorRequest): string {
   const steps = cleanup.map(({ op, path }) => `${op}\0${path}\0`);
   return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${0}\0${steps.join("")}`;
+}
+
+/** Resolves when the process has ended; whoever is its parent still collects its exit status. */
+export async function untilEnd(pid: number, pidFd: number): Promise<void> {
+  const config = memfdCreate("tsrun-monitor");
+  const binary = openInitBinary();
+  try {
+    write(config, encodeMonitor({ pid, pidFd: 4, master: -1, cleanup: [] }));
+    await untilExit({ binary, argv: ["tsrun-monitor", "3"], fds: [config, pidFd] });
+  } finally {
+    closeQuiet(config);
+    closeQuiet(binary);
+  }
 }
 
 /** Replaces this process, keeping its pid and children. @throws SyscallError when it cannot; else never returns */

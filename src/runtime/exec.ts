@@ -27,23 +27,26 @@ import type { ExecOptions, ExecResult } from "./options.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
 import { writePidFile } from "./pid-file.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
+import { exitOf } from "./wait.ts";
 
 /**
- * Runs a process. Detached, it returns once the process is executed; in the foreground the calling process is
+ * `tsrun exec`. Detached, it returns once the process is executed; in the foreground the calling process is
  * replaced by the native monitor.
  *
  * @throws StateError when the container does not run; SpecError, StepError
  */
-export function execProcess(options: ExecOptions): ExecResult {
+export function execInForeground(options: ExecOptions): ExecResult {
   const { pid, master } = launchExec(options);
   if (options.detach) return { id: options.id, pid };
   becomeMonitor({ pid, pidFd: pidfdOpen(pid), master: master ?? -1, cleanup: [] });
 }
 
-/** As execProcess, for a program that goes on: the event loop stands still until the process ends. */
-export function execAndWait(options: ExecOptions): ExecResult {
+/** Runs a process inside a program that goes on meanwhile; resolves when it has ended, detached at once. */
+export async function execProcess(options: ExecOptions): Promise<ExecResult> {
   const { pid } = launchExec(options);
-  return { id: options.id, pid, exitCode: waitid({ pid }).exitCode };
+  if (options.detach) return { id: options.id, pid };
+  const { exitCode } = await exitOf(pid);
+  return { id: options.id, pid, exitCode };
 }
 
 function launchExec(options: ExecOptions): { pid: number; master: number | undefined } {
@@ -82,7 +85,7 @@ function launchExec(options: ExecOptions): { pid: number; master: number | undef
     available: availableCapabilities(host, record.userns),
     seccomp: seccomp ? compileSeccomp(seccomp, globalThis.process.arch === "arm64" ? "aarch64" : "x86_64") : undefined,
   });
-  const init = spawnInit({ plan, fds, preserved: options.preserveFds ?? 0 });
+  const init = spawnInit({ plan, fds, preserved: options.preserveFds ?? 0, stdio: options.stdio });
   using sync = init.sync;
   return converse(sync, plan, init.pid, options);
 

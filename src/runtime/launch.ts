@@ -42,8 +42,6 @@ export interface LaunchOptions extends CreateOptions {
   id: string;
   /** Wait for `start` before the process is executed? */
   waitForStart: boolean;
-  /** Standard input, output and error of the process; default: ours. */
-  stdio?: readonly [number, number, number] | undefined;
 }
 
 /** Makes the container, up to its process waiting for `start` or, for `run`, being executed. @throws TsrunError */

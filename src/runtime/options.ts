@@ -46,6 +46,8 @@ export interface CreateOptions extends PlanOptions {
   pidFile?: string | undefined;
   /** Path of an AF_UNIX stream socket that receives a pidfd of the container's process. */
   pidfdSocket?: string | undefined;
+  /** Descriptors that are the process's standard input, output and error. Default: 0, 1 and 2. */
+  stdio?: readonly [number, number, number] | undefined;
 }
 
 export interface RunOptions extends CreateOptions {
@@ -86,6 +88,8 @@ export interface ExecOptions extends RootOption {
   pidFile?: string | undefined;
   consoleSocket?: string | undefined;
   pidfdSocket?: string | undefined;
+  /** Descriptors that are the process's standard input, output and error. Default: 0, 1 and 2. */
+  stdio?: readonly [number, number, number] | undefined;
   preserveFds?: number | undefined;
   /** Go ahead though the container is paused; the process starts when it is resumed. */
   ignorePaused?: boolean | undefined;

@@ -2,20 +2,21 @@
 import { removalOrder } from "../cgroup/manager.ts";
 import { becomeMonitor, type CleanupStep } from "../init/monitor.ts";
 import { cleanupSteps } from "../storage/rootfs.ts";
-import { pidfdOpen, waitid } from "../sys/process.ts";
+import { pidfdOpen } from "../sys/process.ts";
 import { deleteContainer } from "./delete.ts";
 import { newId } from "./id.ts";
 import { type Launched, launch } from "./launch.ts";
 import type { RunOptions, RunResult } from "./options.ts";
 import { STATE_FILES } from "./remove-state.ts";
+import { exitOf } from "./wait.ts";
 
 /**
- * Runs a container. Detached, it returns once the process is executed. In the foreground the calling process is
+ * `tsrun run`. Detached, it returns once the process is executed. In the foreground the calling process is
  * replaced by the native monitor: for a program that has nothing else to do, as the CLI.
  *
  * @throws SpecError, StateError, StepError; nothing is left behind then
  */
-export function runContainer(options: RunOptions): RunResult {
+export function runInForeground(options: RunOptions): RunResult {
   const launched = launch({ ...options, id: options.id ?? newId(), waitForStart: false });
   const { id, pid } = launched.record;
   if (options.detach) return { id, pid };
@@ -38,11 +39,14 @@ function cleanupOf({ record, state }: Launched): CleanupStep[] {
 }
 
 /**
- * Runs a container and waits, inside a program that goes on: the event loop stands still meanwhile.
+ * Runs a container inside a program that goes on meanwhile. The process has the standard input, output and error of
+ * this one, or those of `stdio`; resolves when it has ended and, unless `keep`, everything of it is removed.
  */
-export function runAndWait(options: RunOptions): RunResult {
+export async function runContainer(options: RunOptions): Promise<RunResult> {
   const { record } = launch({ ...options, id: options.id ?? newId(), waitForStart: false });
-  const { exitCode } = waitid({ pid: record.pid });
-  if (!options.keep) deleteContainer(options.root, record.id);
-  return { id: record.id, pid: record.pid, exitCode };
+  const { id, pid } = record;
+  if (options.detach) return { id, pid };
+  const { exitCode } = await exitOf(pid);
+  if (!options.keep) deleteContainer(options.root, id);
+  return { id, pid, exitCode };
 }

@@ -1,4 +1,4 @@
-import { execProcess } from "../../index.ts";
+import { execInForeground } from "../../index.ts";
 import { defineVerb } from "../flags.ts";
 import { optionalPath } from "../globals.ts";
 import { UsageError } from "../parse.ts";
@@ -72,7 +72,7 @@ The exit code is that of the process, 128 + n when signal n ended it, and 255 wh
     if (file === undefined && args.length < 2) {
       throw new UsageError('"exec" requires a command', { fix: "tsrun exec <container-id> <command> [args...]" });
     }
-    const result = execProcess({
+    const result = execInForeground({
       root: globals.root,
       id: args[0] as string,
       process: file,

@@ -1,4 +1,4 @@
-import { runContainer } from "../../index.ts";
+import { runInForeground } from "../../index.ts";
 import { CONTAINER_FLAGS, CREATE_FLAGS, defineVerb } from "../flags.ts";
 import { createOptions } from "../options.ts";
 import { writeOut } from "../output.ts";
@@ -28,7 +28,7 @@ The exit code is that of the process, 128 + n when signal n ended it, and 1 when
       });
     }
     const target = bundleAndId({ bundle: values.bundle, id: values.id, config: values.config, argument: args[0] });
-    const result = runContainer({
+    const result = runInForeground({
       ...createOptions(values, globals, target),
       noSubreaper: values["no-subreaper"],
       keep: values.keep,

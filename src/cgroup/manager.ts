@@ -5,7 +5,7 @@
 import { mkdirSync } from "node:fs";
 import { isErrno, SyscallError, TsrunError } from "../errors.ts";
 import type { LinuxDevice, LinuxResources } from "../spec/types.ts";
-import { attachDeviceFilter } from "./device-attach.ts";
+import { attachDeviceFilter, attachedFilters, detachFilters } from "./device-attach.ts";
 import { defaultDeviceFilter, deviceFilter } from "./device-filter.ts";
 import { allowsEverything, type DeviceRule, deviceRules, isDefaultRules } from "./device-rules.ts";
 import { groupProcesses, readGroupFile, waitUntil } from "./files.ts";
@@ -17,6 +17,7 @@ import {
   type Hierarchy,
   parseCgroupFile,
 } from "./hierarchies.ts";
+import { chownGroup } from "./owner.ts";
 import { type CgroupPlace, cgroupPlace, placeDirectory } from "./path.ts";
 import { removeGroup, removeIfUnused } from "./remove.ts";
 import { resourceWarnings, resourceWrites } from "./resources.ts";
@@ -26,6 +27,7 @@ import { enableControllers, settleType } from "./v2/controllers.ts";
 import { applyWrites, type CgroupWrite, codeOf, writeFile } from "./write.ts";
 
 export { detectCgroups } from "./hierarchies.ts";
+export { cgroupOwner } from "./owner.ts";
 export type { CgroupHierarchies, CgroupLayout };
 
 export interface CgroupRequest {
@@ -39,6 +41,8 @@ export interface CgroupRequest {
    * without then, unless its path or a limit was asked.
    */
   rootless: boolean;
+  /** The uid that the cgroup is given to on v2; see cgroupOwner. */
+  owner?: number | undefined;
   hierarchies: CgroupHierarchies;
   /** Hears of what was asked and is ignored. */
   warn?: ((message: string) => void) | undefined;
@@ -129,6 +133,7 @@ function createV2(request: CgroupRequest, unified: Hierarchy, record: CgroupReco
   for (const { controller, writes } of wanted) apply(record, group.dir, controller, writes, request);
   for (const warning of resourceWarnings(resources, 2)) request.warn?.(warning);
   limitDevices(request, record);
+  if (request.owner !== undefined) chownGroup(group.dir, request.owner);
 }
 
 interface Group {
@@ -259,7 +264,7 @@ function limitDevices(request: CgroupRequest, record: CgroupRecord): void {
   const unified = record.paths[""];
   try {
     if (dir !== undefined) applyWrites(dir, "devices", deviceWritesOf(request));
-    else if (unified !== undefined) limitByFilter(request, unified);
+    else if (unified !== undefined) limitByFilter(request, unified, record.made.includes(unified));
     else if (record.layout !== "none" && !request.rootless && !allowsEverything(deviceRulesOf(request))) {
       throw new TsrunError("cannot limit devices: no cgroup with a devices controller");
     }
@@ -270,13 +275,15 @@ function limitDevices(request: CgroupRequest, record: CgroupRecord): void {
   }
 }
 
-function limitByFilter(request: CgroupRequest, dir: string): void {
-  if (hasDefaultRules(request)) {
-    attachDeviceFilter(dir, defaultDeviceFilter());
-    return;
+function limitByFilter(request: CgroupRequest, dir: string, isNew: boolean): void {
+  // What an earlier container left on a cgroup would limit this one too.
+  const earlier = isNew ? [] : attachedFilters(dir);
+  if (hasDefaultRules(request)) attachDeviceFilter(dir, defaultDeviceFilter());
+  else {
+    const rules = deviceRulesOf(request);
+    if (!allowsEverything(rules)) attachDeviceFilter(dir, deviceFilter(rules));
   }
-  const rules = deviceRulesOf(request);
-  if (!allowsEverything(rules)) attachDeviceFilter(dir, deviceFilter(rules));
+  detachFilters(dir, earlier);
 }
 
 function deviceWritesOf(request: CgroupRequest): readonly CgroupWrite[] {

@@ -16,7 +16,7 @@ export function removeGroup(dir: string): void {
   const pids = groupProcesses(dir);
   const left = pids.length === 0 ? "" : `: ${pids.length} process(es) left: ${pids.slice(0, 10).join(" ")}`;
   throw new TsrunError(`cannot remove cgroup ${dir}: EBUSY${left}`, {
-    fix: "a process that SIGKILL does not end is in uninterruptible sleep (state D in ps)",
+    fix: "end them; one that SIGKILL does not end is in uninterruptible sleep (state D in ps)",
   });
 }
 

@@ -154,6 +154,7 @@ function makeGroup(
   try {
     if (!makeDirectories(place, record.made)) refuseOccupied(dir);
   } catch (error) {
+    if (isErrno(error, "ENOTDIR")) throw new TsrunError(`cannot make cgroup ${dir}: a file of cgroupfs has this name`);
     const denied = isErrno(error, "EACCES", "EPERM", "EROFS");
     if (denied && request.rootless && !request.cgroupsPath) return undefined;
     throw error;
@@ -185,14 +186,29 @@ function makeDirectories({ base, names }: CgroupPlace, made: string[]): boolean 
       return true;
     } catch (error) {
       if (isErrno(error, "EEXIST")) return false;
-      if (!isErrno(error, "ENOENT") || attempt === 10)
-        throw new SyscallError("mkdir", codeOf(error), { path: dir, cause: error });
+      if (!isErrno(error, "ENOENT") || attempt === 10) throw mkdirError(dir, error);
     }
-    if (names.length === 1) {
-      throw new TsrunError(`cannot make cgroup ${dir}: ${base} is gone`);
-    }
+    if (names.length === 1) throw new TsrunError(`cannot make cgroup ${dir}: ${base} is gone`);
     makeDirectories({ base, names: names.slice(0, -1) }, made);
   }
+}
+
+/** What the kernel means when it refuses a new cgroup; kernel/cgroup/cgroup.c, mm/memcontrol.c. */
+const MKDIR_FIXES: Record<string, string> = {
+  EAGAIN: "cgroup.max.descendants or cgroup.max.depth of a cgroup above is reached",
+  ENOSPC: "the kernel has no number left for a memory cgroup: many removed ones still hold memory",
+  EINVAL: "no cgroup may have this name",
+};
+
+function mkdirError(dir: string, error: unknown): Error {
+  const code = codeOf(error);
+  if (code === "ENOENT") return new TsrunError(`cannot make cgroup ${dir}: the one above it is gone`, { cause: error });
+  const fix = MKDIR_FIXES[code];
+  return new SyscallError(
+    "mkdir",
+    code,
+    fix === undefined ? { path: dir, cause: error } : { path: dir, fix, cause: error },
+  );
 }
 
 /** @throws TsrunError when a cgroup that we did not make has processes: limits and signals would hit them too */
@@ -394,21 +410,27 @@ function freezerOf({ paths }: CgroupRecord): Freezer | undefined {
 
 /**
  * Sends a signal to every process of the cgroup. SIGKILL is repeated until none is left or 2 s are over.
+ *
+ * @throws SyscallError when we may not signal one of them
  */
 export function killCgroup(record: CgroupRecord, signal: NodeJS.Signals | number): void {
-  const isKill = signal === "SIGKILL" || signal === 9;
-  if (!isKill) {
-    signalAll(record, signal);
+  if (signal !== "SIGKILL" && signal !== 9) {
+    signalAll(cgroupProcesses(record), signal);
     return;
   }
-  if (record.layout === "v2" && killWhole(record.paths[""])) return;
+  const whole = killWhole(record.paths[""]);
+  if (whole && record.layout === "v2") return;
+  const freezer = freezerOf(record);
   waitUntil(() => {
-    const freezer = freezerOf(record);
+    if (cgroupProcesses(record).length === 0) return true;
     // Frozen, they cannot fork away from us; a v1 freezer keeps them from dying until thawed.
     if (freezer !== undefined) freezeQuietly(freezer);
-    const left = signalAll(record, signal);
-    if (freezer !== undefined) thawGroup(freezer);
-    return left === 0;
+    try {
+      signalAll(cgroupProcesses(record), signal);
+    } finally {
+      if (freezer !== undefined) thawGroup(freezer);
+    }
+    return false;
   }, 2000);
 }
 
@@ -434,17 +456,15 @@ function freezeQuietly(freezer: Freezer): void {
   }
 }
 
-function signalAll(record: CgroupRecord, signal: NodeJS.Signals | number): number {
-  const pids = cgroupProcesses(record);
+function signalAll(pids: readonly number[], signal: NodeJS.Signals | number): void {
   for (const pid of pids) {
     try {
       process.kill(pid, signal);
     } catch (error) {
       // It ended meanwhile.
-      if (!isErrno(error, "ESRCH")) throw error;
+      if (!isErrno(error, "ESRCH")) throw new SyscallError(`kill ${pid}`, codeOf(error), { cause: error });
     }
   }
-  return pids.length;
 }
 
 /** @throws TsrunError when there is no freezer, or it does not freeze within 2 s */

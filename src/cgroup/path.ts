@@ -36,12 +36,12 @@ export function cgroupPlace(
 }
 
 /** The names of a path, checked. Cgroupfs has no symbolic links, so that names without `..` stay beneath. */
-export function pathNames(cgroupsPath: string): string[] {
+export function pathNames(cgroupsPath: string, where = "linux.cgroupsPath"): string[] {
   const names = cgroupsPath.split("/").filter((name) => name !== "" && name !== ".");
   for (const name of names) {
     if (name === ".." || name.includes("\0") || name.includes("\n") || Buffer.byteLength(name) > 255) {
       throw new SpecError([
-        { path: "linux.cgroupsPath", message: `${JSON.stringify(cgroupsPath)} has the name ${JSON.stringify(name)}` },
+        { path: where, message: `${JSON.stringify(cgroupsPath)} has ${JSON.stringify(name)} for the name of a cgroup` },
       ]);
     }
   }

@@ -1,0 +1,54 @@
+/** Which cgroups a further process of a container joins: `exec`, with or without `--cgroup`. */
+import { statSync } from "node:fs";
+import { TsrunError } from "../errors.ts";
+import type { CgroupHierarchies } from "./hierarchies.ts";
+import { type CgroupRecord, processCgroups } from "./manager.ts";
+import { pathNames } from "./path.ts";
+
+/**
+ * The container's cgroups by controller, as joinFds takes them.
+ *
+ * On v2 that is where the container's init is now: a cgroup that hands controllers down takes no processes, and an
+ * init system moves itself away from there first.
+ *
+ * @param requested `--cgroup`: a path below the container's cgroup or, on v1, `controller[,controller]:path`
+ * @throws TsrunError for a path that is not there, or a controller that the container has no cgroup of
+ */
+export function execCgroups(
+  record: CgroupRecord,
+  initPid: number,
+  hierarchies: CgroupHierarchies,
+  requested: readonly string[] = [],
+): Record<string, string> {
+  const paths = { ...record.paths };
+  const top = paths[""];
+  if (requested.length === 0 && record.layout === "v2" && top !== undefined) {
+    const now = processCgroups(initPid, hierarchies)?.[""];
+    if (now !== undefined && (now === top || now.startsWith(`${top}/`))) paths[""] = now;
+  }
+  for (const request of requested) {
+    const { controllers, path } = parseRequest(request, record);
+    for (const controller of controllers) {
+      const whole = record.paths[controller] ?? record.paths[`name=${controller}`];
+      if (whole === undefined)
+        throw new TsrunError(`--cgroup ${request}: the container has no cgroup of ${controller}`);
+      const dir = below(whole, path);
+      // Controllers that share a hierarchy share its cgroup.
+      for (const name of Object.keys(paths)) if (record.paths[name] === whole) paths[name] = dir;
+    }
+  }
+  return paths;
+}
+
+function parseRequest(request: string, { layout, paths }: CgroupRecord): { controllers: string[]; path: string } {
+  const colon = request.indexOf(":");
+  if (colon < 0) return { controllers: Object.keys(paths), path: request };
+  if (layout === "v2") throw new TsrunError(`--cgroup ${request}: cgroup v2 has one hierarchy, so give the path alone`);
+  return { controllers: request.slice(0, colon).split(","), path: request.slice(colon + 1) };
+}
+
+function below(whole: string, path: string): string {
+  const dir = [whole, ...pathNames(path, "--cgroup")].join("/");
+  if (statSync(dir, { throwIfNoEntry: false })?.isDirectory()) return dir;
+  throw new TsrunError(`--cgroup ${path}: the container has no cgroup ${dir}`);
+}

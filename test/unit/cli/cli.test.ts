@@ -14,14 +14,14 @@ vi.mock("../../../src/index.ts", () => {
   const library: Record<string, unknown> = { VERSION: "1.2.3", COMMIT: "abcdef", SPEC_VERSION: "1.3.0" };
   for (const name of [
     "createContainer",
-    "runContainer",
+    "runInForeground",
     "startContainer",
     "killContainer",
     "deleteContainer",
     "containerState",
     "listContainers",
     "containerProcesses",
-    "execProcess",
+    "execInForeground",
     "planContainer",
     "describePlan",
     "defaultSpec",
@@ -63,8 +63,8 @@ beforeEach(() => {
   err.length = 0;
   for (const name of Object.keys(answers)) delete answers[name];
   Object.assign(answers, {
-    runContainer: { id: "made-up", pid: 5 },
-    execProcess: { id: "web", pid: 6 },
+    runInForeground: { id: "made-up", pid: 5 },
+    execInForeground: { id: "web", pid: 6 },
     containerState: summary("web"),
     listContainers: [summary("web"), summary("db")],
     containerProcesses: [process.pid],
@@ -134,7 +134,7 @@ describe("cli: what engines call", () => {
       ...["--detach", "--tty", "--console-socket", "/p/socket", "--preserve-fds", "2", "web"],
     );
     expect(code).toBe(0);
-    expect(options("execProcess")).toMatchObject({
+    expect(options("execInForeground")).toMatchObject({
       id: "web",
       process: "/p/process",
       pidFile: "/p/pid",
@@ -147,15 +147,15 @@ describe("cli: what engines call", () => {
   });
 
   test("BuildKit runs in the foreground and gets the exit code", async () => {
-    answers.runContainer = { id: "x", pid: 0, exitCode: 137 };
+    answers.runInForeground = { id: "x", pid: 0, exitCode: 137 };
     expect(await tsrun("run", "--bundle", "/b", "--keep", "--no-pivot", "x")).toBe(137);
-    expect(options("runContainer")).toMatchObject({ bundle: "/b", id: "x", keep: true, noPivot: true });
+    expect(options("runInForeground")).toMatchObject({ bundle: "/b", id: "x", keep: true, noPivot: true });
     expect(out).toEqual([]);
   });
 
   test("go-runc writes long flags with one dash", async () => {
     expect(await tsrun("run", "-no-subreaper", "-bundle", "/b", "x")).toBe(0);
-    expect(options("runContainer")).toMatchObject({ noSubreaper: true, bundle: "/b" });
+    expect(options("runInForeground")).toMatchObject({ noSubreaper: true, bundle: "/b" });
   });
 
   test("docker asks for the version", async () => {
@@ -264,7 +264,7 @@ describe("cli: verbs", () => {
   });
 
   test("every flag of exec reaches the library, and those after the id the command", async () => {
-    answers.execProcess = { id: "web", pid: 6, exitCode: 3 };
+    answers.execInForeground = { id: "web", pid: 6, exitCode: 3 };
     const code = await tsrun(
       ...[
         "exec",
@@ -298,7 +298,7 @@ describe("cli: verbs", () => {
       ],
     );
     expect(code).toBe(3);
-    expect(options("execProcess")).toEqual({
+    expect(options("execInForeground")).toEqual({
       root: expect.any(String),
       id: "web",
       process: undefined,
@@ -321,7 +321,7 @@ describe("cli: verbs", () => {
   });
 
   test("own errors of exec are 255", async () => {
-    answers.execProcess = new Error("no");
+    answers.execInForeground = new Error("no");
     expect(await tsrun("exec", "web", "ls")).toBe(255);
     expect(await tsrun("exec", "web")).toBe(255);
     expect(await tsrun("exec", "--bogus", "web", "ls")).toBe(255);
@@ -482,7 +482,7 @@ describe("cli: help", () => {
 
   test("--help after the id of exec belongs to the command", async () => {
     await tsrun("exec", "web", "--help");
-    expect(options("execProcess").args).toEqual(["--help"]);
+    expect(options("execInForeground").args).toEqual(["--help"]);
   });
 });
 

@@ -26,13 +26,9 @@ export function build({ force = false } = {}) {
   mkdirSync(join(ROOT, "dist"), { recursive: true });
   const stamps = existsSync(STAMPS) ? JSON.parse(readFileSync(STAMPS, "utf8")) : {};
 
-  // The version says which commit it is made from; without git (a source archive) it says nothing.
-  const commit = output("git", ["rev-parse", "--short=12", "HEAD"]) ?? "";
-  const version = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).version;
-  const defines = [
-    `--define=TSRUN_VERSION=${JSON.stringify(version)}`,
-    `--define=TSRUN_COMMIT=${JSON.stringify(commit)}`,
-  ];
+  // `tsrun --version` says which commit it is made from; without git (a source archive) it does not know.
+  const commit = output("git", ["rev-parse", "--short=12", "HEAD"]);
+  const defines = commit === undefined ? [] : [`--define=TSRUN_COMMIT=${JSON.stringify(commit)}`];
   const sources = ["src", "config", "build/init-binary.ts", "package-lock.json", "scripts/build.mjs"];
 
   const target = (name, outputs, inputs, more, make) => {
@@ -61,7 +57,7 @@ export function build({ force = false } = {}) {
   );
 
   target("cli", ["dist/tsrun"], sources, defines.join(), () => {
-    const temporary = join(ROOT, `build/tsrun.${process.pid}`);
+    const temporary = join(ROOT, `dist/.tsrun.${process.pid}`);
     try {
       bun(["build", ...COMPILE, ...defines, "--external=koffi", join(ROOT, "src/main.ts"), `--outfile=${temporary}`]);
       // By rename: a running dist/tsrun stays what it is, and there is always a whole one.
@@ -72,7 +68,7 @@ export function build({ force = false } = {}) {
   });
 
   target("library", ["dist/index.js"], sources, defines.join(), () => {
-    const temporary = join(ROOT, `build/index.${process.pid}.js`);
+    const temporary = join(ROOT, `dist/.index.${process.pid}.js`);
     bun([
       "build",
       "--target=node",
@@ -86,7 +82,7 @@ export function build({ force = false } = {}) {
     renameSync(temporary, join(ROOT, "dist/index.js"));
   });
 
-  target("types", ["dist/types/index.d.ts"], [...sources, "tsconfig.json", "tsconfig.build.json"], "", () => {
+  target("types", ["dist/types/src/index.d.ts"], [...sources, "tsconfig.json", "tsconfig.build.json"], "", () => {
     rmSync(join(ROOT, "dist/types"), { recursive: true, force: true });
     run(process.execPath, ["node_modules/.bin/tsc", "-p", "tsconfig.build.json"], { quiet: true });
   });

@@ -3,7 +3,7 @@
 /** A value of a config as it may stand in a message: one line, no control characters, not too long. */
 export function quote(value: unknown): string {
   const text = typeof value === "bigint" ? String(value) : (JSON.stringify(value) ?? String(value));
-  const short = text.length > 80 ? `${text.slice(0, 77)}..."` : text;
+  const short = text.length > 80 ? `${text.slice(0, 76)}..."` : text;
   // JSON leaves DEL, C1 controls and bidirectional marks as they are; a terminal does not.
   return short.replace(/[\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, (c) => {
     return `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;

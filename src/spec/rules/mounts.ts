@@ -61,7 +61,8 @@ function isRoot(destination: string): boolean {
   if (destination.includes("/.")) return posix.normalize(`/${destination}`) === "/";
   let end = destination.length;
   while (end > 0 && destination.charAt(end - 1) === "/") end--;
-  return end === 0 || destination === "." || destination === "..";
+  const head = destination.slice(0, end);
+  return head === "" || head === "." || head === "..";
 }
 
 function checkBind({ report, warn }: RuleContext, mount: Mount, options: MountOptions, path: string): void {

@@ -1,0 +1,121 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { SpecError } from "../../../src/errors.ts";
+import { loadProcess, loadSpec, parseObject, parseSpec } from "../../../src/spec/load.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "tsrun-load-"));
+afterAll(() => rmSync(dir, { recursive: true }));
+
+function messageOf(action: () => unknown): string {
+  try {
+    action();
+  } catch (error) {
+    expect(error).toBeInstanceOf(SpecError);
+    return (error as Error).message;
+  }
+  throw new Error("nothing was thrown");
+}
+
+describe("spec/load", () => {
+  test("config.json of the bundle is read, and its text kept", () => {
+    const text = '{"ociVersion": "1.0.2",\n "x": 1}';
+    writeFileSync(join(dir, "config.json"), text);
+    expect(loadSpec(dir)).toEqual({ spec: { ociVersion: "1.0.2", x: 1 }, text });
+  });
+
+  test("another file can be named, from the bundle or absolute", () => {
+    writeFileSync(join(dir, "other.json"), '{"ociVersion": "1.1.0"}');
+    expect(loadSpec(dir, "other.json").spec.ociVersion).toBe("1.1.0");
+    expect(loadSpec("/", join(dir, "other.json")).spec.ociVersion).toBe("1.1.0");
+  });
+
+  test("a missing config.json is named, in words that nobody takes for a missing command", () => {
+    for (const bundle of [join(dir, "none"), join(dir, "config.json")]) {
+      const message = messageOf(() => loadSpec(bundle));
+      expect(message).toContain("config.json not found");
+      expect(message).not.toMatch(/no such file|not a directory|does not exist/i);
+    }
+  });
+
+  test("a directory or a fifo in its place is refused at once", () => {
+    mkdirSync(join(dir, "d/config.json"), { recursive: true });
+    expect(messageOf(() => loadSpec(join(dir, "d")))).toContain("is no regular file");
+    mkdirSync(join(dir, "f"));
+    execFileSync("mkfifo", [join(dir, "f/config.json")]);
+    expect(messageOf(() => loadSpec(join(dir, "f")))).toContain("is no regular file");
+  });
+
+  test("a NUL byte in the name of the bundle is an error like any other", () => {
+    expect(messageOf(() => loadSpec("/tmp/\0x"))).toContain("cannot be read");
+  });
+
+  test.each([
+    ["", "is empty"],
+    ["  \n", "is empty"],
+    ["{]", 'unexpected "]" at line 1, column 2'],
+    ['{\n  "a": 1,\n}', 'unexpected "}" at line 3, column 1'],
+    ['{"a": 1', "it ends too early (line 1, column 8)"],
+    ['{"a": tru}', 'unexpected "t" at line 1, column 7'],
+    ['{"a": 01}', 'unexpected "0" at line 1, column 7'],
+    ['{"a": 1} x', 'unexpected "x" at line 1, column 10'],
+    ['{"a" 1}', 'unexpected "1" at line 1, column 6'],
+    ["{'a': 1}", 'unexpected "\'" at line 1, column 2'],
+    ['{"a": "b\nc"}', 'unexpected "\\"" at line 1, column 7'],
+    ["[1, 2", "it ends too early"],
+    ['\ufeff{"a": 1}', "line 1, column 1"],
+    ["null", "must hold a JSON object"],
+    ["[]", "must hold a JSON object"],
+    ['"x"', "must hold a JSON object"],
+  ])("%j: %s", (text, expected) => {
+    expect(messageOf(() => parseSpec(text))).toContain(expected);
+  });
+
+  test("a text that never ends its string is refused in no time", () => {
+    const start = performance.now();
+    messageOf(() => parseSpec(`{"a": "${"x".repeat(1_000_000)}`));
+    messageOf(() => parseSpec(`{"a": "${"\\n".repeat(300_000)}`));
+    expect(performance.now() - start).toBeLessThan(1000);
+  });
+
+  test("deep nesting does not overflow", () => {
+    const depth = 200_000;
+    for (const text of ["[".repeat(depth), `{"a":${"[".repeat(depth)}${"]".repeat(depth)}}`]) {
+      try {
+        parseSpec(text);
+      } catch (error) {
+        expect(error).toBeInstanceOf(SpecError);
+      }
+    }
+  });
+
+  test("members that are null are left out, as Go writes them", () => {
+    expect(parseSpec('{"hooks": null, "mounts": [{"destination": "/a", "options": null}], "l": [null]}')).toEqual({
+      mounts: [{ destination: "/a" }],
+      l: [null],
+    });
+  });
+
+  test("a member called __proto__ is data", () => {
+    const value = parseObject('{"__proto__": {"a": 1}, "b": null}', "x");
+    expect(Object.keys(value)).toEqual(["__proto__"]);
+    expect((value as { a?: number }).a).toBeUndefined();
+  });
+
+  test("seccomp arguments beyond 2^53 keep every bit", () => {
+    const spec = parseSpec(`{"annotations": {"x": "12345678901234567890 \\" 12345678901234567890"},
+      "linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["a"], "action": "SCMP_ACT_ERRNO",
+        "args": [{"index": 0, "value": 18446744073709551614, "valueTwo": 7, "op": "SCMP_CMP_EQ"}]}]}}}`);
+    const [arg] = spec.linux?.seccomp?.syscalls?.[0]?.args ?? [];
+    expect(arg?.value).toBe(18446744073709551614n);
+    expect(arg?.valueTwo).toBe(7);
+    expect(spec.annotations?.x).toBe('12345678901234567890 " 12345678901234567890');
+  });
+
+  test("a process file is read the same way", () => {
+    writeFileSync(join(dir, "process.json"), '{"cwd": "/", "args": ["a"], "rlimits": null}');
+    expect(loadProcess(join(dir, "process.json"))).toEqual({ cwd: "/", args: ["a"] });
+  });
+});

@@ -1,0 +1,195 @@
+import { describe, expect, test } from "vitest";
+import { SpecError } from "../../../src/errors.ts";
+import type { Host } from "../../../src/host.ts";
+import type { ResolveOptions } from "../../../src/spec/container.ts";
+import { resolve } from "../../../src/spec/resolve.ts";
+import type { Spec } from "../../../src/spec/types.ts";
+import { config, HOST } from "./helpers.ts";
+
+// biome-ignore lint/suspicious/noExplicitAny: a config that is wrong has no type
+type Change = (spec: any) => void;
+
+function resolved(change: Change = () => {}, options: Partial<ResolveOptions> = {}, host: Partial<Host> = {}) {
+  return resolve(config(change) as Spec, { id: "web", bundle: "/b", ...options }, { ...HOST, ...host });
+}
+
+function problems(change: Change, options: Partial<ResolveOptions> = {}, host: Partial<Host> = {}): string[] {
+  try {
+    resolved(change, options, host);
+  } catch (error) {
+    if (!(error instanceof SpecError)) throw error;
+    return error.problems.map(({ path, message }) => `${path}: ${message}`);
+  }
+  return [];
+}
+
+describe("spec/resolve", () => {
+  test("the default config", () => {
+    const container = resolved();
+    expect(container).toMatchObject({
+      id: "web",
+      bundle: "/b",
+      rootfs: { path: "/b/rootfs", layers: undefined, rwLayer: undefined, readonly: true },
+      namespaces: { create: 0x20000 | 0x4000000 | 0x8000000 | 0x20000000 | 0x40000000, join: [] },
+      userns: false,
+      uidMappings: [],
+      gidMappings: [],
+      warnings: [],
+    });
+  });
+
+  test("the config it was given stays as it was", () => {
+    const spec = config();
+    const before = structuredClone(spec);
+    resolve(spec as Spec, { id: "web", bundle: "/b", overlay: true }, HOST);
+    expect(spec).toEqual(before);
+  });
+
+  test("paths become absolute, from the bundle", () => {
+    const container = resolved((spec) => {
+      spec.root.path = "../image/rootfs";
+      spec.mounts = [
+        { destination: "data", type: "bind", source: "data", options: ["rbind"] },
+        { destination: "/t", type: "tmpfs", source: "tmpfs" },
+        { destination: "/o", type: "bind", source: "../x" },
+      ];
+    });
+    expect(container.rootfs.path).toBe("/image/rootfs");
+    expect(container.spec.mounts).toEqual([
+      { destination: "/data", type: "bind", source: "/b/data", options: ["rbind"] },
+      { destination: "/t", type: "tmpfs", source: "tmpfs" },
+      { destination: "/o", type: "bind", source: "/x", options: ["bind"] },
+    ]);
+    expect(container.warnings).toHaveLength(2);
+  });
+
+  test("what the process leaves out is filled in", () => {
+    const { process } = resolved((spec) => (spec.process = { cwd: "/", args: ["a"] })).spec;
+    expect(process).toEqual({ cwd: "/", args: ["a"], env: [], user: { uid: 0, gid: 0 } });
+    expect(resolved((spec) => (spec.process.user = { gid: 5, umask: 1 })).spec.process.user).toEqual({
+      uid: 0,
+      gid: 5,
+      umask: 1,
+    });
+  });
+
+  test("joined namespaces keep their order and do not become new ones", () => {
+    const { namespaces, userns } = resolved((spec) => {
+      spec.linux.namespaces = [
+        { type: "mount" },
+        { type: "user", path: "/proc/9/ns/user" },
+        { type: "network", path: "/run/netns/a" },
+        { type: "uts", path: "" },
+      ];
+    });
+    expect(namespaces).toEqual({
+      create: 0x20000 | 0x4000000,
+      join: [
+        { type: "user", path: "/proc/9/ns/user", flag: 0x10000000 },
+        { type: "network", path: "/run/netns/a", flag: 0x40000000 },
+      ],
+    });
+    expect(userns).toBe(true);
+  });
+
+  test("unknown capabilities, and those this kernel lacks, are left out with a warning", () => {
+    const container = resolved(
+      (spec) => (spec.process.capabilities.bounding = ["CAP_KILL", "CAP_FLY", "CAP_BPF"]),
+      {},
+      { lastCap: 37 },
+    );
+    expect(container.spec.process.capabilities?.bounding).toEqual(["CAP_KILL"]);
+    expect(container.warnings.map(({ message }) => message)).toEqual([
+      'unknown capability "CAP_FLY"; it is left out',
+      "this kernel has no CAP_BPF; it is left out",
+    ]);
+  });
+
+  test("layers of the annotation, and of the options, which win", () => {
+    const chain = `sha256:${"a".repeat(64)}`;
+    const annotate: Change = (spec) => {
+      spec.annotations = { "org.tsrun.layers": JSON.stringify(["base", "/abs", chain]), "org.tsrun.rw-layer": "data" };
+      delete spec.root;
+    };
+    expect(resolved(annotate).rootfs).toEqual({
+      path: "/b/rootfs",
+      layers: ["/b/base", "/abs", chain],
+      rwLayer: "data",
+      readonly: false,
+    });
+    expect(resolved(annotate, { layers: ["/x"], rwLayer: "other" }).rootfs).toMatchObject({
+      layers: ["/x"],
+      rwLayer: "other",
+    });
+  });
+
+  test("--overlay makes root.path the only layer", () => {
+    expect(resolved(() => {}, { overlay: true }).rootfs).toMatchObject({ path: "/b/rootfs", layers: ["/b/rootfs"] });
+    const annotate: Change = (spec) => (spec.annotations = { "org.tsrun.overlay": "true" });
+    expect(resolved(annotate).rootfs.layers).toEqual(["/b/rootfs"]);
+    expect(resolved(annotate, { overlay: false }).rootfs.layers).toBeUndefined();
+  });
+
+  test("bad layers are refused", () => {
+    expect(problems(() => {}, { layers: [] })).toHaveLength(1);
+    expect(problems(() => {}, { layers: ["", "sha256:x", "a\0"] })).toHaveLength(3);
+    expect(problems(() => {}, { rwLayer: "a" })).toHaveLength(1);
+    expect(problems(() => {}, { rwLayer: "../a", overlay: true })).toHaveLength(1);
+    expect(problems((spec) => delete spec.root, { overlay: true })).toHaveLength(1);
+  });
+
+  test("problems of the config, of this release and of the host come together", () => {
+    expect(
+      problems(
+        (spec) => {
+          spec.process.cwd = "x";
+          spec.hooks = { poststop: [{ path: "/x" }] };
+          spec.linux.resources.unified = { "memory.high": "1" };
+        },
+        { systemdCgroup: true },
+        { cgroup: "v1" },
+      ),
+    ).toEqual([
+      'process.cwd: must be an absolute path, not "x"',
+      "hooks.poststop: hooks are not supported in this release",
+      "linux.resources.unified: needs cgroup v2, and this host has v1",
+      "--systemd-cgroup: is not supported in this release",
+    ]);
+  });
+
+  test("an ordinary user needs a user namespace", () => {
+    expect(problems(() => {}, {}, { euid: 1000, privileged: false })).toHaveLength(1);
+    const user: Change = (spec) => {
+      spec.linux.namespaces.push({ type: "user" });
+      spec.linux.uidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
+      spec.linux.gidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
+    };
+    expect(problems(user, {}, { euid: 1000, privileged: false })).toEqual([]);
+    expect(resolved(user).uidMappings).toEqual([{ containerID: 0, hostID: 1000, size: 1 }]);
+  });
+
+  test("what an old kernel lacks", () => {
+    const time: Change = (spec) => spec.linux.namespaces.push({ type: "time" });
+    expect(problems(time, {}, { kernel: [5, 5] })).toHaveLength(1);
+    expect(problems(time, {}, { kernel: [5, 6] })).toEqual([]);
+  });
+
+  test("private propagation is not safe without pivot_root", () => {
+    const change: Change = (spec) => (spec.linux.rootfsPropagation = "rprivate");
+    expect(problems(change, { noPivot: true })).toHaveLength(1);
+    expect(problems(change)).toEqual([]);
+  });
+
+  test("values that only say 'not set' are gone", () => {
+    const { linux } = resolved((spec) => {
+      spec.linux.seccomp = {};
+      spec.linux.resources.memory = { swappiness: 2 ** 64, limit: 5 };
+    }).spec;
+    expect(linux?.seccomp).toBeUndefined();
+    expect(linux?.resources?.memory).toEqual({ limit: 5 });
+  });
+
+  test("the id is checked first", () => {
+    expect(() => resolved(() => {}, { id: "../x" })).toThrow(/invalid container ID format/);
+  });
+});

@@ -1,0 +1,50 @@
+import { describe, expect, test } from "vitest";
+import { problemsOf } from "../helpers.ts";
+
+const seccomp = (value: unknown) => problemsOf((spec) => (spec.linux.seccomp = value));
+const rule = (value: object) =>
+  seccomp({ defaultAction: "SCMP_ACT_ERRNO", syscalls: [{ names: ["read"], action: "SCMP_ACT_ALLOW", ...value }] });
+
+describe("spec/rules/seccomp", () => {
+  test("a whole profile", () => {
+    expect(
+      seccomp({
+        defaultAction: "SCMP_ACT_ERRNO",
+        defaultErrnoRet: 38,
+        architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X32"],
+        flags: ["SECCOMP_FILTER_FLAG_LOG"],
+        syscalls: [
+          { names: ["personality"], action: "SCMP_ACT_ALLOW", args: [{ index: 0, value: 8, op: "SCMP_CMP_EQ" }] },
+          { names: ["clone"], action: "SCMP_ACT_TRACE", errnoRet: 65535, args: [] },
+          {
+            names: ["x"],
+            action: "SCMP_ACT_ALLOW",
+            args: [{ index: 5, value: 2n ** 64n - 1n, valueTwo: 1, op: "SCMP_CMP_MASKED_EQ" }],
+          },
+        ],
+      }),
+    ).toEqual([]);
+  });
+
+  test("an empty object is none", () => {
+    expect(seccomp({})).toEqual([]);
+    expect(seccomp({ syscalls: [] })).toEqual(["linux.seccomp.defaultAction: is missing"]);
+  });
+
+  test("unknown words", () => {
+    expect(seccomp({ defaultAction: "SCMP_ACT_ALOW" })).toEqual([
+      'linux.seccomp.defaultAction: unknown value "SCMP_ACT_ALOW", did you mean "SCMP_ACT_ALLOW"?',
+    ]);
+    expect(seccomp({ defaultAction: "SCMP_ACT_ALLOW", architectures: ["amd64"] })).toHaveLength(1);
+    expect(seccomp({ defaultAction: "SCMP_ACT_ALLOW", flags: ["x"] })).toHaveLength(1);
+    expect(rule({ args: [{ index: 0, value: 1, op: "==" }] })).toHaveLength(1);
+  });
+
+  test("numbers out of range", () => {
+    expect(rule({ args: [{ index: 6, value: 1, op: "SCMP_CMP_EQ" }] })).toHaveLength(1);
+    expect(rule({ errnoRet: 4096 })).toHaveLength(1);
+    expect(rule({ names: [] })).toHaveLength(1);
+    expect(rule({ names: ["", "read"] })).toHaveLength(1);
+    expect(rule({ args: [{ index: 0, value: -1, op: "SCMP_CMP_EQ" }] })).toHaveLength(1);
+  });
+});

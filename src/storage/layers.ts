@@ -4,7 +4,7 @@
 import { realpathSync, type Stats, statSync } from "node:fs";
 import { isErrno, type Problem, SpecError } from "../errors.ts";
 import { readText } from "./files.ts";
-import { chainDir, isFileName, MAX_LOWERS, overlayDir } from "./layout.ts";
+import { chainDir, isFileName, MAX_LAYERS, overlayDir } from "./layout.ts";
 import { isLinkName, type Lower } from "./link.ts";
 
 export interface Layer {
@@ -25,7 +25,7 @@ export interface Layer {
  */
 export function findLayers(layers: readonly string[], storageRoot: string): Layer[] {
   if (layers.length === 0) throw new SpecError([{ path: "org.tsrun.layers", message: "names no layer" }]);
-  if (layers.length >= MAX_LOWERS) throw tooMany(layers.length);
+  if (layers.length > MAX_LAYERS) throw tooMany(layers.length);
   const problems: Problem[] = [];
   const found: Layer[] = [];
   const first = new Map<string, number>();
@@ -47,7 +47,7 @@ export function findLayers(layers: readonly string[], storageRoot: string): Laye
 }
 
 function tooMany(count: number): SpecError {
-  const message = `names ${count} layers; the kernel mounts ${MAX_LOWERS}, and one of them is the init layer`;
+  const message = `names ${count} layers; at most ${MAX_LAYERS} can be mounted`;
   return new SpecError([{ path: "org.tsrun.layers", message }], {
     fix: "put the content of some layers that lie next to each other into one directory",
   });

@@ -8,6 +8,9 @@ export const DEFAULT_STORAGE_ROOT = "/var/lib/tsrun";
 /** The kernel's OVL_MAX_STACK: lower layers of one overlay mount, the init layer among them. */
 export const MAX_LOWERS = 500;
 
+/** Layers of one container: the lowest 500 count as one where they must (mount.ts), and the init layer counts too. */
+export const MAX_LAYERS = 2 * MAX_LOWERS - 2;
+
 /** The directory in which each layer has one of its own. */
 export function overlayDir(storageRoot: string): string {
   return `${storageRoot}/overlay2`;

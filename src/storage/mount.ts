@@ -3,13 +3,15 @@
  * host's tree, for the init to attach inside the container's mount namespace. When the descriptor and every
  * namespace that attached it are gone, so is the mount.
  *
- * Linux 6.13 takes layers by descriptor and 6.8 by one string each, 500 of them. Older kernels read all options
- * from one page, and mount only at a place: there the overlay is mounted on `merged` for a moment.
+ * Linux 6.13 takes layers by descriptor and 6.8 by one string each, 500 of them; 6.15 takes a detached mount as a
+ * layer, and so the lowest of more layers as one. Older kernels read all options from one page, and mount only at
+ * a place: there the overlay is mounted on `merged` for a moment.
  */
 import { SyscallError, TsrunError } from "../errors.ts";
 import {
   AT_FDCWD,
   MNT_DETACH,
+  MOUNT_ATTR_RDONLY,
   MS_PRIVATE,
   O_DIRECTORY,
   O_PATH,
@@ -20,9 +22,9 @@ import { closeQuiet, Fd, open } from "../sys/file.ts";
 import { fsconfigCreate, fsconfigSet, fsmount, fsopen, mount, openTree, umount2 } from "../sys/mount.ts";
 import { kernelVersion } from "../sys/process.ts";
 import { readText } from "./files.ts";
-import { overlayDir } from "./layout.ts";
+import { MAX_LOWERS, overlayDir } from "./layout.ts";
 import { type Lower, parseLower } from "./link.ts";
-import { commonOptions, isPlainValue, MOUNT_DATA_MAX, mountData, mountFix, type Overlay } from "./options.ts";
+import { commonOptions, fitsPage, isPlainValue, mountData, mountFix, type Overlay, splitLowers } from "./options.ts";
 import type { RootfsRecord } from "./rootfs.ts";
 
 /**
@@ -34,6 +36,7 @@ export function mountRootfs(record: RootfsRecord): number {
   const kernel = kernelVersion();
   const overlay = readOverlay(record, kernel);
   try {
+    if (overlay.lowers.length > MAX_LOWERS && !isAtLeast(kernel, 6, 15)) throw tooMany(overlay.lowers.length);
     if (!isAtLeast(kernel, 6, 8)) return mountAtPlace(overlay, record.merged);
     return mountDetached(overlay, isAtLeast(kernel, 6, 13));
   } catch (error) {
@@ -66,11 +69,24 @@ function mountDetached(overlay: Overlay, byDescriptor: boolean): number {
   using context = new Fd(fsopen("overlay"));
   fsconfigSet(context.fd, "source", "overlay"); // what mountinfo shows; "none" otherwise
   for (const [name, value] of commonOptions(overlay)) fsconfigSet(context.fd, name, value);
-  for (const lower of overlay.lowers) setDirectory(context.fd, "lowerdir+", lower, byDescriptor);
+  const { single, rest } = splitLowers(overlay.lowers);
+  for (const lower of single) setDirectory(context.fd, "lowerdir+", lower, byDescriptor);
+  // Open until the overlay is made: a detached mount goes with its descriptor.
+  using bottom = rest.length === 0 ? undefined : new Fd(mountReadOnly(rest, overlay));
+  if (bottom !== undefined) fsconfigSet(context.fd, "lowerdir+", bottom.fd);
   setDirectory(context.fd, "upperdir", overlay.upper, byDescriptor);
   setDirectory(context.fd, "workdir", overlay.work, byDescriptor);
   fsconfigCreate(context.fd);
   return fsmount(context.fd);
+}
+
+/** The lowest layers as one: below them is nothing that their whiteouts would have to hide. */
+function mountReadOnly(lowers: readonly string[], { userxattr }: Overlay): number {
+  using context = new Fd(fsopen("overlay"));
+  for (const [name, value] of commonOptions({ userxattr, volatile: false })) fsconfigSet(context.fd, name, value);
+  for (const lower of lowers) setDirectory(context.fd, "lowerdir+", lower, true);
+  fsconfigCreate(context.fd);
+  return fsmount(context.fd, MOUNT_ATTR_RDONLY);
 }
 
 function setDirectory(context: number, option: string, path: string, byDescriptor: boolean): void {
@@ -85,26 +101,9 @@ function setDirectory(context: number, option: string, path: string, byDescripto
 
 /** For kernels before 6.8: mounts at `merged`, takes a clone of that mount, and unmounts. */
 function mountAtPlace(overlay: Overlay, merged: string): number {
-  const directories: number[] = [];
-  try {
-    // Descriptors keep a layer's name short: some 210 layers fit, whatever their paths are.
-    const byDescriptor = (path: string): string => {
-      const fd = open(path, O_PATH | O_DIRECTORY);
-      directories.push(fd);
-      return `/proc/self/fd/${fd}`;
-    };
-    const data = mountData({
-      lowers: overlay.lowers.map(byDescriptor),
-      upper: byDescriptor(overlay.upper),
-      work: byDescriptor(overlay.work),
-      userxattr: overlay.userxattr,
-      volatile: overlay.volatile,
-    });
-    if (data.length > MOUNT_DATA_MAX) throw tooLong(overlay.lowers.length);
-    mount("overlay", merged, "overlay", 0, data);
-  } finally {
-    for (const fd of directories) closeQuiet(fd);
-  }
+  const data = mountData(overlay);
+  if (fitsPage(data)) mount("overlay", merged, "overlay", 0, data);
+  else mountByDescriptors(overlay, merged);
   try {
     // A shared mount would be cloned as a shared one, and pivot_root(2) refuses such a root.
     mount(null, merged, null, MS_PRIVATE);
@@ -114,10 +113,23 @@ function mountAtPlace(overlay: Overlay, merged: string): number {
   }
 }
 
-function tooLong(count: number): SyscallError {
+/** Descriptors keep the name of a layer short: some 200 layers fit into the page, whatever their paths are. */
+function mountByDescriptors(overlay: Overlay, merged: string): void {
+  const descriptors: number[] = [];
+  try {
+    for (const lower of overlay.lowers) descriptors.push(open(lower, O_PATH | O_DIRECTORY));
+    const data = mountData({ ...overlay, lowers: descriptors.map((fd) => `/proc/self/fd/${fd}`) });
+    if (!fitsPage(data)) throw tooMany(overlay.lowers.length);
+    mount("overlay", merged, "overlay", 0, data);
+  } finally {
+    for (const fd of descriptors) closeQuiet(fd);
+  }
+}
+
+function tooMany(count: number): SyscallError {
   return new SyscallError("mount overlay", "E2BIG", {
-    cause: new TsrunError(`the options for ${count} layers do not fit into the page that this kernel reads`),
-    fix: "use fewer layers (about 210 fit), or Linux 6.8, which takes 500",
+    cause: new TsrunError(`this kernel cannot mount ${count} layers at once`),
+    fix: "use fewer layers (about 200), or Linux 6.8, which mounts 500, or 6.15, which mounts 999",
   });
 }
 

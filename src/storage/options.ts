@@ -33,8 +33,16 @@ export function isPlainValue(path: string): boolean {
   return path.length <= FSCONFIG_STRING_MAX && /^[\w/.+@%=~#-]+$/.test(path);
 }
 
-/** The most that mount(2) reads: one page and its NUL. */
-export const MOUNT_DATA_MAX = 4095;
+/** Is this not more than mount(2) reads: one page, with the NUL at its end? */
+export function fitsPage(data: string): boolean {
+  return Buffer.byteLength(data) < 4096;
+}
+
+/** The layers that are mounted each for itself, and those, lowest of all, that have to go into one first. */
+export function splitLowers(lowers: readonly string[]): { single: readonly string[]; rest: readonly string[] } {
+  if (lowers.length <= MAX_LOWERS) return { single: lowers, rest: [] };
+  return { single: lowers.slice(0, MAX_LOWERS - 1), rest: lowers.slice(MAX_LOWERS - 1) };
+}
 
 /** The options for mount(2). A comma ends an option there, a colon a lower layer, unless a backslash is before it. */
 export function mountData(overlay: Overlay): string {

@@ -117,7 +117,8 @@ changes      /etc/app.conf (mode=production), /usr/share/manual.txt deleted`);
 
 /** The container's process: shows where it is, writes, deletes, and asks for more than it may have. */
 const APPLICATION = `#!/bin/sh
-echo "host name       $(hostname), pid $$, $(ps | grep -c "[/]app/start") process"
+set -- /proc/[0-9]*
+echo "host name       $(hostname), pid $$ of $#"
 echo "root directory  $(ls / | tr '\\n' ' ')"
 echo "app.conf        $(cat /etc/app.conf)"
 [ -e /usr/share/manual.txt ] || echo "manual.txt      deleted by the upper layer"

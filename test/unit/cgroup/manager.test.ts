@@ -1,0 +1,48 @@
+import { describe, expect, test } from "vitest";
+import { cgroupViews, joinFds, removalOrder } from "../../../src/cgroup/manager.ts";
+
+const hybrid = {
+  layout: "hybrid" as const,
+  paths: {
+    cpu: "/c/cpu,cpuacct/p/x",
+    cpuacct: "/c/cpu,cpuacct/p/x",
+    "name=systemd": "/c/systemd/p/x",
+    "": "/c/unified/p/x",
+  },
+  made: ["/c/cpu,cpuacct/p", "/c/cpu,cpuacct/p/x", "/c/systemd/p/x", "/c/unified/p/x"],
+};
+
+describe("cgroup/manager", () => {
+  test("a hierarchy is joined once, however many controllers it has", () => {
+    expect(joinFds(hybrid)).toEqual([
+      { name: "cpu", path: "/c/cpu,cpuacct/p/x/tasks", kind: "tasks" },
+      { name: "name=systemd", path: "/c/systemd/p/x/tasks", kind: "tasks" },
+      { name: "unified", path: "/c/unified/p/x", kind: "directory" },
+    ]);
+    expect(joinFds({ paths: {} })).toEqual([]);
+  });
+
+  test("removal goes bottom up, and parents are told from the container's own cgroups", () => {
+    expect(removalOrder(hybrid)).toEqual([
+      { path: "/c/unified/p/x", leaf: true },
+      { path: "/c/systemd/p/x", leaf: true },
+      { path: "/c/cpu,cpuacct/p/x", leaf: true },
+      { path: "/c/cpu,cpuacct/p", leaf: false },
+    ]);
+  });
+
+  test("a cgroup mount shows the v1 hierarchies by their options, or v2 as a whole", () => {
+    const at = (controllers: string[]) => ({ controllers, mount: "/m", root: "/", own: "/m" });
+    const hierarchies = {
+      layout: "hybrid" as const,
+      v1: [at(["cpu", "cpuacct"]), at(["name=systemd"])],
+      unified: at([]),
+    };
+    expect(cgroupViews(hybrid, hierarchies)).toEqual([
+      { name: "cpu,cpuacct", options: ["cpu", "cpuacct"], path: "/c/cpu,cpuacct/p/x" },
+      { name: "systemd", options: ["none", "name=systemd"], path: "/c/systemd/p/x" },
+    ]);
+    const v2 = { layout: "v2" as const, v1: [], unified: at([]) };
+    expect(cgroupViews({ paths: { "": "/c/x" } }, v2)).toEqual([{ name: "", options: [], path: "/c/x" }]);
+  });
+});

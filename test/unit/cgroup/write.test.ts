@@ -1,0 +1,55 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { applyWrites, decimal } from "../../../src/cgroup/write.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "tsrun-test-"));
+afterAll(() => rmSync(dir, { recursive: true }));
+
+const make = (...names: string[]) => {
+  for (const name of names) writeFileSync(join(dir, name), "");
+};
+const content = (name: string) => readFileSync(join(dir, name), "utf8");
+
+describe("cgroup/write", () => {
+  test("writes land in their files in order", () => {
+    make("a.max", "b.max");
+    applyWrites(dir, "a", [
+      { file: "a.max", value: "1" },
+      { file: "a.max", value: "2" },
+      { file: "b.max", value: "3" },
+    ]);
+    expect([content("a.max"), content("b.max")]).toEqual(["12", "3"]);
+  });
+
+  test("a missing file names the controller and never reads like a missing command", () => {
+    const write = () => applyWrites(dir, "memory", [{ file: "memory.nothing", value: "1" }]);
+    expect(write).toThrow("cannot set memory limit: missing cgroup file");
+    expect(write).not.toThrow(/no such file or directory/i);
+  });
+
+  test("a missing file is made up for by another, or does not matter", () => {
+    make("other.weight");
+    applyWrites(dir, "io", [
+      { file: "bfq.weight", value: "1", otherwise: { file: "other.weight", value: "10" } },
+      { file: "absent", value: "1", optional: true },
+    ]);
+    expect(content("other.weight")).toBe("10");
+  });
+
+  test("a missing file is never created", () => {
+    expect(() => applyWrites(dir, "x", [{ file: "x.max", value: "1" }])).toThrow();
+    expect(() => content("x.max")).toThrow("ENOENT");
+  });
+
+  test("numbers are decimal, whatever their size", () => {
+    expect([-1, 0, 2 ** 53 - 1, 2 ** 62, 1e21].map(decimal)).toEqual([
+      "-1",
+      "0",
+      "9007199254740991",
+      "4611686018427387904",
+      "9223372036854775807",
+    ]);
+  });
+});

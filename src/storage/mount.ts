@@ -22,6 +22,7 @@ import { closeQuiet, Fd, open } from "../sys/file.ts";
 import { fsconfigCreate, fsconfigSet, fsmount, fsopen, mount, openTree, umount2 } from "../sys/mount.ts";
 import { kernelVersion } from "../sys/process.ts";
 import { readText } from "./files.ts";
+import { overlayLogDuring } from "./kernel-log.ts";
 import { MAX_LOWERS, overlayDir } from "./layout.ts";
 import { type Lower, parseLower } from "./link.ts";
 import { commonOptions, fitsPage, isPlainValue, mountData, mountFix, type Overlay, splitLowers } from "./options.ts";
@@ -35,13 +36,36 @@ import type { RootfsRecord } from "./rootfs.ts";
 export function mountRootfs(record: RootfsRecord): number {
   const kernel = kernelVersion();
   const overlay = readOverlay(record, kernel);
+  const attempt = (): number => {
+    if (isAtLeast(kernel, 6, 8)) return mountDetached(overlay, kernel);
+    return mountAtPlace(overlay, record.merged);
+  };
   try {
-    if (overlay.lowers.length > MAX_LOWERS && !isAtLeast(kernel, 6, 15)) throw tooMany(overlay.lowers.length);
-    if (!isAtLeast(kernel, 6, 8)) return mountAtPlace(overlay, record.merged);
-    return mountDetached(overlay, isAtLeast(kernel, 6, 13));
+    return attempt();
   } catch (error) {
-    throw explained(error, overlay, record.merged);
+    if (!isUnexplained(error)) throw explained(error, overlay, record.merged);
   }
+  return attemptWithLog(attempt, overlay, record.merged);
+}
+
+/** The same once more, to see what the kernel writes into its log about it. */
+function attemptWithLog(attempt: () => number, overlay: Overlay, merged: string): number {
+  let mounted = -1;
+  let failure: unknown;
+  const reasons = overlayLogDuring(() => {
+    try {
+      mounted = attempt();
+    } catch (error) {
+      failure = error;
+    }
+  });
+  if (mounted !== -1) return mounted;
+  throw explained(failure, overlay, merged, reasons.join("; "));
+}
+
+/** A refusal of the mount as a whole, about which the kernel has said nothing but an errno. */
+function isUnexplained(error: unknown): boolean {
+  return error instanceof SyscallError && error.cause === undefined && error.operation !== "open";
 }
 
 /** The directories of the mount, as prepareRootfs wrote them down. */
@@ -65,7 +89,9 @@ function isAtLeast(kernel: Kernel, major: number, minor: number): boolean {
   return kernel[0] > major || (kernel[0] === major && kernel[1] >= minor);
 }
 
-function mountDetached(overlay: Overlay, byDescriptor: boolean): number {
+function mountDetached(overlay: Overlay, kernel: Kernel): number {
+  if (overlay.lowers.length > MAX_LOWERS && !isAtLeast(kernel, 6, 15)) throw tooMany(overlay.lowers.length);
+  const byDescriptor = isAtLeast(kernel, 6, 13);
   using context = new Fd(fsopen("overlay"));
   fsconfigSet(context.fd, "source", "overlay"); // what mountinfo shows; "none" otherwise
   for (const [name, value] of commonOptions(overlay)) fsconfigSet(context.fd, name, value);
@@ -133,15 +159,12 @@ function tooMany(count: number): SyscallError {
   });
 }
 
-/** The same error as one about the mount as a whole, with what is known to help. */
-function explained(error: unknown, overlay: Overlay, merged: string): unknown {
+/** The error as one about the mount as a whole, with the kernel's reason as its cause and what is known to help. */
+function explained(error: unknown, overlay: Overlay, merged: string, logged = ""): unknown {
   if (!(error instanceof SyscallError) || error.operation === "open" || error.operation === "mount overlay")
     return error;
-  const reason = error.cause instanceof TsrunError ? error.cause.message : "";
-  const fix = mountFix(error.code, reason, overlay);
-  return new SyscallError("mount overlay", error.code, {
-    path: merged,
-    cause: error.cause instanceof TsrunError ? error.cause : error,
-    ...(fix !== undefined && { fix }),
-  });
+  const said = logged === "" ? undefined : new TsrunError(`the kernel says: ${logged}`);
+  const cause = said ?? (error.cause instanceof TsrunError ? error.cause : error);
+  const fix = mountFix(error.code, cause === error ? "" : cause.message, overlay);
+  return new SyscallError("mount overlay", error.code, { path: merged, cause, ...(fix !== undefined && { fix }) });
 }

@@ -53,7 +53,7 @@ export function build({ force = false } = {}) {
     ["build/tsrun-init", "build/init-binary.ts"],
     ["native", "scripts/build-native.mjs", "src/plan/step.ts"],
     compiler,
-    () => run(process.execPath, ["scripts/build-native.mjs"]),
+    () => run(process.execPath, ["scripts/build-native.mjs"], { quiet: true }),
   );
 
   target("cli", ["dist/tsrun"], sources, defines.join(), () => {

@@ -25,6 +25,8 @@ const noVm = argv.includes("--no-vm");
 const passedOn = argv.filter((arg) => !/^--(unit|integration|vm|no-vm)$/.test(arg));
 const isWanted = (stage) => (wanted.length === 0 ? !(stage === "vm" && noVm) : wanted.includes(stage));
 
+if (!process.stdout.isTTY) process.env.NO_COLOR = "1";
+
 const total = { passed: 0, failed: 0, skipped: 0 };
 
 await entry(() => {

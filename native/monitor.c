@@ -7,13 +7,15 @@
  *   tsrun-monitor CONFIG-FD
  *
  * The configuration is a file of strings, each ended by NUL: "tsrunm1", the pid of the
- * container, a pidfd of it or -1, the master of its pty or -1, flags (0), then clean-up
+ * container, a pidfd of it or -1, the master of its pty or -1, flags (1: leave the orphans
+ * of the container to somebody else), then clean-up
  * records (cleanup.c).
  */
 #include "monitor.h"
 
 #define MONITOR_MAGIC "tsrunm1"
 #define STATUS_UNKNOWN 255
+#define FLAG_NO_SUBREAPER 1
 /* How often to look whether the container opened its terminal again: poll(2) does not tell. */
 #define HUNG_UP_NS 250000000
 
@@ -41,7 +43,8 @@ int monitor(int argc, char **argv)
 	if (argc != 2 || decode_number(argv[1], &config) < 0 || read_config((int)config, &records, &container) < 0)
 		return STATUS_UNKNOWN;
 	signals = take_signals();
-	SYS(prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	if (!(container.flags & FLAG_NO_SUBREAPER))
+		SYS(prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	terminal_start(&terminal, (int)container.master);
 	wait_for(&container, &terminal, signals);
 	terminal_finish(&terminal);

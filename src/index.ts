@@ -1,6 +1,5 @@
 /** tsrun as a library: everything that the command line can do. */
 export { type Problem, SpecError, StateError, StepError, SyscallError, TsrunError } from "./errors.ts";
-export { describePlan } from "./plan/describe.ts";
 export type { Plan, Step } from "./plan/step.ts";
 export { createContainer } from "./runtime/create.ts";
 export { deleteContainer } from "./runtime/delete.ts";
@@ -22,7 +21,7 @@ export type {
   RunResult,
   SpecOptions,
 } from "./runtime/options.ts";
-export { planContainer } from "./runtime/plan.ts";
+export { type ContainerPlan, describeContainerPlan as describePlan, planContainer } from "./runtime/plan.ts";
 export { runContainer, runInForeground } from "./runtime/run.ts";
 export { startContainer } from "./runtime/start.ts";
 export { COMMIT, SPEC_VERSION, VERSION } from "./runtime/version.ts";

@@ -23,13 +23,15 @@ export interface MonitorRequest {
   pidFd: number;
   /** The pty's master, or -1. */
   master: number;
+  /** Leave the orphans of the container to whoever is a reaper above us. */
+  noSubreaper?: boolean | undefined;
   cleanup: readonly CleanupStep[];
 }
 
 /** The monitor's configuration: fields that end in NUL, first its magic. */
-export function encodeMonitor({ pid, pidFd, master, cleanup }: MonitorRequest): string {
+export function encodeMonitor({ pid, pidFd, master, noSubreaper, cleanup }: MonitorRequest): string {
   const steps = cleanup.map(({ op, path }) => `${op}\0${path}\0`);
-  return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${0}\0${steps.join("")}`;
+  return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${noSubreaper ? 1 : 0}\0${steps.join("")}`;
 }
 
 /** Resolves when the process has ended; whoever is its parent still collects its exit status. */

@@ -45,8 +45,8 @@ export function planInside(b: PlanBuilder, container: ContainerSpec, parameters:
   for (const name of parameters.cgroupTasks) {
     const fd = b.inherit(`tasks:${name}`);
     // "0" is the writer itself; the check is made against whoever opened the file.
-    b.add("linux.cgroupsPath", "write", fd, "0");
-    b.add("linux.cgroupsPath", "close", fd);
+    b.add(`linux.cgroupsPath ${name}`, "write", fd, "0");
+    b.add(`linux.cgroupsPath ${name}`, "close", fd);
   }
   if ((container.namespaces.create & CLONE_NEWCGROUP) !== 0) {
     b.add("linux.namespaces cgroup", "unshare", CLONE_NEWCGROUP);

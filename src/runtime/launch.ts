@@ -4,7 +4,8 @@
  * The order is what makes it safe to be killed at any point: the state names what is about to be made before it is
  * made, and the init ends by itself when its socket closes.
  */
-import { type CgroupRecord, createCgroup, destroyCgroup, joinFds } from "../cgroup/manager.ts";
+import { createCgroup, destroyCgroup, joinFds } from "../cgroup/manager.ts";
+import { planCgroup } from "../cgroup/plan.ts";
 import { TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
 import type { SyncSocket } from "../init/sync.ts";
@@ -23,9 +24,9 @@ import { homeDirectory } from "./home.ts";
 import { mapIds, mayUseSetgroups } from "./idmap.ts";
 import { processStat } from "./lifecycle.ts";
 import type { CreateOptions } from "./options.ts";
-import { absolutePath, storageRoot } from "./paths.ts";
+import { absolutePath, stateRoot, storageRoot } from "./paths.ts";
 import { writePidFile } from "./pid-file.ts";
-import { type Loaded, loadContainer, planParameters } from "./prepare.ts";
+import { cgroupRequest, type Loaded, loadContainer, planParameters } from "./prepare.ts";
 import { removeState } from "./remove-state.ts";
 import { newRecord, StateDirectory, type StateRecord } from "./state.ts";
 import { Undo } from "./undo.ts";
@@ -50,7 +51,7 @@ export function launch(options: LaunchOptions): Launched {
   const { container } = loaded;
   checkTerminal(container, options);
   using undo = new Undo();
-  const state = new StateDirectory(loaded.root, container.id);
+  const state = new StateDirectory(stateRoot(options.root), container.id);
   state.create();
   undo.add(() => removeState(state));
   using _lock = state.lock();
@@ -64,8 +65,12 @@ export function launch(options: LaunchOptions): Launched {
     record.rootfs = record.overlay.merged;
     state.write(record);
   }
-  record.cgroup = makeCgroup(loaded, undo);
+  const request = cgroupRequest(loaded);
+  // What is about to be made, first: should we be killed meanwhile, delete knows where to look.
+  record.cgroup = planCgroup(request);
   state.write(record);
+  record.cgroup = createCgroup(request);
+  undo.add(() => record.cgroup && destroyCgroup(record.cgroup));
 
   const fds = new Map<string, number>();
   using _fds = { [Symbol.dispose]: () => fds.forEach(closeQuiet) };
@@ -229,25 +234,6 @@ function mappedRoot({ uidMappings, gidMappings, host }: ContainerSpec): { uid: n
     return map ? map.hostID : own;
   };
   return { uid: of(uidMappings, host.euid), gid: of(gidMappings, host.egid) };
-}
-
-function makeCgroup(loaded: Loaded, undo: Undo): CgroupRecord {
-  const { container, hierarchies } = loaded;
-  const { linux } = container.spec;
-  const cgroup = createCgroup({
-    id: container.id,
-    cgroupsPath: linux?.cgroupsPath,
-    resources: linux?.resources,
-    devices: linux?.devices,
-    rootless: isRootless(container),
-    hierarchies,
-  });
-  undo.add(() => destroyCgroup(cgroup));
-  return cgroup;
-}
-
-function isRootless({ options, host }: ContainerSpec): boolean {
-  return typeof options.rootless === "boolean" ? options.rootless : host.euid !== 0 || host.userns;
 }
 
 /** Opens what the plan will name; all close-on-exec here. */

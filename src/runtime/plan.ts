@@ -1,22 +1,55 @@
 /** `plan`: what `run` would do, without root and without touching anything. */
+import { describeWrites, planCgroup } from "../cgroup/plan.ts";
+import type { Host } from "../host.ts";
+import { describePlan } from "../plan/describe.ts";
 import { planContainer as planSteps } from "../plan/order.ts";
 import type { Plan } from "../plan/step.ts";
 import { newId } from "./id.ts";
 import type { PlanOptions } from "./options.ts";
-import { loadContainer, planParameters } from "./prepare.ts";
+import { cgroupRequest, loadContainer, planParameters } from "./prepare.ts";
+
+/** A plan with what the runtime does on the host before the init starts. */
+export interface ContainerPlan extends Plan {
+  /** One line each: the root file system's layers, cgroups and their limits. */
+  readonly host: readonly string[];
+}
 
 /** @throws SpecError */
-export function planContainer(options: PlanOptions): Plan {
-  const loaded = loadContainer({ ...options, id: options.id ?? newId() });
+export function planContainer(options: PlanOptions): ContainerPlan {
+  const loaded = loadContainer(
+    { ...options, id: options.id ?? newId() },
+    options.rootless === true ? undefined : asRoot,
+  );
   const { container } = loaded;
-  const hasHome = container.spec.process.env.some((entry) => entry.startsWith("HOME=") && entry.length > 5);
-  return planSteps(
+  const { spec, rootfs } = container;
+  const cgroup = planCgroup(cgroupRequest(loaded));
+  const hasHome = spec.process.env.some((entry) => entry.startsWith("HOME=") && entry.length > 5);
+  const plan = planSteps(
     container,
-    planParameters(loaded, undefined, {
-      rootMounted: container.rootfs.layers !== undefined,
+    planParameters(loaded, cgroup, {
+      rootMounted: rootfs.layers !== undefined,
       waitForStart: false,
       // Which directory it is the container's /etc/passwd will say.
       home: hasHome ? undefined : "~",
     }),
   );
+  const host = [
+    ...(rootfs.layers ?? []).map((layer) => `layer ${layer}`),
+    ...(rootfs.layers ? [rootfs.rwLayer ? `read-write layer ${rootfs.rwLayer}` : "read-write layer, unnamed"] : []),
+    ...cgroup.made.map((dir) => `mkdir ${dir}`),
+    ...describeWrites(cgroup, spec.linux?.resources),
+  ];
+  return { ...plan, host };
+}
+
+/** The plan is that of root whoever asks, unless the plan of a rootless container is asked for. */
+function asRoot(host: Host): Host {
+  if (host.euid === 0) return host;
+  const capabilities = (1n << BigInt(host.lastCap + 1)) - 1n;
+  return { ...host, privileged: true, euid: 0, egid: 0, capabilities };
+}
+
+/** What `tsrun plan` prints: the host's part, then the steps of the init with their numbers. */
+export function describeContainerPlan(plan: ContainerPlan): string[] {
+  return [...plan.host.map((line) => `host  ${line}`), ...describePlan(plan)];
 }

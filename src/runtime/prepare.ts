@@ -2,9 +2,15 @@
  * From a bundle to its ContainerSpec and plan parameters, touching nothing: what create, run and plan share.
  */
 import { readFileSync } from "node:fs";
-import { type CgroupHierarchies, type CgroupRecord, detectCgroups, joinFds } from "../cgroup/manager.ts";
+import {
+  type CgroupHierarchies,
+  type CgroupRecord,
+  type CgroupRequest,
+  detectCgroups,
+  joinFds,
+} from "../cgroup/manager.ts";
 import { cgroupViews } from "../cgroup/views.ts";
-import { hostFacts } from "../host.ts";
+import { type Host, hostFacts } from "../host.ts";
 import type { PlanParameters } from "../plan/order.ts";
 import { compileSeccomp } from "../seccomp/compile.ts";
 import type { ContainerSpec } from "../spec/container.ts";
@@ -12,25 +18,37 @@ import { loadSpec } from "../spec/load.ts";
 import { resolve } from "../spec/resolve.ts";
 import { mayUseSetgroups } from "./idmap.ts";
 import type { PlanOptions } from "./options.ts";
-import { absolutePath, stateRoot } from "./paths.ts";
+import { absolutePath } from "./paths.ts";
 
 export interface Loaded {
   container: ContainerSpec;
   /** config.json as it was read. */
   text: string;
   hierarchies: CgroupHierarchies;
-  /** Directory of container states. */
-  root: string;
 }
 
-/** @throws SpecError with every problem of the config */
-export function loadContainer(options: PlanOptions & { id: string }): Loaded {
+/**
+ * @param adjust what to take the host for, in place of what it is
+ * @throws SpecError with every problem of the config
+ */
+export function loadContainer(
+  options: PlanOptions & { id: string },
+  adjust: (host: Host) => Host = (host) => host,
+): Loaded {
   const bundle = absolutePath(options.bundle);
   const { spec, text } = loadSpec(bundle, options.configFile);
   const hierarchies = detectCgroups();
   const listenFds = Number(process.env.LISTEN_FDS ?? 0) || 0;
-  const container = resolve(spec, { ...options, bundle, listenFds }, hostFacts(hierarchies.layout));
-  return { container, text, hierarchies, root: stateRoot(options.root) };
+  const container = resolve(spec, { ...options, bundle, listenFds }, adjust(hostFacts(hierarchies.layout)));
+  return { container, text, hierarchies };
+}
+
+/** The cgroup that config.json asks for. */
+export function cgroupRequest({ container, hierarchies }: Loaded): CgroupRequest {
+  const { options, host, id, spec } = container;
+  const rootless = typeof options.rootless === "boolean" ? options.rootless : host.euid !== 0 || host.userns;
+  const { cgroupsPath, resources, devices } = spec.linux ?? {};
+  return { id, cgroupsPath, resources, devices, rootless, hierarchies };
 }
 
 /** What the plan is told about the machine and the call. */

@@ -22,7 +22,7 @@ export function runInForeground(options: RunOptions): RunResult {
   if (options.detach) return { id, pid };
   const pidFd = pidfdOpen(pid);
   const cleanup = options.keep ? [] : cleanupOf(launched);
-  becomeMonitor({ pid, pidFd, master: launched.master ?? -1, cleanup });
+  becomeMonitor({ pid, pidFd, master: launched.master ?? -1, noSubreaper: options.noSubreaper, cleanup });
 }
 
 /** What `delete` would do, as the monitor does it; the state goes last. */

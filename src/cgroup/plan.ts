@@ -1,0 +1,38 @@
+/**
+ * What createCgroup is about to make, told before: kept in the state, so that whatever a killed tsrun has made is found,
+ * and shown by `tsrun plan`.
+ */
+import { existsSync } from "node:fs";
+import type { LinuxResources } from "../spec/types.ts";
+import type { CgroupRecord, CgroupRequest } from "./manager.ts";
+import { cgroupPlace } from "./path.ts";
+import { resourceWrites } from "./resources.ts";
+
+/** The record that createCgroup gives when every hierarchy lets it. Touches nothing. @throws SpecError */
+export function planCgroup(request: CgroupRequest): CgroupRecord {
+  const { layout, v1, unified } = request.hierarchies;
+  const record: CgroupRecord = { layout, paths: {}, made: [] };
+  for (const hierarchy of unified ? [...v1, unified] : v1) {
+    const { base, names } = cgroupPlace(hierarchy, request.cgroupsPath, request.id, layout === "v2");
+    let dir = base;
+    let isMissing = false;
+    for (const name of names) {
+      dir = `${dir}/${name}`;
+      isMissing ||= !existsSync(dir);
+      if (isMissing) record.made.push(dir);
+    }
+    if (hierarchy.controllers.length === 0) record.paths[""] = dir;
+    for (const controller of hierarchy.controllers) record.paths[controller] = dir;
+  }
+  return record;
+}
+
+/** One line for each limit: the file of cgroupfs and what is written to it. */
+export function describeWrites(record: CgroupRecord, resources: LinuxResources | undefined): string[] {
+  if (resources === undefined || record.layout === "none") return [];
+  const version = record.layout === "v2" ? 2 : 1;
+  return resourceWrites(resources, version).flatMap(({ controller, writes }) => {
+    const dir = record.paths[version === 2 ? "" : controller] ?? `(${controller})`;
+    return writes.map(({ file, value }) => `write ${value} to ${dir}/${file}`);
+  });
+}

@@ -4,7 +4,7 @@
  * it is touched, so a mount that was left behind, or made meanwhile, ends the removal with EXDEV.
  */
 import { isErrno, type SyscallError } from "../errors.ts";
-import { check, cString, failure, pathText, retrying } from "./call.ts";
+import { cString, failure, pathText, retrying } from "./call.ts";
 import {
   AT_FDCWD,
   AT_REMOVEDIR,
@@ -14,9 +14,11 @@ import {
   O_NONBLOCK,
   O_PATH,
   O_RDONLY,
+  S_IFDIR,
+  S_IFMT,
 } from "./constants.ts";
 import { syscall } from "./ffi.ts";
-import { closeQuiet, Fd, mountId, open, openat, seek, statx } from "./file.ts";
+import { closeQuiet, Fd, mountId, open, seek, statx } from "./file.ts";
 import { SYS } from "./numbers.ts";
 import { viewOf } from "./structs.ts";
 
@@ -24,6 +26,7 @@ const EPERM = 1;
 const ENOENT = 2;
 const EACCES = 13;
 const EBUSY = 16;
+const EEXIST = 17;
 const EXDEV = 18;
 const ENOTDIR = 20;
 const EISDIR = 21;
@@ -37,6 +40,7 @@ const MAX_OPEN = 32;
 /** How often a directory that somebody fills while we empty it is read again. */
 const MAX_PASSES = 16;
 
+const DOT = 0x2e;
 const DT_UNKNOWN = 0;
 const DT_DIR = 4;
 
@@ -56,6 +60,15 @@ interface Level extends Parent {
   ino: number;
   directories: Uint8Array[];
   passes: number;
+}
+
+interface Removal {
+  /** The path of what is removed, as the caller knows it. */
+  shown: string;
+  levels: Level[];
+  /** For getdents64(2). */
+  buffer: Uint8Array;
+  view: DataView;
 }
 
 /**
@@ -95,62 +108,63 @@ export function removePath(path: string): void {
 }
 
 function removeBelow(parentFd: number, name: string, shown: string): void {
-  const entry = cString(name, "remove").subarray(0, -1);
-  const levels: Level[] = [];
-  const where = (child?: Uint8Array) =>
-    [shown, ...levels.slice(1).map((level) => pathText(level.name)), ...(child ? [pathText(child)] : [])].join("/");
+  const buffer = new Uint8Array(32768);
+  const removal: Removal = { shown, levels: [], buffer, view: viewOf(buffer) };
+  const { levels } = removal;
   const outer: Parent = { fd: parentFd, mountId: mountId(parentFd), isOurs: false };
   try {
-    const first = enter(outer, entry, shown);
-    if (first === undefined) return;
-    levels.push(first);
+    enter(removal, outer, cString(name, "remove").subarray(0, -1));
     while (levels.length > 0) {
       const level = levels[levels.length - 1] as Level;
       const next = level.directories.pop();
       if (next !== undefined) {
-        descend(levels, level, next, where);
-        continue;
+        enter(removal, level, next);
+        closeFarAbove(levels);
+      } else {
+        leave(removal, levels.length === 1 ? outer : levelAbove(removal), level);
       }
-      const above = levels.length === 1 ? outer : reopen(levels, where);
-      if (finished(above, level, where)) levels.pop();
     }
   } finally {
     for (const { fd } of levels) closeQuiet(fd);
   }
 }
 
-function descend(levels: Level[], level: Level, name: Uint8Array, where: (child?: Uint8Array) => string): void {
-  const child = enter(level, name, where(name));
-  if (child === undefined) return;
-  levels.push(child);
-  const far = levels[levels.length - 1 - MAX_OPEN];
-  if (far !== undefined && far.fd >= 0) {
-    closeQuiet(far.fd);
-    far.fd = -1;
-  }
+/** The path of what is at hand, for an error: of the last level, or of an entry in it. */
+function pathOf({ shown, levels }: Removal, entry?: Uint8Array): string {
+  // The first level is what `shown` names; while there is none, so is the entry.
+  if (levels.length === 0) return shown;
+  const names = levels.slice(1).map((level) => pathText(level.name));
+  return [shown, ...names, ...(entry === undefined ? [] : [pathText(entry)])].join("/");
 }
 
-/** Opens a directory and removes all in it that is not a directory; undefined when it was none, and then it is gone. */
-function enter(parent: Parent, name: Uint8Array, shown: string): Level | undefined {
-  const fd = openDirectory(parent, name, shown);
+/** Opens a directory and removes all in it that is none; what turns out to be no directory is removed itself. */
+function enter(removal: Removal, parent: Parent, name: Uint8Array): void {
+  const fd = openDirectory(removal, parent, name);
   if (fd === undefined) {
-    removeFile(parent, name, shown);
-    return undefined;
+    const result = unlink(parent, name, 0);
+    if (result < 0 && result !== -ENOENT) throw removalFailure("unlink", -result, pathOf(removal, name));
+    return;
   }
   try {
     const { mountId: id = mountId(fd), devMajor, devMinor, ino } = statx(fd, "");
-    if (id !== parent.mountId) throw mountInTheWay(shown);
-    const level: Level = { fd, name, mountId: id, isOurs: true, devMajor, devMinor, ino, directories: [], passes: 0 };
-    removeFiles(level, shown);
-    return level;
+    if (id !== parent.mountId) throw mountInTheWay(pathOf(removal, name));
+    removal.levels.push({ fd, name, mountId: id, isOurs: true, devMajor, devMinor, ino, directories: [], passes: 0 });
   } catch (error) {
     closeQuiet(fd);
     throw error;
   }
+  removeFiles(removal, removal.levels[removal.levels.length - 1] as Level);
+}
+
+function closeFarAbove(levels: Level[]): void {
+  const far = levels[levels.length - 1 - MAX_OPEN];
+  if (far === undefined) return;
+  closeQuiet(far.fd);
+  far.fd = -1;
 }
 
 /** The directory, not following; undefined when it is something else or gone. */
-function openDirectory(parent: Parent, name: Uint8Array, shown: string): number | undefined {
+function openDirectory(removal: Removal, parent: Parent, name: Uint8Array): number | undefined {
   const flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
   const text = cString(name, "open");
   let result = retrying(SYS.openat, parent.fd, text, flags, 0);
@@ -159,18 +173,13 @@ function openDirectory(parent: Parent, name: Uint8Array, shown: string): number 
   }
   if (result >= 0) return result;
   if (result === -ENOTDIR || result === -ELOOP || result === -ENOENT) return undefined;
-  throw failure("open", -result, shown);
+  throw failure("open", -result, pathOf(removal, name));
 }
 
 /** Gives the owner of a directory without permissions (overlay's work directory is one) the right to empty it. */
 function openUp(parent: Parent, name: Uint8Array): boolean {
-  const opened = retrying(
-    SYS.openat,
-    parent.fd,
-    cString(name, "open"),
-    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-    0,
-  );
+  const flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  const opened = retrying(SYS.openat, parent.fd, cString(name, "open"), flags, 0);
   if (opened < 0) return false;
   using place = new Fd(opened);
   return mountId(place.fd) === parent.mountId && allowOwner(place.fd);
@@ -179,12 +188,6 @@ function openUp(parent: Parent, name: Uint8Array): boolean {
 function allowOwner(fd: number): boolean {
   // fchmod(2) refuses O_PATH descriptors; their path in /proc leads to the same directory.
   return syscall(SYS.fchmodat, AT_FDCWD, cString(`/proc/self/fd/${fd}`, "chmod"), 0o700) === 0;
-}
-
-/** Removes an entry that is no directory; it may be gone already. */
-function removeFile(parent: Parent, name: Uint8Array, shown: string): void {
-  const result = unlink(parent, name, 0);
-  if (result < 0 && result !== -ENOENT) throw removalFailure("unlink", -result, shown);
 }
 
 /** unlinkat(2), once more after making the directory writable where only that is missing. */
@@ -196,31 +199,32 @@ function unlink(parent: Parent, name: Uint8Array, flags: number): number {
 }
 
 /** Reads a directory to its end, removes its files, and notes its directories. */
-function removeFiles(level: Level, shown: string): void {
-  const buffer = new Uint8Array(32768);
-  const view = viewOf(buffer);
+function removeFiles(removal: Removal, level: Level): void {
+  const { buffer, view } = removal;
   for (;;) {
-    const length = check(syscall(SYS.getdents64, level.fd, buffer, buffer.length), "read directory", shown);
-    if (length === 0) return;
+    const length = syscall(SYS.getdents64, level.fd, buffer, buffer.length);
+    // ENOENT: somebody else has removed the directory meanwhile.
+    if (length === 0 || length === -ENOENT) return;
+    if (length < 0) throw failure("read directory", -length, pathOf(removal));
     // struct linux_dirent64: d_ino (8), d_off (8), d_reclen (2), d_type (1), d_name.
     for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
       const type = buffer[at + 18];
       const name = buffer.subarray(at + 19, buffer.indexOf(0, at + 19));
-      if (name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e))) continue;
+      if (name[0] === DOT && (name.length === 1 || (name.length === 2 && name[1] === DOT))) continue;
       if (type === DT_DIR || (type === DT_UNKNOWN && isDirectory(level.fd, name))) {
-        level.directories.push(new Uint8Array(name));
+        level.directories.push(name.slice());
         continue;
       }
       const result = unlink(level, name, 0);
-      if (result === -EISDIR) level.directories.push(new Uint8Array(name));
-      else if (result < 0 && result !== -ENOENT) throw removalFailure("unlink", -result, `${shown}/${pathText(name)}`);
+      if (result === -EISDIR) level.directories.push(name.slice());
+      else if (result < 0 && result !== -ENOENT) throw removalFailure("unlink", -result, pathOf(removal, name));
     }
   }
 }
 
 function isDirectory(fd: number, name: Uint8Array): boolean {
   try {
-    return (statx(fd, name).mode & 0o170000) === 0o040000;
+    return (statx(fd, name).mode & S_IFMT) === S_IFDIR;
   } catch (error) {
     if (isErrno(error, "ENOENT")) return false;
     throw error;
@@ -228,31 +232,42 @@ function isDirectory(fd: number, name: Uint8Array): boolean {
 }
 
 /** The level above the last; when it was closed, it is reached by ".." and must be the one we left. */
-function reopen(levels: Level[], where: () => string): Level {
+function levelAbove(removal: Removal): Level {
+  const { levels } = removal;
   const below = levels[levels.length - 1] as Level;
   const above = levels[levels.length - 2] as Level;
   if (above.fd >= 0) return above;
-  const fd = openat(below.fd, "..", O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  const fd = retrying(SYS.openat, below.fd, cString("..", "open"), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (fd < 0 && fd !== -ENOENT) throw failure("open", -fd, `${pathOf(removal)}/..`);
   above.fd = fd;
-  const { mountId: id = mountId(fd), devMajor, devMinor, ino } = statx(fd, "");
-  const same = id === above.mountId && ino === above.ino && devMajor === above.devMajor && devMinor === above.devMinor;
-  if (!same) throw failure("remove", ESTALE, where(), "something moved this directory meanwhile; remove again");
+  if (fd < 0 || !isSame(above, fd)) {
+    throw failure(
+      "remove",
+      ESTALE,
+      pathOf(removal),
+      "something moved or removed this directory meanwhile; remove again",
+    );
+  }
   return above;
 }
 
-/** Removes an emptied directory. False when it was filled meanwhile and has been read again. */
-function finished(parent: Parent, level: Level, where: () => string): boolean {
+function isSame(level: Level, fd: number): boolean {
+  const { mountId: id = mountId(fd), devMajor, devMinor, ino } = statx(fd, "");
+  return id === level.mountId && ino === level.ino && devMajor === level.devMajor && devMinor === level.devMinor;
+}
+
+/** Removes the last level, emptied by now; where somebody has filled it meanwhile, it is read again. */
+function leave(removal: Removal, parent: Parent, level: Level): void {
   const result = unlink(parent, level.name, AT_REMOVEDIR);
-  if (result === -ENOTEMPTY && level.passes < MAX_PASSES) {
+  if ((result === -ENOTEMPTY || result === -EEXIST) && level.passes < MAX_PASSES) {
     level.passes++;
     seek(level.fd, 0);
-    removeFiles(level, where());
-    return false;
+    removeFiles(removal, level);
+    return;
   }
-  if (result < 0 && result !== -ENOENT) throw removalFailure("rmdir", -result, where());
+  if (result < 0 && result !== -ENOENT) throw removalFailure("rmdir", -result, pathOf(removal));
+  removal.levels.pop();
   closeQuiet(level.fd);
-  level.fd = -1;
-  return true;
 }
 
 function removalFailure(operation: string, errno: number, path: string): SyscallError {

@@ -1,0 +1,384 @@
+/** The foreground monitor: exit codes, signals, the terminal, and what it removes afterwards. */
+import { type ChildProcess, spawn } from "node:child_process";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { close, open, write } from "../../../src/sys/file.ts";
+import { ioctl } from "../../../src/sys/process.ts";
+import { initBinary } from "../../helpers/native.ts";
+
+const O_RDWR_NOCTTY = 0o402;
+const TIOCSPTLCK = 0x40045431;
+const TIOCGPTPEER = 0x5441;
+const TCGETS = 0x5401;
+const TIOCSWINSZ = 0x5414;
+
+const top = mkdtempSync(join(tmpdir(), "tsrun-monitor-"));
+let counter = 0;
+let dir: string;
+
+beforeAll(() => void initBinary(), 60_000);
+afterAll(() => rmSync(top, { recursive: true, force: true }));
+beforeEach(() => {
+  dir = join(top, String(++counter));
+  mkdirSync(dir);
+});
+
+interface Monitored {
+  child: ChildProcess;
+  output(): string;
+  errors(): string;
+  /** Resolves when the monitor is at work. */
+  started(): Promise<void>;
+  /** Resolves when the output holds the text. */
+  seen(text: string): Promise<void>;
+  code: Promise<number>;
+}
+
+/**
+ * Starts a shell command as the "container" and becomes its monitor, as `run` does. Perl, because it forks and executes
+ * without a thought of its own; it is part of every Debian. With a terminal the command has a pty's slave as its own.
+ */
+function monitor(
+  command: string,
+  {
+    cleanup = [],
+    terminal = false,
+    late = false,
+    stdin = "pipe",
+    stdout = "pipe",
+  }: {
+    cleanup?: readonly (readonly string[])[];
+    terminal?: boolean;
+    /** The monitor begins when the container is a zombie already. */
+    late?: boolean;
+    stdin?: "pipe" | "ignore" | number;
+    stdout?: "pipe" | number;
+  } = {},
+): Monitored {
+  const pty = terminal ? makePty() : undefined;
+  const config = join(dir, "config");
+  writeFileSync(
+    join(dir, "cleanup"),
+    cleanup
+      .flat()
+      .map((word) => `${word}\0`)
+      .join(""),
+  );
+  const child = spawn("perl", ["-e", LAUNCHER], {
+    env: {
+      PATH: process.env.PATH,
+      COMMAND: command,
+      CONFIG: config,
+      CLEANUP: join(dir, "cleanup"),
+      INIT: initBinary(),
+      TERMINAL: terminal ? "1" : "",
+      LATE: late ? "1" : "",
+    },
+    stdio: [stdin, stdout, "pipe", ...(pty ? [pty.master, pty.slave] : [])],
+  });
+  if (pty) for (const fd of [pty.master, pty.slave]) close(fd);
+  let output = "";
+  let errors = "";
+  const waiting: { text: string; done: () => void }[] = [];
+  child.stdout?.on("data", (chunk: Buffer) => {
+    output += chunk.toString();
+    for (const { text, done } of waiting) if (output.includes(text)) done();
+  });
+  child.stderr?.on("data", (chunk: Buffer) => {
+    errors += chunk.toString();
+  });
+  return {
+    child,
+    output: () => output,
+    errors: () => errors,
+    started: () => until(() => readFileSync(`/proc/${child.pid}/cmdline`, "utf8").startsWith("tsrun-monitor")),
+    seen: (text) => new Promise((done) => (output.includes(text) ? done() : waiting.push({ text, done }))),
+    code: new Promise((done) => child.on("close", (code, signal) => done(signal ? -1 : (code ?? -1)))),
+  };
+}
+
+/** Waits for what another process does, where nothing tells of it. */
+async function until(happened: () => boolean): Promise<void> {
+  while (!happened()) await new Promise((done) => setTimeout(done, 2));
+}
+
+const LAUNCHER = `
+  $^F = 255; # descriptors live through exec
+  my $pid = fork;
+  if ($pid == 0) {
+    if ($ENV{TERMINAL}) {
+      require POSIX;
+      POSIX::setsid();
+      open our $slave, "+<&=4";
+      ioctl $slave, 0x540e, 0; # TIOCSCTTY
+      POSIX::dup2(4, $_) for 0 .. 2;
+      fcntl $slave, 2, 1; # FD_CLOEXEC
+      POSIX::close(3);
+    }
+    exec "sh", "-c", $ENV{COMMAND};
+  }
+  if ($ENV{TERMINAL}) { require POSIX; POSIX::close(4) }
+  if ($ENV{LATE}) { 1 until "Z" eq (split " ", do { open my $f, "<", "/proc/$pid/stat"; <$f> })[2] }
+  open my $cleanup, "<", $ENV{CLEANUP};
+  open my $out, ">", $ENV{CONFIG};
+  print $out join("\\0", "tsrunm1", $pid, -1, $ENV{TERMINAL} ? 3 : -1, 0), "\\0", <$cleanup>;
+  close $out;
+  open my $config, "<", $ENV{CONFIG};
+  exec { $ENV{INIT} } "tsrun-monitor", fileno $config;
+`;
+
+function makePty(): { master: number; slave: number } {
+  const master = open("/dev/ptmx", O_RDWR_NOCTTY);
+  ioctl(master, TIOCSPTLCK, new Uint8Array(4));
+  return { master, slave: ioctl(master, TIOCGPTPEER, O_RDWR_NOCTTY) };
+}
+
+describe("native/monitor", () => {
+  test("it exits as the container did: its code, or 128 and the signal", async () => {
+    expect(await monitor("exit 0").code).toBe(0);
+    expect(await monitor("exit 37").code).toBe(37);
+    expect(await monitor("kill -9 $$").code).toBe(137);
+  });
+
+  test("a container that ended before the monitor began is not waited for", async () => {
+    expect(await monitor("exit 5", { late: true }).code).toBe(5);
+  });
+
+  test.each(["TERM", "HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "PIPE", "CONT", "WINCH", "RTMIN+3"])(
+    "SIG%s reaches the container",
+    async (name) => {
+      const run = monitor(`trap 'echo got; exit 9' ${name}; echo ready; while :; do sleep 0.02; done`);
+      await run.seen("ready");
+      await run.started();
+      // Through bash: Node does not know real-time signals by name.
+      spawn("bash", ["-c", `kill -${name} ${run.child.pid}`]);
+      expect(await run.code).toBe(9);
+      expect(run.output()).toBe("ready\ngot\n");
+    },
+  );
+
+  test("a stopped container goes on when it is continued", async () => {
+    const run = monitor("echo $$; kill -STOP $$; exit 3");
+    await run.seen("\n");
+    const pid = run.output().trim();
+    await until(() => /^State:\tT/m.test(readFileSync(`/proc/${pid}/status`, "utf8")));
+    await run.started();
+    run.child.kill("SIGCONT");
+    expect(await run.code).toBe(3);
+  });
+
+  test("an orphan of the container is collected and not taken for it", async () => {
+    const run = monitor("(sleep 0.05; exit 1) & (setsid sh -c 'exit 2' &); sleep 0.2; exit 4");
+    expect(await run.code).toBe(4);
+  });
+
+  test("standard input and the two outputs are the container's own", async () => {
+    const run = monitor("cat; echo problem >&2");
+    run.child.stdin?.end("line\n");
+    expect(await run.code).toBe(0);
+    expect(run.output()).toBe("line\n");
+    expect(run.errors()).toBe("problem\n");
+  });
+
+  test("it waits in at most 100 KB of resident memory", async () => {
+    const run = monitor("echo ready; read line; exit 0", { terminal: true });
+    await run.seen("ready");
+    await run.started();
+    const status = readFileSync(`/proc/${run.child.pid}/status`, "utf8");
+    expect(status).toContain("tsrun-");
+    expect(Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1])).toBeLessThanOrEqual(100);
+    run.child.stdin?.end("\n");
+    expect(await run.code).toBe(0);
+  });
+
+  test("a configuration that is none ends it with 255", async () => {
+    const child = spawn("bash", ["--norc", "-c", `exec 9<<< nonsense; exec -a tsrun-monitor "$INIT" 9`], {
+      env: { PATH: process.env.PATH, INIT: initBinary() },
+    });
+    expect(await new Promise((done) => child.on("close", done))).toBe(255);
+  });
+});
+
+describe("native/pump", () => {
+  test("the last output arrives, however much it is", async () => {
+    const run = monitor("seq 1 30000; printf END", { terminal: true, stdin: "ignore" });
+    expect(await run.code).toBe(0);
+    expect(run.output().endsWith("30000\r\nEND")).toBe(true);
+    expect(run.output().split("\r\n").length).toBe(30001);
+  });
+
+  test("what is typed reaches the container, and the end of input is its end of file", async () => {
+    const run = monitor("stty -echo; echo ready; cat; echo end", { terminal: true });
+    await run.seen("ready");
+    run.child.stdin?.end("one\nand a half");
+    expect(await run.code).toBe(0);
+    expect(run.output()).toBe("ready\r\none\r\nand a halfend\r\n");
+  });
+
+  test("much input is not lost where the container reads slowly", async () => {
+    const text = Array.from({ length: 20_000 }, (_, i) => `line ${i}\n`).join("");
+    const run = monitor("stty -echo; echo ready; sleep 0.2; wc -c", { terminal: true });
+    await run.seen("ready");
+    run.child.stdin?.end(text);
+    expect(await run.code).toBe(0);
+    expect(run.output()).toContain(`\r\n${text.length}\r\n`);
+  });
+
+  test("a terminal that nobody in the container holds for a while comes back", async () => {
+    const run = monitor(`tty=$(tty); exec <&- >&- 2>&-; sleep 0.1; exec > $tty; echo back; exit 6`, {
+      terminal: true,
+      stdin: "ignore",
+    });
+    expect(await run.code).toBe(6);
+    expect(run.output()).toBe("back\r\n");
+  });
+
+  test("when nobody reads the output any more the container is hung up", async () => {
+    const run = monitor("trap 'exit 8' HUP; while :; do echo y; done", { terminal: true, stdin: "ignore" });
+    await run.seen("y");
+    run.child.stdout?.destroy();
+    expect(await run.code).toBe(8);
+  });
+
+  test("our terminal is raw meanwhile, has its size copied, and is put back", async () => {
+    const outer = makePty();
+    try {
+      ioctl(outer.slave, TIOCSWINSZ, new Uint8Array(new Uint16Array([33, 77, 0, 0]).buffer));
+      const before = modes(outer.slave);
+      const run = monitor(
+        'while [ "$(stty size)" = "0 0" ]; do :; done; echo $(stty size) > $DIR/size; read line; echo $(stty size) >> $DIR/size'.replaceAll(
+          "$DIR",
+          dir,
+        ),
+        {
+          terminal: true,
+          stdin: outer.slave,
+          stdout: outer.slave,
+        },
+      );
+      await until(() => existsSync(join(dir, "size")) && readFileSync(join(dir, "size"), "utf8") !== "");
+      expect(modes(outer.slave)).not.toEqual(before);
+      ioctl(outer.slave, TIOCSWINSZ, new Uint8Array(new Uint16Array([10, 20, 0, 0]).buffer));
+      run.child.kill("SIGWINCH");
+      run.child.kill("SIGCONT");
+      write(outer.master, "\r");
+      expect(await run.code).toBe(0);
+      expect(readFileSync(join(dir, "size"), "utf8")).toBe("33 77\n10 20\n");
+      expect(modes(outer.slave)).toEqual(before);
+    } finally {
+      for (const fd of [outer.master, outer.slave]) close(fd);
+    }
+  });
+
+  test("our terminal is put back when the container dies of a signal that we forward", async () => {
+    const outer = makePty();
+    try {
+      const before = modes(outer.slave);
+      const run = monitor(`echo > ${dir}/ready; sleep 60`, { terminal: true, stdin: outer.slave, stdout: outer.slave });
+      await run.started();
+      await until(() => existsSync(join(dir, "ready")) && modes(outer.slave).join() !== before.join());
+      run.child.kill("SIGTERM");
+      expect(await run.code).toBe(143);
+      expect(modes(outer.slave)).toEqual(before);
+    } finally {
+      for (const fd of [outer.master, outer.slave]) close(fd);
+    }
+  });
+});
+
+/** struct termios of the kernel. */
+function modes(fd: number): number[] {
+  const termios = new Uint8Array(36);
+  ioctl(fd, TCGETS, termios);
+  return [...termios];
+}
+
+describe("native/cleanup", () => {
+  test("records are carried out in order after the end of the container", async () => {
+    writeFileSync(join(dir, "file"), "");
+    mkdirSync(join(dir, "empty"));
+    mkdirSync(join(dir, "tree/a/b"), { recursive: true });
+    writeFileSync(join(dir, "tree/a/b/file"), "");
+    const run = monitor(`test -e ${dir}/file && exit 3`, {
+      cleanup: [
+        ["u", join(dir, "file")],
+        ["r", join(dir, "empty")],
+        ["t", join(dir, "tree")],
+        ["x", "3", "/bin/sh", "-c", `ls ${dir}; exit 9`],
+      ],
+    });
+    expect(await run.code).toBe(3);
+    expect(run.output().trim().split("\n")).toEqual(["cleanup", "config"]);
+    expect(run.errors()).toBe("");
+  });
+
+  test("what is gone already is fine; an error is one line and keeps nothing from being done", async () => {
+    mkdirSync(join(dir, "full"));
+    writeFileSync(join(dir, "full/file"), "");
+    writeFileSync(join(dir, "last"), "");
+    const run = monitor("exit 4", {
+      cleanup: [
+        ["u", join(dir, "none")],
+        ["r", join(dir, "none")],
+        ["t", join(dir, "none")],
+        ["c", join(dir, "none")],
+        ["k", join(dir, "none")],
+        ["r", join(dir, "full")],
+        ["t", "relative"],
+        ["t", "/"],
+        ["u", join(dir, "last")],
+      ],
+    });
+    expect(await run.code).toBe(4);
+    expect(run.errors().trim().split("\n")).toEqual([
+      `tsrun: remove ${join(dir, "full")}: ENOTEMPTY (errno 39)`,
+      "tsrun: remove relative: EINVAL (errno 22)",
+      "tsrun: remove /: EINVAL (errno 22)",
+    ]);
+    expect(existsSync(join(dir, "last"))).toBe(false);
+  });
+
+  test("a tree goes without following its links", async () => {
+    mkdirSync(join(dir, "kept"));
+    writeFileSync(join(dir, "kept/file"), "");
+    mkdirSync(join(dir, "tree/sub"), { recursive: true });
+    symlinkSync(join(dir, "kept"), join(dir, "tree/link"));
+    symlinkSync("../../kept/file", join(dir, "tree/sub/link"));
+    symlinkSync(join(dir, "kept"), join(dir, "top-link"));
+    const run = monitor("exit 0", {
+      cleanup: [
+        ["t", join(dir, "tree")],
+        ["t", join(dir, "top-link")],
+      ],
+    });
+    expect(await run.code).toBe(0);
+    expect(run.errors()).toBe("");
+    expect(existsSync(join(dir, "tree"))).toBe(false);
+    expect(() => lstatSync(join(dir, "top-link"))).toThrow();
+    expect(existsSync(join(dir, "kept/file"))).toBe(true);
+  });
+
+  test("a tree deeper than any path and wider than any buffer goes too", async () => {
+    const script = `mkdir "tree"; chdir "tree";
+      for (1 .. 100) { open F, ">", "f$_"; mkdir "d$_"; open F, ">", "d$_/x" }
+      for (1 .. 25) { mkdir "n" x 200 or die; chdir "n" x 200 or die }
+      open F, ">", "file" or die`;
+    const made = spawn("perl", ["-e", script], { cwd: dir });
+    expect(await new Promise((done) => made.on("close", done))).toBe(0);
+    const run = monitor("exit 0", { cleanup: [["t", join(dir, "tree")]] });
+    expect(await run.code).toBe(0);
+    expect(run.errors()).toBe("");
+    expect(existsSync(join(dir, "tree"))).toBe(false);
+  });
+});

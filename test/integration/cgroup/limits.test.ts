@@ -1,0 +1,138 @@
+/** What limits do to processes, and what of them the kernel shows. */
+import { afterEach, describe, expect } from "vitest";
+import { applyLateLimits } from "../../../src/cgroup/manager.ts";
+import { needs } from "../../helpers/needs.ts";
+import { destroyAll, make, read, runIn } from "./helpers.ts";
+
+afterEach(destroyAll);
+
+describe("cgroup limits", () => {
+  const any = needs({ root: true, cgroup: ["v1", "v2"], controllers: ["memory", "pids"], files: ["/bin/busybox"] });
+  const v1 = needs({ root: true, cgroup: "v1", controllers: ["memory", "cpu", "cpuset", "blkio"] });
+  const v2 = needs({ root: true, cgroup: "v2", controllers: ["memory", "cpu", "cpuset", "io"] });
+
+  any("a process that needs more memory than its limit is killed, one that needs less is not", () => {
+    const limit = 24 * 2 ** 20;
+    const record = make({ resources: { memory: { limit, swap: limit } } });
+    expect(runIn(record, "exec dd if=/dev/zero of=/dev/null bs=4M count=1")).toMatchObject({ status: 0 });
+    expect(runIn(record, "exec dd if=/dev/zero of=/dev/null bs=64M count=1")).toMatchObject({ signal: "SIGKILL" });
+  });
+
+  any("no more processes are forked than the limit allows", () => {
+    const record = make({ resources: { pids: { limit: 3 } } });
+    const result = runIn(record, "sleep 1 & sleep 1 & sleep 1 & sleep 1 & wait");
+    expect(result.stderr).toContain("can't fork");
+  });
+
+  any("a pids limit of -1 is none", () => {
+    expect(read(make({ resources: { pids: { limit: -1 } } }), "pids", "pids.max")).toBe("max");
+  });
+
+  any("a pids limit of 0 lets the first process in and no other", () => {
+    const record = make({ resources: { pids: { limit: 0 } } });
+    expect(runIn(record, "echo in").stdout).toBe("in\n");
+    applyLateLimits(record);
+    expect(read(record, "pids", "pids.max")).toBe("0");
+    expect(runIn(record, "sleep 0 & wait").stderr).toContain("can't fork");
+  });
+
+  any("devices outside of the rules cannot be opened, though their nodes can be made", () => {
+    const record = make({ resources: { devices: [{ allow: false, access: "rwm" }] } });
+    const script =
+      "cd /tmp; mknod t1 b 7 200 && mknod t2 c 1 1 && head -c 1 /dev/zero | wc -c; head -c 1 t2; rm -f t1 t2";
+    const result = runIn(record, script);
+    expect(result).toMatchObject({ stdout: "1\n" });
+    expect(result.stderr).toContain("Operation not permitted");
+  });
+
+  any("a device that a rule allows can be opened as it says", () => {
+    const allow = { allow: true, type: "c", major: 1, minor: 11, access: "w" };
+    const record = make({ resources: { devices: [{ allow: false, access: "rwm" }, allow] } });
+    // /dev/kmsg, through a node of our own.
+    const script = "cd /tmp; mknod kmsg c 1 11; : > kmsg && echo writes; head -c 1 kmsg; rm -f kmsg";
+    const result = runIn(record, script);
+    expect(result.stdout).toBe("writes\n");
+    expect(result.stderr).toContain("Operation not permitted");
+  });
+
+  any("privileged rules leave every device open", () => {
+    const record = make({ resources: { devices: [{ allow: true, access: "rwm" }] } });
+    expect(runIn(record, "cd /tmp; mknod kmsg c 1 11; : < kmsg && echo reads; rm -f kmsg").stdout).toBe("reads\n");
+  });
+
+  v1("v1 shows the limits that were asked", () => {
+    const resources = {
+      memory: { limit: 2 ** 25, reservation: 2 ** 24, swappiness: 10, useHierarchy: true },
+      cpu: { shares: 512, quota: 50000, period: 200000, cpus: "0", mems: "0" },
+    };
+    const record = make({ resources });
+    expect(read(record, "memory", "memory.limit_in_bytes")).toBe(String(2 ** 25));
+    expect(read(record, "memory", "memory.soft_limit_in_bytes")).toBe(String(2 ** 24));
+    expect(read(record, "memory", "memory.swappiness")).toBe("10");
+    expect(read(record, "cpu", "cpu.shares")).toBe("512");
+    expect(read(record, "cpu", "cpu.cfs_quota_us")).toBe("50000");
+    expect(read(record, "cpu", "cpu.cfs_period_us")).toBe("200000");
+    expect(read(record, "cpuset", "cpuset.cpus")).toBe("0");
+    expect(read(record, "cpuset", "cpuset.mems")).toBe("0");
+  });
+
+  v2("v2 shows the limits that were asked, through every cgroup of the path", () => {
+    const resources = {
+      memory: { limit: 2 ** 25, swap: 2 ** 26, reservation: 2 ** 24 },
+      cpu: { shares: 1024, quota: 50000, period: 200000, burst: 1000, cpus: "0", mems: "0" },
+      unified: { "memory.high": String(2 ** 24) },
+    };
+    const record = make({ resources, cgroupsPath: `/${make().paths[""]?.split("/").pop()}-p/q/r` });
+    const shown = [
+      "memory.max",
+      "memory.swap.max",
+      "memory.low",
+      "memory.high",
+      "cpu.weight",
+      "cpu.max",
+      "cpu.max.burst",
+    ];
+    expect(shown.map((file) => read(record, "", file))).toEqual([
+      String(2 ** 25),
+      String(2 ** 25),
+      String(2 ** 24),
+      String(2 ** 24),
+      "100",
+      "50000 200000",
+      "1000",
+    ]);
+    expect(read(record, "", "cpuset.cpus")).toBe("0");
+    expect(read(record, "", "cgroup.controllers").split(" ")).toEqual(
+      expect.arrayContaining(["cpu", "io", "memory", "pids"]),
+    );
+  });
+
+  any("limits are changed on a cgroup that has others, whichever bounds which", () => {
+    const mega = (n: number) => n * 2 ** 20;
+    const cgroupsPath = `/${make().made[0]?.split("/").pop()}-kept`;
+    make({
+      cgroupsPath,
+      resources: { memory: { limit: mega(20), swap: mega(20) }, cpu: { quota: 10000, period: 20000 } },
+    });
+    for (const size of [40, 10, 80]) {
+      const memory = { limit: mega(size), swap: mega(size) };
+      const record = make({ cgroupsPath, resources: { memory, cpu: { quota: size * 1000, period: 100000 } } });
+      const file = record.layout === "v2" ? "memory.max" : "memory.limit_in_bytes";
+      expect(read(record, "memory", file)).toBe(String(mega(size)));
+    }
+  });
+
+  any("what the kernel refuses names the controller, the value and the file, and leaves no cgroup", () => {
+    const cpu = { cpus: "0-100000" };
+    expect(() => make({ resources: { cpu } })).toThrow(/cannot set cpuset limit: write "0-100000" to .*cpuset\.cpus/);
+    expect(() => make({ resources: { hugepageLimits: [{ pageSize: "3KB", limit: 1 }] } })).toThrow(
+      /cannot set hugetlb limit: (missing cgroup file|controller hugetlb is not available)/,
+    );
+  });
+
+  v2("a controller that is not there is named, with the reason", () => {
+    expect(() => make({ resources: { unified: { "nothing.max": "1" } } })).toThrow(
+      "controller nothing is not available",
+    );
+  });
+});

@@ -49,7 +49,7 @@ function deleteLocked(state: StateDirectory, record: StateRecord, force: boolean
     });
   }
   if (record.cgroup) destroyCgroup(record.cgroup, { kill: true });
-  removeRootfs({ id: record.id, storageRoot: record.overlay?.storageRoot ?? storageRoot() });
+  removeRootfs({ id: record.id, storageRoot: record.overlay?.storageRoot ?? storageRoot(), stateDir: state.path });
   removeState(state);
 }
 

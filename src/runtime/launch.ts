@@ -214,7 +214,7 @@ function makeRootfs(container: ContainerSpec, state: StateDirectory, undo: Undo)
   const { layers, rwLayer } = container.rootfs;
   if (!layers) return undefined;
   const root = storageRoot();
-  undo.add(() => removeRootfs({ id: container.id, storageRoot: root }));
+  undo.add(() => removeRootfs({ id: container.id, storageRoot: root, stateDir: state.path }));
   return prepareRootfs({
     id: container.id,
     layers,

@@ -5,7 +5,7 @@
  *   overlay2/<mount id>/{diff,link,lower,work,merged}   overlay2/<mount id>-init/{diff,link,lower,committed}
  *   overlay2/l/<link> -> ../<id>/diff                   image/overlay2/layerdb/mounts/<container>/{mount-id,…}
  */
-import { chmodSync, chownSync, existsSync, symlinkSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, statSync, symlinkSync } from "node:fs";
 import { isErrno, SpecError, StateError } from "../errors.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
 import { flockDir } from "../sys/file.ts";
@@ -59,6 +59,7 @@ export interface RootfsRequest {
 export interface RootfsRecord {
   id: string;
   storageRoot: string;
+  stateDir?: string;
   mountId: string;
   /** The directory that the container's root is to be mounted on. */
   merged: string;
@@ -97,6 +98,7 @@ export function prepareRootfs(request: RootfsRequest): RootfsRecord {
   return {
     id,
     storageRoot,
+    ...(request.stateDir !== undefined && { stateDir: request.stateDir }),
     mountId,
     merged: `${home}/merged`,
     named,
@@ -141,13 +143,25 @@ function claim(request: RootfsRequest, storageRoot: string, mountId: string, lay
 function record({ id, stateDir }: RootfsRequest, storageRoot: string, entry: MountRecord): void {
   if (writeRecord(storageRoot, id, entry)) return;
   const other = readRecord(storageRoot, id)?.stateDir;
-  if (other !== undefined && other !== stateDir && existsSync(other)) {
+  if (isOthers(other, stateDir)) {
     throw new StateError(`the store at ${storageRoot} has a container ${id} already, whose state is ${other}`, {
       fix: "choose another id, or another --storage-root",
     });
   }
   removeRootfs({ id, storageRoot }); // of a create that was killed
   writeRecord(storageRoot, id, entry);
+}
+
+/**
+ * Is this recorded state directory that of another container, which is still there? Ids are unique below one
+ * state root only, and containers of several share the store. The same directory may have two names (/var/run).
+ */
+function isOthers(recorded: string | undefined, own: string | undefined): boolean {
+  if (recorded === undefined || recorded === own) return false;
+  const theirs = statSync(recorded, { throwIfNoEntry: false });
+  if (theirs === undefined) return false;
+  const ours = own === undefined ? undefined : statSync(own, { throwIfNoEntry: false });
+  return ours?.ino !== theirs.ino || ours.dev !== theirs.dev;
 }
 
 function inUse(mountId: string, user: string): StateError {
@@ -217,19 +231,25 @@ function readLink(home: string): string | undefined {
   return link !== undefined && isLinkName(link) ? link : undefined;
 }
 
+export interface RemovalRequest {
+  /** The container. */
+  id: string;
+  storageRoot?: string;
+  /** As in the request. With it, what belongs to a living container of the same id elsewhere is left alone. */
+  stateDir?: string;
+}
+
 /**
  * Removes what prepareRootfs made for a container: all of it, except a named read-write layer. Any part may be
- * missing already. The record goes last, so that a removal that was killed can be done again.
+ * missing already. The record goes last, so that a removal that was killed can be done again; to be called
+ * before the state directory goes, which keeps others from the layer until then.
  *
  * @throws SyscallError when something is mounted below, which is never removed
  */
-export function removeRootfs({
-  id,
-  storageRoot = DEFAULT_STORAGE_ROOT,
-}: Pick<RootfsRecord, "id"> & { storageRoot?: string }): void {
+export function removeRootfs({ id, storageRoot = DEFAULT_STORAGE_ROOT, stateDir }: RemovalRequest): void {
   if (!isFileName(id)) throw new StateError(`container id ${JSON.stringify(id)} cannot name a directory`);
   const record = readRecord(storageRoot, id);
-  if (record === undefined) return;
+  if (record === undefined || (stateDir !== undefined && isOthers(record.stateDir, stateDir))) return;
   if (record.mountId !== "") {
     removeLayer(storageRoot, initId(record.mountId));
     if (!isNamed(record.mountId)) removeLayer(storageRoot, record.mountId);

@@ -714,5 +714,13 @@ describe("what is refused", () => {
     const error = errorOf(() => prepare({ layers: [layer("base")], stateDir: join(scratch, "state-b") }));
     expect(error.message).toMatch(/has a container web already, whose state is .*state-a/);
     expect(existsSync(first.merged)).toBe(true);
+
+    // Nor does deleting the other one, which may have no layers at all, take them away.
+    mkdirSync(join(scratch, "state-b"));
+    removeRootfs({ id: "web", storageRoot, stateDir: join(scratch, "state-b") });
+    expect(existsSync(first.merged)).toBe(true);
+    symlinkSync("state-a", join(scratch, "state-alias"));
+    removeRootfs({ id: "web", storageRoot, stateDir: join(scratch, "state-alias") });
+    expect(existsSync(first.merged)).toBe(false);
   });
 });

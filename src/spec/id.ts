@@ -19,6 +19,16 @@ export function nameProblem(name: unknown): string | undefined {
   if (typeof name !== "string" || name === "") return "it is empty";
   if (name === "." || name === "..") return "it names a directory";
   if (name.length > MAX_LENGTH) return `it is longer than ${MAX_LENGTH} characters`;
-  if (!/^[A-Za-z0-9_+.-]+$/.test(name)) return "only letters, digits and _ + - . are allowed";
+  for (let i = 0; i < name.length; i++) {
+    if (!isNameCharacter(name.charCodeAt(i))) return "only letters, digits and _ + - . are allowed";
+  }
   return undefined;
+}
+
+/** [A-Za-z0-9_+.-]; every verb checks an id, and the first regular expression of a process costs 0.05 ms. */
+function isNameCharacter(code: number): boolean {
+  if (code >= 0x61 && code <= 0x7a) return true;
+  if (code >= 0x41 && code <= 0x5a) return true;
+  if (code >= 0x30 && code <= 0x39) return true;
+  return code === 0x5f || code === 0x2b || code === 0x2d || code === 0x2e;
 }

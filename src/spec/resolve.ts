@@ -120,7 +120,7 @@ function resolveLayers(
   const overlay = options.overlay ?? annotated.overlay;
   let layers = options.layers ?? annotated.layers;
   if (options.layers !== undefined) checkLayerOptions(options.layers, problems);
-  if (layers === undefined && overlay && spec.root !== undefined) layers = [spec.root.path];
+  if (layers === undefined && overlay && spec.root?.path !== undefined) layers = [spec.root.path];
   const problem = options.rwLayer === undefined ? undefined : nameProblem(options.rwLayer);
   if (problem !== undefined) problems.push({ path: "--rw-layer", message: `is no name of a layer: ${problem}` });
   if (rwLayer !== undefined && layers === undefined) {

@@ -155,7 +155,11 @@ function explainList(shape: ListShape, value: unknown, path: string, report: (pr
     report({ path, message: `has ${value.length} elements, more than ${MAX_LIST}` });
     return undefined;
   }
-  return value.map((element, i) => explain(shape.list, element, `${path}[${i}]`, report) ?? nothingOf(shape.list));
+  // Array.from, as map() passes over the holes of an array that no JSON has.
+  return Array.from(
+    value,
+    (element, i) => explain(shape.list, element, `${path}[${i}]`, report) ?? nothingOf(shape.list),
+  );
 }
 
 function explainMap(shape: MapShape, value: object, path: string, report: (problem: Problem) => void): unknown {

@@ -10,6 +10,18 @@ export function quote(value: unknown): string {
   });
 }
 
+/** Length in UTF-8. Counted here because the mere mention of Buffer in a function costs Bun 0.15 ms at its first call. */
+export function byteLength(text: string): number {
+  let bytes = 0;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    // Half of a surrogate pair: two of them make four bytes.
+    if (unit >= 0xd800 && unit <= 0xdfff) bytes += 2;
+    else bytes += unit < 0x80 ? 1 : unit < 0x800 ? 2 : 3;
+  }
+  return bytes;
+}
+
 /** `parent.key`, or `parent["key"]` when the key is no plain name. */
 export function joinPath(parent: string, key: string): string {
   if (!/^[A-Za-z_][\w-]*$/.test(key)) return `${parent}[${quote(key)}]`;

@@ -1,29 +1,25 @@
 /** What config.json may ask for and this release does not do yet. Refused by name: nothing is silently ignored. */
 import type { Problem } from "../errors.ts";
 import { mountWord } from "./mount-options.ts";
+import { HOOK_STAGES } from "./rules/hooks.ts";
 import { joinPath, quote } from "./text.ts";
-import type { Process, Spec } from "./types.ts";
+import type { LinuxSeccomp, Process, Spec } from "./types.ts";
 
 /** Empty values (`hooks: {}`, `apparmorProfile: ""`) ask for nothing. The spec may be malformed: only presence is looked at. */
 export function unsupported(spec: Spec): Problem[] {
   const problems: Problem[] = [];
   const refuse = (path: string, what = LATER) => problems.push({ path, message: what });
-  for (const [stage, hooks] of Object.entries(spec.hooks ?? {})) {
-    if (isAsked(hooks) && HOOK_STAGES.has(stage))
-      refuse(joinPath("hooks", stage), "hooks are not supported in this release");
+  if (spec.hooks !== undefined) {
+    for (const stage of HOOK_STAGES) {
+      if (isAsked(spec.hooks[stage])) refuse(`hooks.${stage}`, "hooks are not supported in this release");
+    }
   }
   if (spec.process !== undefined) problems.push(...unsupportedProcess(spec.process));
   const linux = spec.linux ?? {};
   for (const field of LINUX_FIELDS) {
     if (isAsked(linux[field])) refuse(`linux.${field}`);
   }
-  if (isAsked(linux.resources?.rdma)) refuse("linux.resources.rdma");
-  if (isAsked(linux.seccomp?.listenerPath)) refuse("linux.seccomp.listenerPath");
-  if (isAsked(linux.seccomp?.listenerMetadata)) refuse("linux.seccomp.listenerMetadata");
-  if (linux.seccomp?.defaultAction === NOTIFY) refuse("linux.seccomp.defaultAction", NO_NOTIFY);
-  linux.seccomp?.syscalls?.forEach((syscall, i) => {
-    if (syscall.action === NOTIFY) refuse(`linux.seccomp.syscalls[${i}].action`, NO_NOTIFY);
-  });
+  if (linux.seccomp !== undefined) refuseNotification(linux.seccomp, refuse);
   spec.mounts?.forEach((mount, i) => {
     if (isAsked(mount.uidMappings)) refuse(`mounts[${i}].uidMappings`);
     if (isAsked(mount.gidMappings)) refuse(`mounts[${i}].gidMappings`);
@@ -32,6 +28,15 @@ export function unsupported(spec: Spec): Problem[] {
     });
   });
   return problems;
+}
+
+function refuseNotification(seccomp: LinuxSeccomp, refuse: (path: string, what?: string) => void): void {
+  if (isAsked(seccomp.listenerPath)) refuse("linux.seccomp.listenerPath");
+  if (isAsked(seccomp.listenerMetadata)) refuse("linux.seccomp.listenerMetadata");
+  if (seccomp.defaultAction === NOTIFY) refuse("linux.seccomp.defaultAction", NO_NOTIFY);
+  seccomp.syscalls?.forEach((syscall, i) => {
+    if (syscall.action === NOTIFY) refuse(`linux.seccomp.syscalls[${i}].action`, NO_NOTIFY);
+  });
 }
 
 /** The same for a process alone (exec --process); `path` is where it stands. */
@@ -46,14 +51,6 @@ export function unsupportedProcess(process: Process, path = "process"): Problem[
 const LATER = "is not supported in this release";
 const NOTIFY = "SCMP_ACT_NOTIFY";
 const NO_NOTIFY = `SCMP_ACT_NOTIFY ${LATER}`;
-const HOOK_STAGES = new Set([
-  "prestart",
-  "createRuntime",
-  "createContainer",
-  "startContainer",
-  "poststart",
-  "poststop",
-]);
 const PROCESS_FIELDS = ["apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity"] as const;
 const LINUX_FIELDS = ["mountLabel", "intelRdt", "memoryPolicy", "netDevices", "personality", "timeOffsets"] as const;
 

@@ -11,7 +11,7 @@ import { checkHooks, HOOKS } from "./rules/hooks.ts";
 import { checkLinux, LINUX } from "./rules/linux.ts";
 import { checkMappings } from "./rules/mappings.ts";
 import { checkMounts, MOUNT } from "./rules/mounts.ts";
-import { checkNamespaces } from "./rules/namespaces.ts";
+import { checkNamespaces, checkTimeOffsets } from "./rules/namespaces.ts";
 import { checkProcess, PROCESS } from "./rules/process.ts";
 import { checkLimits, checkResources, RESOURCES } from "./rules/resources.ts";
 import { checkRoot, ROOT } from "./rules/root.ts";
@@ -74,19 +74,24 @@ export function inspect(value: unknown, options: { hasLayers?: boolean } = {}): 
   return { problems, warnings, spec: left as Spec };
 }
 
+/** A section that is not there costs nothing, not even the engine's first look at the code of its rules. */
 function checkSpec(context: RuleContext): void {
+  const { spec } = context;
+  const linux = spec.linux;
   checkRoot(context);
-  checkProcess(context, context.spec.process);
-  checkMounts(context);
-  checkHooks(context);
-  checkAnnotations(context);
+  checkProcess(context, spec.process);
+  if (spec.mounts !== undefined) checkMounts(context);
+  if (spec.hooks !== undefined) checkHooks(context);
+  if (spec.annotations !== undefined) checkAnnotations(context);
+  if (linux === undefined) return;
   checkLinux(context);
-  checkNamespaces(context);
-  checkMappings(context);
-  checkResources(context);
-  checkSysctl(context);
-  checkDevices(context);
-  checkSeccomp(context);
+  if (linux.namespaces !== undefined) checkNamespaces(context);
+  if (linux.timeOffsets !== undefined) checkTimeOffsets(context);
+  if (linux.uidMappings !== undefined || linux.gidMappings !== undefined || context.has("user")) checkMappings(context);
+  if (linux.cgroupsPath !== undefined || linux.resources !== undefined) checkResources(context);
+  if (linux.sysctl !== undefined) checkSysctl(context);
+  if (linux.devices !== undefined) checkDevices(context);
+  if (linux.seccomp !== undefined) checkSeccomp(context);
 }
 
 function examine(

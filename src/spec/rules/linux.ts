@@ -1,7 +1,7 @@
 /** The smaller fields of linux. Rules: OCI config-linux.md; runc validator.go, intelrdt.go. */
 import { type ObjectShape, S } from "../structure.ts";
 import { joinPath, quote } from "../text.ts";
-import type { Linux, LinuxMemoryPolicy } from "../types.ts";
+import type { LinuxIntelRdt, LinuxMemoryPolicy, LinuxNetDevice } from "../types.ts";
 import type { RuleContext } from "./context.ts";
 import { DEVICES } from "./devices.ts";
 import { ID_MAPPINGS } from "./mappings.ts";
@@ -71,8 +71,8 @@ export function checkLinux(context: RuleContext): void {
   if ((linux.rootfsPropagation ?? "") !== "" && !context.has("mount")) {
     context.report("linux.rootfsPropagation", 'needs a mount namespace: add {"type": "mount"} to linux.namespaces');
   }
-  checkNetDevices(context, linux.netDevices);
-  checkIntelRdt(context, linux.intelRdt);
+  if (linux.netDevices !== undefined) checkNetDevices(context, linux.netDevices);
+  if (linux.intelRdt !== undefined) checkIntelRdt(context, linux.intelRdt);
   if (linux.memoryPolicy !== undefined) checkMemoryPolicy(context, linux.memoryPolicy);
   if ((linux.personality?.flags?.length ?? 0) > 0) {
     context.warn("linux.personality.flags", "are not known to any runtime, and left out");
@@ -89,8 +89,8 @@ function checkPaths(context: RuleContext, paths: readonly string[] | undefined, 
   });
 }
 
-function checkNetDevices(context: RuleContext, devices: Linux["netDevices"]): void {
-  const names = Object.entries(devices ?? {});
+function checkNetDevices(context: RuleContext, devices: Record<string, LinuxNetDevice>): void {
+  const names = Object.entries(devices);
   if (names.length === 0) return;
   if (!context.has("network")) {
     context.report("linux.netDevices", 'needs a network namespace: add {"type": "network"} to linux.namespaces');
@@ -105,8 +105,7 @@ function checkNetDevices(context: RuleContext, devices: Linux["netDevices"]): vo
   }
 }
 
-function checkIntelRdt({ report }: RuleContext, rdt: Linux["intelRdt"]): void {
-  if (rdt === undefined) return;
+function checkIntelRdt({ report }: RuleContext, rdt: LinuxIntelRdt): void {
   const closID = rdt.closID ?? "";
   if (closID === "." || closID === ".." || closID.includes("/")) {
     report("linux.intelRdt.closID", `${quote(closID)} is no name of a directory`);

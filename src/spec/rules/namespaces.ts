@@ -17,25 +17,26 @@ export const TIME_OFFSETS: MapShape = {
 const CLOCKS: readonly string[] = ["monotonic", "boottime"];
 
 export function checkNamespaces(context: RuleContext): void {
-  const { namespaces = [], timeOffsets = {} } = context.spec.linux ?? {};
-  const seen = new Map<string, number>();
+  const namespaces = context.spec.linux?.namespaces ?? [];
+  let seen = 0;
   namespaces.forEach(({ type, path }, i) => {
     if (type === undefined) return;
-    const first = seen.get(type);
-    if (first === undefined) seen.set(type, i);
-    else
+    if ((seen & NAMESPACE_FLAGS[type]) !== 0) {
+      const first = namespaces.findIndex((namespace) => namespace.type === type);
       context.report(
         `linux.namespaces[${i}].type`,
         `${quote(type)} is there twice, first as linux.namespaces[${first}]`,
       );
+    }
+    seen |= NAMESPACE_FLAGS[type];
     if (path !== undefined && path !== "" && !path.startsWith("/")) {
       context.report(`linux.namespaces[${i}].path`, `must be absolute, not ${quote(path)}`);
     }
   });
-  checkTimeOffsets(context, timeOffsets);
 }
 
-function checkTimeOffsets(context: RuleContext, offsets: Readonly<Record<string, { nanosecs?: number }>>): void {
+export function checkTimeOffsets(context: RuleContext): void {
+  const offsets = context.spec.linux?.timeOffsets ?? {};
   const clocks = Object.keys(offsets);
   if (clocks.length === 0) return;
   if (!context.has("time")) {

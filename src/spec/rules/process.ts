@@ -135,8 +135,9 @@ export function checkProcess(context: RuleContext, process: Process | undefined,
       `${umask} is more than 511 (octal 777) and loses the bits above; JSON has no octal numbers`,
     );
   }
-  if (process.oomScoreAdj !== undefined && Math.abs(process.oomScoreAdj) > 1000) {
-    report(`${path}.oomScoreAdj`, `${process.oomScoreAdj} is out of range, -1000 to 1000`);
+  const { oomScoreAdj = 0 } = process;
+  if (oomScoreAdj < -1000 || oomScoreAdj > 1000) {
+    report(`${path}.oomScoreAdj`, `${oomScoreAdj} is out of range, -1000 to 1000`);
   }
   if (process.capabilities !== undefined) checkCapabilities(context, process.capabilities, `${path}.capabilities`);
   if (process.rlimits !== undefined) checkRlimits(context, process.rlimits, `${path}.rlimits`);
@@ -179,12 +180,10 @@ function checkCapabilities(context: RuleContext, sets: LinuxCapabilities, path: 
 }
 
 function checkRlimits({ report }: RuleContext, rlimits: readonly POSIXRlimit[], path: string): void {
-  const seen = new Map<string, number>();
   rlimits.forEach(({ type, soft, hard }, i) => {
     if (type === undefined) return;
-    const first = seen.get(type);
-    if (first !== undefined) report(`${path}[${i}].type`, `${quote(type)} is already set by ${path}[${first}]`);
-    else seen.set(type, i);
+    const first = rlimits.findIndex((limit) => limit.type === type);
+    if (first !== i) report(`${path}[${i}].type`, `${quote(type)} is already set by ${path}[${first}]`);
     if (soft !== undefined && hard !== undefined && soft > hard) {
       report(`${path}[${i}].soft`, `${uint64(soft)} is more than the hard limit ${uint64(hard)}`);
     }

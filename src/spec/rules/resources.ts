@@ -2,7 +2,14 @@
 import { int64Text } from "../numbers.ts";
 import { type ListShape, type ObjectShape, S } from "../structure.ts";
 import { joinPath, quote } from "../text.ts";
-import type { LinuxCPU, LinuxDeviceCgroup, LinuxMemory, LinuxResources } from "../types.ts";
+import type {
+  LinuxBlockIO,
+  LinuxCPU,
+  LinuxDeviceCgroup,
+  LinuxHugepageLimit,
+  LinuxMemory,
+  LinuxResources,
+} from "../types.ts";
 import type { RuleContext } from "./context.ts";
 
 const THROTTLE: ListShape = {
@@ -120,8 +127,9 @@ export function checkLimits(context: RuleContext, resources: LinuxResources, pat
   });
   const pids = resources.pids?.limit ?? 0;
   if (pids < -1) report(`${path}.pids.limit`, `${pids} is out of range: -1 is "no limit"`);
-  checkBlockIO(context, resources.blockIO, `${path}.blockIO`);
-  checkHugepages(context, resources, `${path}.hugepageLimits`);
+  if (resources.blockIO !== undefined) checkBlockIO(context, resources.blockIO, `${path}.blockIO`);
+  if (resources.hugepageLimits !== undefined)
+    checkHugepages(context, resources.hugepageLimits, `${path}.hugepageLimits`);
   resources.network?.priorities?.forEach(({ name }, i) => {
     if (name === undefined || isInterfaceName(name)) return;
     report(`${path}.network.priorities[${i}].name`, `${quote(name)} is no name of a network interface`);
@@ -193,8 +201,7 @@ function checkDeviceRule({ report }: RuleContext, rule: LinuxDeviceCgroup, path:
   }
 }
 
-function checkBlockIO({ report }: RuleContext, blockIO: LinuxResources["blockIO"], path: string): void {
-  if (blockIO === undefined) return;
+function checkBlockIO({ report }: RuleContext, blockIO: LinuxBlockIO, path: string): void {
   const check = (weight: number | undefined, at: string) => {
     // 0 is "not set", as engines send it.
     if (weight === undefined || weight === 0 || (weight >= 10 && weight <= 1000)) return;
@@ -220,9 +227,9 @@ function checkBlockIO({ report }: RuleContext, blockIO: LinuxResources["blockIO"
   }
 }
 
-function checkHugepages({ report }: RuleContext, resources: LinuxResources, path: string): void {
+function checkHugepages({ report }: RuleContext, limits: readonly LinuxHugepageLimit[], path: string): void {
   const seen = new Set<string>();
-  resources.hugepageLimits?.forEach(({ pageSize }, i) => {
+  limits.forEach(({ pageSize }, i) => {
     if (pageSize === undefined) return;
     if (!/^[1-9][0-9]*[KMG]B$/.test(pageSize)) {
       report(`${path}[${i}].pageSize`, `${quote(pageSize)} is no page size: "64KB", "2MB", "1GB" would be`);

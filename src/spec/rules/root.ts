@@ -1,7 +1,7 @@
 /** ociVersion, root, hostname, domainname. Rules: OCI config.md "Specification version", "Root", "Hostname", "Domainname". */
 import { ANNOTATION } from "../annotations.ts";
 import { type ObjectShape, S } from "../structure.ts";
-import { quote } from "../text.ts";
+import { byteLength, quote } from "../text.ts";
 import type { RuleContext } from "./context.ts";
 
 export const ROOT: ObjectShape = {
@@ -40,8 +40,7 @@ const COMMON_VERSIONS: readonly string[] = ["1.0.0", "1.0.1", "1.0.2", "1.0.2-de
 function checkName(context: RuleContext, field: "hostname" | "domainname"): void {
   const name = context.spec[field];
   if (name === undefined || name === "") return;
-  // A character has at most three bytes a UTF-16 unit, so a short name needs no counting.
-  if (name.length * 3 > MAX_HOSTNAME && Buffer.byteLength(name) > MAX_HOSTNAME) {
+  if (byteLength(name) > MAX_HOSTNAME) {
     context.report(field, `is longer than the ${MAX_HOSTNAME} bytes the kernel takes`);
   }
   if (!context.has("uts")) {

@@ -136,6 +136,7 @@ describe("spec/resolve", () => {
     expect(problems(() => {}, { rwLayer: "a" })).toHaveLength(1);
     expect(problems(() => {}, { rwLayer: "../a", overlay: true })).toHaveLength(1);
     expect(problems((spec) => delete spec.root, { overlay: true })).toHaveLength(1);
+    expect(problems((spec) => (spec.root.path = null), { overlay: true })).toHaveLength(1);
   });
 
   test("problems of the config, of this release and of the host come together", () => {

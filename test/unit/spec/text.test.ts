@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { didYouMean, distance, joinPath, nearestWord, quote } from "../../../src/spec/text.ts";
+import { byteLength, didYouMean, distance, joinPath, nearestWord, quote } from "../../../src/spec/text.ts";
 
 describe("spec/text", () => {
   test("a quoted value is one line without control characters", () => {
@@ -21,6 +21,10 @@ describe("spec/text", () => {
     expect(distance("nosiud", "nosuid")).toBe(1);
     expect(distance("kitten", "sitting")).toBe(3);
     expect(distance("", "abc")).toBe(3);
+  });
+
+  test("bytes are counted as UTF-8 has them", () => {
+    for (const text of ["", "abc", "é", "€", "😀", "a😀é€"]) expect(byteLength(text)).toBe(Buffer.byteLength(text));
   });
 
   test("only a near word is suggested", () => {

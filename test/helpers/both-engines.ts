@@ -6,15 +6,23 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, test } from "vitest";
+import { missing, type Needs } from "./needs.ts";
 
 /** Behaviour → a function that throws when it is not so. */
 export type Checks = Readonly<Record<string, () => void>>;
 
-export const BUN = fileURLToPath(new URL("../../../node_modules/.bin/bun", import.meta.url));
+export const BUN = fileURLToPath(new URL("../../node_modules/.bin/bun", import.meta.url));
 const CHILD = fileURLToPath(new URL("./under-bun.ts", import.meta.url));
 
 /** Runs each check of a module (its export `checks`) under Node and under Bun. */
-export function underBothEngines(subject: string, checks: Checks, moduleUrl: URL): void {
+export function underBothEngines(subject: string, checks: Checks, moduleUrl: URL, wanted: Needs = {}): void {
+  const reason = missing(wanted);
+  if (reason !== undefined) {
+    describe.skip(`${subject} (skipped: ${reason})`, () => {
+      for (const name of Object.keys(checks)) test(name, () => {});
+    });
+    return;
+  }
   describe(`${subject} under Node`, () => {
     for (const name of Object.keys(checks)) test(name, checks[name]);
   });

@@ -3,7 +3,7 @@
  * planner and of src/init, so that a mistake on one side shows.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -41,18 +41,30 @@ export interface InitOptions {
   onAwait?: (tag: number, pid: number) => unknown;
 }
 
-let binary: { path: string; dir: string } | undefined;
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const BUILT = join(ROOT, "build/tsrun-init");
 
-/** The init, compiled from the sources as they are. */
+let binary: string | undefined;
+
+/** The init: what the build made, or compiled here when its sources are newer. */
 export function initBinary(): string {
-  if (binary === undefined) {
-    const dir = mkdtempSync(join(tmpdir(), "tsrun-native-"));
-    const script = fileURLToPath(new URL("../../scripts/build-native.mjs", import.meta.url));
-    execFileSync(process.execPath, [script], { env: { ...process.env, TSRUN_INIT_OUT: dir }, stdio: "pipe" });
-    binary = { path: join(dir, "tsrun-init"), dir };
-    process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
-  }
-  return binary.path;
+  binary ??= isCurrent() ? BUILT : compileInit();
+  return binary;
+}
+
+function isCurrent(): boolean {
+  if (!existsSync(BUILT)) return false;
+  const sources = [...readdirSync(join(ROOT, "native")).map((name) => `native/${name}`), "scripts/build-native.mjs"];
+  const built = statSync(BUILT).mtimeMs;
+  return sources.every((name) => statSync(join(ROOT, name)).mtimeMs <= built);
+}
+
+function compileInit(): string {
+  const dir = mkdtempSync(join(tmpdir(), "tsrun-native-"));
+  process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
+  const env = { ...process.env, TSRUN_INIT_OUT: dir };
+  execFileSync(process.execPath, [join(ROOT, "scripts/build-native.mjs")], { env, stdio: "pipe" });
+  return join(dir, "tsrun-init");
 }
 
 /** A plan as bytes. */

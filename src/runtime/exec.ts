@@ -15,6 +15,7 @@ import type { ResolvedProcess } from "../spec/container.ts";
 import { loadProcess } from "../spec/load.ts";
 import { resolveProcess } from "../spec/resolve.ts";
 import type { Process, Spec } from "../spec/types.ts";
+import { unsupportedProcess } from "../spec/unsupported.ts";
 import { parseUser } from "../spec/user.ts";
 import { validateProcess } from "../spec/validate.ts";
 import { O_CLOEXEC, O_PATH, O_WRONLY } from "../sys/constants.ts";
@@ -181,7 +182,7 @@ function checkTerminal({ terminal }: ResolvedProcess, options: ExecOptions): voi
 function processOf(options: ExecOptions, config: Spec): Process {
   const process =
     options.process === undefined ? fromOptions(options, config) : loadProcess(absolutePath(options.process));
-  const problems = validateProcess(process);
+  const problems = [...validateProcess(process), ...unsupportedProcess(process)];
   if (problems.length > 0) throw new SpecError(problems);
   return process;
 }

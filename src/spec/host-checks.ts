@@ -2,7 +2,8 @@
 import type { Problem } from "../errors.ts";
 import type { Host, ResolveOptions } from "./container.ts";
 import { findNamespace } from "./namespaces.ts";
-import type { Spec } from "./types.ts";
+import { uint64 } from "./numbers.ts";
+import type { Process, Spec } from "./types.ts";
 
 export function hostProblems(spec: Spec, options: ResolveOptions, host: Host): Problem[] {
   const problems: Problem[] = [];
@@ -26,6 +27,7 @@ export function hostProblems(spec: Spec, options: ResolveOptions, host: Host): P
       message: `a time namespace needs Linux 5.6, this is ${host.kernel.join(".")}`,
     });
   }
+  problems.push(...rlimitProblems(spec.process, host));
   if (options.systemdCgroup === true) {
     problems.push({ path: "--systemd-cgroup", message: "is not supported in this release" });
   }
@@ -37,6 +39,25 @@ export function hostProblems(spec: Spec, options: ResolveOptions, host: Host): P
   }
   return problems;
 }
+
+/** Raising a hard limit needs CAP_SYS_RESOURCE over the machine; that of a user namespace does not count. Rules: setrlimit(2). */
+export function rlimitProblems(process: Process | undefined, host: Host, path = "process"): Problem[] {
+  const limits = process?.rlimits;
+  if (limits === undefined || limits.length === 0) return [];
+  if (!host.userns && (host.capabilities & CAP_SYS_RESOURCE) !== 0n) return [];
+  const problems: Problem[] = [];
+  limits.forEach(({ type, hard }, i) => {
+    const most = host.hardLimits[type];
+    if (most === undefined || hard === undefined || uint64(hard) <= most) return;
+    problems.push({
+      path: `${path}.rlimits[${i}].hard`,
+      message: `${uint64(hard)} is more than this process has (${most}) and may give without CAP_SYS_RESOURCE`,
+    });
+  });
+  return problems;
+}
+
+const CAP_SYS_RESOURCE = 1n << 24n;
 
 function isOlder(host: Host, major: number, minor: number): boolean {
   return host.kernel[0] < major || (host.kernel[0] === major && host.kernel[1] < minor);

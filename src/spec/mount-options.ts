@@ -185,7 +185,7 @@ export function parseMountOptions(options: readonly string[] | undefined): Mount
     // Callers send empty words (buildah does).
     if (option === "") continue;
     const word = mountWord(option);
-    if (word === undefined) result.data.push(option);
+    if (word === undefined) addData(option, result.data);
     else if (word.later) result.later.push(option);
     else apply(word, result);
   }
@@ -194,6 +194,18 @@ export function parseMountOptions(options: readonly string[] | undefined): Mount
   result.remount = (result.msFlags & MS.REMOUNT) !== 0;
   result.msFlags &= ~(MS.BIND | MS.REC | MS.REMOUNT);
   return result;
+}
+
+/**
+ * mount(2) takes all data as one string, so callers may put several settings into one option: "mode=755,size=1m".
+ * Commas that belong to a value stay: escaped, quoted, or before a digit (tmpfs mpol=bind:0,2).
+ */
+function addData(option: string, data: string[]): void {
+  if (!option.includes(",")) {
+    data.push(option);
+    return;
+  }
+  for (const part of option.match(/(?:\\.|"[^"]*"|,(?=\d)|[^,])+/g) ?? []) data.push(part);
 }
 
 /** The word of this option; undefined when it is for the filesystem. */

@@ -87,6 +87,16 @@ describe("spec/mount-options", () => {
     expect(parseMountOptions(["iversion", "noiversion", "silent", "loud"]).msFlags).toBe(0);
   });
 
+  test("settings that came in one option are told apart, but for commas of their values", () => {
+    const data = (option: string) => parseMountOptions([option]).data;
+    expect(data("mode=755,size=1m,,nr_inodes=5")).toEqual(["mode=755", "size=1m", "nr_inodes=5"]);
+    expect(data("mpol=bind:0,2-3,mode=755")).toEqual(["mpol=bind:0,2-3", "mode=755"]);
+    expect(data("lowerdir=/a\\,b:/c,index=off")).toEqual(["lowerdir=/a\\,b:/c", "index=off"]);
+    expect(data('context="u:r:t:s0:c1,c2",mode=755')).toEqual(['context="u:r:t:s0:c1,c2"', "mode=755"]);
+    expect(data('a"b,c')).toEqual(['a"b', "c"]);
+    expect(data(",")).toEqual([]);
+  });
+
   test("words of a later release are known as such", () => {
     const later = ["tmpcopyup", "idmap", "ridmap", "idmap=uids=0-1-2", "copy-symlink", "src-nofollow", "dest-nofollow"];
     expect(parseMountOptions(later)).toMatchObject({ later, data: [] });

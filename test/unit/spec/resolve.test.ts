@@ -175,6 +175,17 @@ describe("spec/resolve", () => {
     expect(problems(time, {}, { kernel: [5, 6] })).toEqual([]);
   });
 
+  test("a hard limit is raised only by who may", () => {
+    const hardLimits = { RLIMIT_NOFILE: 1000n };
+    expect(problems(() => {}, {}, { hardLimits })).toEqual([]);
+    for (const host of [{ capabilities: 0n }, { userns: true }]) {
+      expect(problems(() => {}, {}, { hardLimits, ...host })).toEqual([
+        "process.rlimits[0].hard: 1024 is more than this process has (1000) and may give without CAP_SYS_RESOURCE",
+      ]);
+      expect(problems(() => {}, {}, { hardLimits: { RLIMIT_NOFILE: 1024n }, ...host })).toEqual([]);
+    }
+  });
+
   test("private propagation is not safe without pivot_root", () => {
     const change: Change = (spec) => (spec.linux.rootfsPropagation = "rprivate");
     expect(problems(change, { noPivot: true })).toHaveLength(1);

@@ -13,6 +13,10 @@ const COMPILE = [
   "--compile",
   "--bytecode",
   "--minify",
+  // What is imported on demand (help, the rare verbs) is then a file of its own, and costs nothing until it is
+  // asked for; in one file it makes every other module slower to start, by 2 to 3 ms in all.
+  "--format=esm",
+  "--splitting",
   "--no-compile-autoload-bunfig",
   "--no-compile-autoload-dotenv",
   "--no-compile-autoload-tsconfig",

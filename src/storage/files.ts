@@ -1,6 +1,6 @@
 /** The few ways in which the store touches files. */
 import { chmodSync, chownSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
-import { isErrno } from "../errors.ts";
+import { isErrno, SyscallError, TsrunError } from "../errors.ts";
 
 export interface Owner {
   uid: number;
@@ -51,3 +51,19 @@ export function unlinkQuiet(path: string): void {
     if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error;
   }
 }
+
+/** An error of node:fs as one of ours, with what is known to help; any other error as it is. */
+export function asSyscallError(error: unknown): unknown {
+  const { syscall, code, path } = error as NodeJS.ErrnoException;
+  if (error instanceof TsrunError || syscall === undefined || code === undefined) return error;
+  const fix = FIXES[code];
+  return new SyscallError(syscall, code, { ...(path !== undefined && { path }), ...(fix !== undefined && { fix }) });
+}
+
+const FIXES: Readonly<Record<string, string>> = {
+  EROFS: "the store needs a filesystem that can be written",
+  ENOSPC: "make room on the filesystem of the store",
+  EDQUOT: "make room in the quota of the store's owner",
+  EACCES: "the store belongs to another user",
+  ENOTDIR: "something else than a directory is in the place of the store",
+};

@@ -78,7 +78,7 @@ export function mountFix(code: string, reason: string, overlay: Overlay): string
 }
 
 function storeFix(quality: string, overlay: Overlay): string {
-  return `keep the store on a filesystem that ${quality} (--storage-root); now ${overlay.upper}`;
+  return `keep the store on a filesystem that ${quality}: ${overlay.upper} is not on such a one`;
 }
 
 function overlapFix({ lowers, upper, work }: Overlay): string {

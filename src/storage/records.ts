@@ -3,6 +3,7 @@
  * that goes, so that whatever a killed tsrun leaves behind can be found from the container's id alone.
  */
 import { existsSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
+import { dirname } from "node:path";
 import { isErrno } from "../errors.ts";
 import { makeDirectory, readText, unlinkQuiet, writeText } from "./files.ts";
 import { initId, isFileName, isNamed, mountsDir } from "./layout.ts";
@@ -38,12 +39,23 @@ export function writeRecord(storageRoot: string, container: string, record: Moun
 
 /** The directories that all containers share. Root of a user namespace must be able to pass through. */
 export function makeStore(storageRoot: string): void {
-  mkdirSync(storageRoot, { recursive: true, mode: 0o711 });
+  makeWithParents(storageRoot);
   for (const dir of ["overlay2", "image", "image/overlay2", "image/overlay2/layerdb"])
     makeDirectory(`${storageRoot}/${dir}`, 0o711);
   makeDirectory(`${storageRoot}/overlay2/l`, 0o700);
   // Last: where it is, the others are.
   makeDirectory(mountsDir(storageRoot), 0o700);
+}
+
+/** Not mkdir's `recursive`: that says ENOENT where the filesystem is read-only. */
+function makeWithParents(path: string): void {
+  try {
+    makeDirectory(path, 0o711);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT") || dirname(path) === path) throw error;
+    makeWithParents(dirname(path));
+    makeDirectory(path, 0o711);
+  }
 }
 
 /** What is recorded; `mountId` is "" when tsrun was killed before it could be written. */

@@ -12,7 +12,7 @@ import { flockDir } from "../sys/file.ts";
 import { umount2 } from "../sys/mount.ts";
 import { randomBytes } from "../sys/random.ts";
 import { removeTree } from "../sys/remove.ts";
-import { makeDirectory, makeVisible, type Owner, readText, unlinkQuiet, writeText } from "./files.ts";
+import { asSyscallError, makeDirectory, makeVisible, type Owner, readText, unlinkQuiet, writeText } from "./files.ts";
 import { fillInitLayer } from "./init-layer.ts";
 import { findLayers, type Layer } from "./layers.ts";
 import {
@@ -77,9 +77,18 @@ export interface RootfsRecord {
  * Expects the caller to hold the container's id for itself. After a failure, or a kill at any point,
  * removeRootfs({id, storageRoot}) takes away what was made.
  *
- * @throws SpecError for layers that are not there; StateError for a named layer that another container has
+ * @throws SpecError for layers that are not there; StateError for a named layer that another container has;
+ *   SyscallError for a store that cannot be written
  */
 export function prepareRootfs(request: RootfsRequest): RootfsRecord {
+  try {
+    return prepare(request);
+  } catch (error) {
+    throw asSyscallError(error);
+  }
+}
+
+function prepare(request: RootfsRequest): RootfsRecord {
   const { id, storageRoot = DEFAULT_STORAGE_ROOT } = request;
   checkNames(request);
   const layers = findLayers(request.layers, storageRoot);
@@ -145,7 +154,7 @@ function record({ id, stateDir }: RootfsRequest, storageRoot: string, entry: Mou
   const other = readRecord(storageRoot, id)?.stateDir;
   if (isOthers(other, stateDir)) {
     throw new StateError(`the store at ${storageRoot} has a container ${id} already, whose state is ${other}`, {
-      fix: "choose another id, or another --storage-root",
+      fix: "choose another id",
     });
   }
   removeRootfs({ id, storageRoot }); // of a create that was killed

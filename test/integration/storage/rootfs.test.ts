@@ -27,7 +27,7 @@ import {
   type RootfsRequest,
   removeRootfs,
 } from "../../../src/storage/rootfs.ts";
-import { AT_FDCWD, MNT_DETACH, MS_PRIVATE, MS_SHARED } from "../../../src/sys/constants.ts";
+import { AT_FDCWD, MNT_DETACH, MS_PRIVATE, MS_RDONLY, MS_SHARED } from "../../../src/sys/constants.ts";
 import { close, mknodat } from "../../../src/sys/file.ts";
 import { mount, moveMount, umount2 } from "../../../src/sys/mount.ts";
 import { removePath } from "../../../src/sys/remove.ts";
@@ -679,7 +679,7 @@ describe("what is refused", () => {
     const error = errorOf(() => mountRootfs(record));
     expect(error.code).toBe("EINVAL");
     expect((error.cause as Error).message).toMatch(/^the kernel says: .*not supported as upperdir/);
-    expect(error.fix).toMatch(/--storage-root/);
+    expect(error.fix).toMatch(/^keep the store on a filesystem that can hold an upper layer/);
     expect(error.message).not.toMatch(/\/proc\/self\/fd/);
   });
 
@@ -698,6 +698,22 @@ describe("what is refused", () => {
     }
     const error = errorOf(() => mountRootfs(record));
     expect([error.code, error.fix]).toEqual(["E2BIG", expect.stringMatching(/Linux 6\.8/)]);
+  });
+
+  test("a store that cannot be written, naming the operation, the path and the errno", () => {
+    const place = join(scratch, "readonly");
+    mkdirSync(place);
+    mount("tmpfs", place, "tmpfs", MS_RDONLY);
+    attached.push(place);
+    const error = errorOf(() => prepare({ layers: [layer("base")], storageRoot: join(place, "store") }));
+    expect(error.message).toBe(`mkdir ${place}/store: EROFS (Read-only file system)`);
+    expect(error.fix).toMatch(/can be written/);
+  });
+
+  test("a store in whose place a file is", () => {
+    writeFileSync(join(scratch, "file"), "");
+    const error = errorOf(() => prepare({ layers: [layer("base")], storageRoot: join(scratch, "file") }));
+    expect([error.code, error.name]).toEqual(["ENOTDIR", "SyscallError"]);
   });
 
   test("an id that is a path", () => {

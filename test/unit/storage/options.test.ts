@@ -68,7 +68,9 @@ describe("storage/options", () => {
 
   test("a refusal comes with what helps against it", () => {
     expect(mountFix("ENODEV", "", overlay)).toMatch(/modprobe overlay/);
-    expect(mountFix("EINVAL", "filesystem on /x not supported as upperdir", overlay)).toMatch(/ext4.*--storage-root/);
+    expect(mountFix("EINVAL", "filesystem on /x not supported as upperdir", overlay)).toMatch(
+      /keep the store on .*ext4.*: \/store\/diff is not/,
+    );
     expect(mountFix("EINVAL", "filesystem on /x is read-only", overlay)).toMatch(/can be written/);
     expect(mountFix("EINVAL", "", overlay)).toMatch(/dmesg/);
     expect(mountFix("EPERM", "", overlay)).toMatch(/CAP_SYS_ADMIN/);

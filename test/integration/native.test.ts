@@ -1,4 +1,5 @@
 /** The ops of the native init that need privilege, by plans written by hand, in roots made to trip them. */
+import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   copyFileSync,
@@ -12,9 +13,10 @@ import {
 import { join } from "node:path";
 import { beforeEach, describe, expect } from "vitest";
 import { close, read } from "../../src/sys/file.ts";
+import { startMonitor } from "../helpers/monitor.ts";
 import { type HandStep, type InitRun, lines, runInit } from "../helpers/native.ts";
 import { needs } from "../helpers/needs.ts";
-import { scratch } from "../helpers/scratch.ts";
+import { scratch, TEST_PREFIX } from "../helpers/scratch.ts";
 
 const NEWNS = 0x20000;
 const NEWUTS = 0x4000000;
@@ -343,4 +345,54 @@ describe("native/terminal", () => {
     expect(existsSync(join(rootfs, "etc/made"))).toBe(false);
     expect(lstatSync(join(rootfs, "dev/console")).isSymbolicLink()).toBe(true);
   });
+});
+
+describe("native/cleanup, privileged", () => {
+  root("a tree with a mount in it is refused, and what is mounted is kept", async () => {
+    const dir = scratch("cleanup");
+    const kept = scratch("kept");
+    writeFileSync(join(kept, "file"), "kept");
+    mkdirSync(join(dir, "tree/sub/mounted"), { recursive: true });
+    mkdirSync(join(dir, "top"));
+    for (const at of ["tree/sub/mounted", "top"]) execFileSync("mount", ["--bind", kept, join(dir, at)]);
+    try {
+      const cleanup = ["tree", "top", "tree/sub/mounted"].map((name) => ["t", join(dir, name)]);
+      const run = startMonitor(dir, "exit 6", { cleanup });
+      expect(await run.code).toBe(6);
+      expect(run.errors().trim().split("\n")).toEqual([
+        `tsrun: remove ${join(dir, "tree")}: EBUSY (errno 16)`,
+        `tsrun: remove ${join(dir, "top")}: EBUSY (errno 16)`,
+        `tsrun: remove ${join(dir, "tree/sub/mounted")}: EBUSY (errno 16)`,
+      ]);
+      expect(readFileSync(join(kept, "file"), "utf8")).toBe("kept");
+    } finally {
+      for (const at of ["tree/sub/mounted", "top"]) execFileSync("umount", [join(dir, at)]);
+    }
+  });
+
+  const pids = "/sys/fs/cgroup/pids";
+  needs({ root: true, cgroup: "v1", files: [pids] })(
+    "a cgroup is emptied and removed with those below it",
+    async () => {
+      const group = join(pids, TEST_PREFIX);
+      mkdirSync(join(group, "a/b"), { recursive: true });
+      mkdirSync(join(group, "c"));
+      const dir = scratch("cleanup");
+      const stay = (at: string) => `sh -c 'echo $$ > ${join(group, at, "cgroup.procs")}; exec sleep 60' & `;
+      const run = startMonitor(
+        dir,
+        `${stay("a/b")}${stay("c")} until test "$(cat ${group}/*/cgroup.procs ${group}/a/b/cgroup.procs | wc -l)" = 2; do :; done`,
+        {
+          cleanup: [
+            ["k", group],
+            ["c", group],
+            ["c", group],
+          ],
+        },
+      );
+      expect(await run.code).toBe(0);
+      expect(run.errors()).toBe("");
+      expect(existsSync(group)).toBe(false);
+    },
+  );
 });

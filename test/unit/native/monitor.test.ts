@@ -1,5 +1,5 @@
 /** The foreground monitor: exit codes, signals, the terminal, and what it removes afterwards. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import {
   existsSync,
   lstatSync,
@@ -13,13 +13,11 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { close, open, write } from "../../../src/sys/file.ts";
+import { close, write } from "../../../src/sys/file.ts";
 import { ioctl } from "../../../src/sys/process.ts";
+import { type Monitored, type MonitorOptions, makePty, startMonitor, until } from "../../helpers/monitor.ts";
 import { initBinary } from "../../helpers/native.ts";
 
-const O_RDWR_NOCTTY = 0o402;
-const TIOCSPTLCK = 0x40045431;
-const TIOCGPTPEER = 0x5441;
 const TCGETS = 0x5401;
 const TIOCSWINSZ = 0x5414;
 
@@ -34,114 +32,8 @@ beforeEach(() => {
   mkdirSync(dir);
 });
 
-interface Monitored {
-  child: ChildProcess;
-  output(): string;
-  errors(): string;
-  /** Resolves when the monitor is at work. */
-  started(): Promise<void>;
-  /** Resolves when the output holds the text. */
-  seen(text: string): Promise<void>;
-  code: Promise<number>;
-}
-
-/**
- * Starts a shell command as the "container" and becomes its monitor, as `run` does. Perl, because it forks and executes
- * without a thought of its own; it is part of every Debian. With a terminal the command has a pty's slave as its own.
- */
-function monitor(
-  command: string,
-  {
-    cleanup = [],
-    terminal = false,
-    late = false,
-    stdin = "pipe",
-    stdout = "pipe",
-  }: {
-    cleanup?: readonly (readonly string[])[];
-    terminal?: boolean;
-    /** The monitor begins when the container is a zombie already. */
-    late?: boolean;
-    stdin?: "pipe" | "ignore" | number;
-    stdout?: "pipe" | number;
-  } = {},
-): Monitored {
-  const pty = terminal ? makePty() : undefined;
-  const config = join(dir, "config");
-  writeFileSync(
-    join(dir, "cleanup"),
-    cleanup
-      .flat()
-      .map((word) => `${word}\0`)
-      .join(""),
-  );
-  const child = spawn("perl", ["-e", LAUNCHER], {
-    env: {
-      PATH: process.env.PATH,
-      COMMAND: command,
-      CONFIG: config,
-      CLEANUP: join(dir, "cleanup"),
-      INIT: initBinary(),
-      TERMINAL: terminal ? "1" : "",
-      LATE: late ? "1" : "",
-    },
-    stdio: [stdin, stdout, "pipe", ...(pty ? [pty.master, pty.slave] : [])],
-  });
-  if (pty) for (const fd of [pty.master, pty.slave]) close(fd);
-  let output = "";
-  let errors = "";
-  const waiting: { text: string; done: () => void }[] = [];
-  child.stdout?.on("data", (chunk: Buffer) => {
-    output += chunk.toString();
-    for (const { text, done } of waiting) if (output.includes(text)) done();
-  });
-  child.stderr?.on("data", (chunk: Buffer) => {
-    errors += chunk.toString();
-  });
-  return {
-    child,
-    output: () => output,
-    errors: () => errors,
-    started: () => until(() => readFileSync(`/proc/${child.pid}/cmdline`, "utf8").startsWith("tsrun-monitor")),
-    seen: (text) => new Promise((done) => (output.includes(text) ? done() : waiting.push({ text, done }))),
-    code: new Promise((done) => child.on("close", (code, signal) => done(signal ? -1 : (code ?? -1)))),
-  };
-}
-
-/** Waits for what another process does, where nothing tells of it. */
-async function until(happened: () => boolean): Promise<void> {
-  while (!happened()) await new Promise((done) => setTimeout(done, 2));
-}
-
-const LAUNCHER = `
-  $^F = 255; # descriptors live through exec
-  my $pid = fork;
-  if ($pid == 0) {
-    if ($ENV{TERMINAL}) {
-      require POSIX;
-      POSIX::setsid();
-      open our $slave, "+<&=4";
-      ioctl $slave, 0x540e, 0; # TIOCSCTTY
-      POSIX::dup2(4, $_) for 0 .. 2;
-      fcntl $slave, 2, 1; # FD_CLOEXEC
-      POSIX::close(3);
-    }
-    exec "sh", "-c", $ENV{COMMAND};
-  }
-  if ($ENV{TERMINAL}) { require POSIX; POSIX::close(4) }
-  if ($ENV{LATE}) { 1 until "Z" eq (split " ", do { open my $f, "<", "/proc/$pid/stat"; <$f> })[2] }
-  open my $cleanup, "<", $ENV{CLEANUP};
-  open my $out, ">", $ENV{CONFIG};
-  print $out join("\\0", "tsrunm1", $pid, -1, $ENV{TERMINAL} ? 3 : -1, 0), "\\0", <$cleanup>;
-  close $out;
-  open my $config, "<", $ENV{CONFIG};
-  exec { $ENV{INIT} } "tsrun-monitor", fileno $config;
-`;
-
-function makePty(): { master: number; slave: number } {
-  const master = open("/dev/ptmx", O_RDWR_NOCTTY);
-  ioctl(master, TIOCSPTLCK, new Uint8Array(4));
-  return { master, slave: ioctl(master, TIOCGPTPEER, O_RDWR_NOCTTY) };
+function monitor(command: string, options?: MonitorOptions): Monitored {
+  return startMonitor(dir, command, options);
 }
 
 describe("native/monitor", () => {

@@ -36,15 +36,11 @@ export function verdict(action: number): Target {
 const REACH = 252;
 
 export class Assembler {
-  /** `code | jt << 16 | jf << 24` and `k` of each struct sock_filter, the last instruction first. */
-  private readonly heads: number[] = [];
-  private readonly operands: number[] = [];
+  /** struct sock_filter[], filled from its end: `code | jt << 16 | jf << 24` and `k` of each instruction. */
+  private words = new Uint32Array(2 * MAX_INSTRUCTIONS);
+  private count = 0;
   /** The nearest copy of each return instruction. */
   private readonly returns = new Map<Target, number>();
-
-  get length(): number {
-    return this.heads.length;
-  }
 
   /** Loads the 32-bit word at `offset` of struct seccomp_data, then goes on at `next`. */
   load(offset: number, next: Target): Target {
@@ -61,47 +57,50 @@ export class Assembler {
     if (yes === no) return yes;
     const jumpYes = this.near(yes);
     const jumpNo = this.near(no);
-    const here = this.heads.length;
+    const here = this.count;
     return this.place(test | ((here - jumpYes - 1) << 16) | ((here - jumpNo - 1) << 24), value);
   }
 
   /** The program that starts at `start`, as struct sock_filter[] in little-endian order. */
   finish(start: Target): Uint8Array {
     const at = this.near(start);
-    if (at !== this.heads.length - 1) this.jump(at);
-    const { heads, operands } = this;
-    const count = heads.length;
-    const words = new Uint32Array(2 * count);
-    for (let i = 0, from = count - 1; from >= 0; from--) {
-      words[i++] = heads[from] as number;
-      words[i++] = operands[from] as number;
-    }
-    return new Uint8Array(words.buffer);
+    if (at !== this.count - 1) this.jump(at);
+    return new Uint8Array(this.words.buffer, 4 * (this.words.length - 2 * this.count));
   }
 
   /** An instruction that cannot jump: what follows it must be what was placed last. */
   private straight(code: number, operand: number, next: Target): Target {
     const at = this.near(next);
-    if (at !== this.heads.length - 1) this.jump(at);
+    if (at !== this.count - 1) this.jump(at);
     return this.place(code, operand);
   }
 
   /** A place within reach of a conditional jump from which the program goes on at `target`. */
   private near(target: Target): number {
-    if (target >= 0) return this.heads.length - target <= REACH ? target : this.jump(target);
+    if (target >= 0) return this.count - target <= REACH ? target : this.jump(target);
     const known = this.returns.get(target);
-    if (known !== undefined && this.heads.length - known <= REACH) return known;
+    if (known !== undefined && this.count - known <= REACH) return known;
     const at = this.place(BPF.RET_K, -1 - target);
     this.returns.set(target, at);
     return at;
   }
 
   private jump(target: number): number {
-    return this.place(BPF.JMP_JA, this.heads.length - target - 1);
+    return this.place(BPF.JMP_JA, this.count - target - 1);
   }
 
   private place(head: number, operand: number): number {
-    this.operands.push(operand);
-    return this.heads.push(head) - 1;
+    if (2 * this.count === this.words.length) this.grow();
+    const at = this.words.length - 2 * this.count - 2;
+    this.words[at] = head;
+    this.words[at + 1] = operand;
+    return this.count++;
+  }
+
+  /** The kernel will not take a longer program, but its length is worth knowing. */
+  private grow(): void {
+    const words = new Uint32Array(2 * this.words.length);
+    words.set(this.words, this.words.length);
+    this.words = words;
   }
 }

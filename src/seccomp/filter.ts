@@ -9,6 +9,7 @@ import {
   type Condition,
   type Decision,
   type Decisions,
+  NO_RULES,
   RET_ERRNO_ENOSYS,
   RET_KILL_THREAD,
   type Rule,
@@ -49,73 +50,72 @@ export function buildFilter(request: FilterRequest): Uint8Array {
 interface Ranges {
   starts: number[];
   decisions: Decision[];
-  /** For rules: are the arguments 64 bits wide? */
-  wide: boolean[];
+  /** The number after the last one that the profile names. */
+  end: number;
 }
 
 /** What happens to the system calls of one audit architecture. */
 function calls(asm: Assembler, abi: Abi, request: FilterRequest): Target {
-  const { defaultAction } = request;
+  const { byName, defaultAction } = request;
   const unknown = request.enosys ? RET_ERRNO_ENOSYS : defaultAction;
-  const ranges: Ranges = { starts: [0], decisions: [defaultAction], wide: [abi.wide] };
-  const end = addTable(ranges, abi, 0, request);
-  if (end > 0) addRange(ranges, end, unknown);
-  if (abi.name === "x86_64") {
-    if (request.architectures.has(X32.profileName)) {
-      addRange(ranges, X32_SYSCALL_BIT, defaultAction);
-      const x32End = addTable(ranges, X32, X32_SYSCALL_BIT, request);
-      if (x32End > X32_SYSCALL_BIT) addRange(ranges, x32End, unknown);
-    } else {
-      addRange(ranges, X32_SYSCALL_BIT, RET_KILL_THREAD);
-      // A tracer sets -1 to skip a call, and the filter is asked again: that is no call of x32.
-      addRange(ranges, 0xffffffff, defaultAction);
-    }
+  const rules = abi.name === "i386" ? multiplexers(byName) : byName;
+  const ranges = tableRanges(syscallTable(abi.name), 0, rules, request);
+  if (ranges.end > 0) addRange(ranges, ranges.end, unknown);
+  if (abi.name !== "x86_64") {
+    return asm.load(NR, search(asm, ranges, 0, ranges.starts.length, abi.wide, defaultAction));
   }
-  return asm.load(NR, search(asm, ranges, 0, ranges.starts.length, defaultAction));
+  let x32: Target = verdict(RET_KILL_THREAD);
+  if (request.architectures.has(X32.profileName)) {
+    const x32Ranges = tableRanges(syscallTable("x32"), X32_SYSCALL_BIT, byName, request);
+    if (x32Ranges.end > X32_SYSCALL_BIT) addRange(x32Ranges, x32Ranges.end, unknown);
+    x32 = search(asm, x32Ranges, 0, x32Ranges.starts.length, X32.wide, defaultAction);
+  } else {
+    // A tracer sets -1 to skip a call, and the filter is asked again: that is no call of x32.
+    x32 = asm.test(TEST.EQ, 0xffffffff, verdict(defaultAction), x32);
+  }
+  const own = search(asm, ranges, 0, ranges.starts.length, abi.wide, defaultAction);
+  return asm.load(NR, asm.test(TEST.GE, X32_SYSCALL_BIT, x32, own));
 }
 
-/** Adds the numbers of a table from `offset` on; returns the number after the last one that the profile names. */
-function addTable(ranges: Ranges, abi: Abi, offset: number, request: FilterRequest): number {
-  const { byName, defaultAction } = request;
-  const gates = abi.name === "i386" ? multiplexers(byName) : undefined;
-  const words = syscallTable(abi.name);
+/** Finds the numbers of a table, counted from `offset`, for which the profile says something. */
+function tableRanges(
+  words: readonly string[],
+  offset: number,
+  byName: ReadonlyMap<string, Decision>,
+  { defaultAction }: FilterRequest,
+): Ranges {
+  const ranges: Ranges = { starts: [offset], decisions: [defaultAction], end: offset };
   let number = offset;
   let end = offset;
-  for (let i = 0; i < words.length; i++) {
+  let last: Decision = defaultAction;
+  for (let i = 0; i < words.length; i++, number++) {
     const word = words[i] as string;
-    if (isNumber(word)) {
-      number = offset + Number(word);
+    let decision = byName.get(word);
+    if (decision === undefined) {
+      if (isNumber(word)) number = offset + Number(word) - 1;
       continue;
     }
-    const decision = gates?.get(word) ?? byName.get(word);
-    if (decision !== undefined) {
-      if (number > end) addRange(ranges, end, defaultAction);
-      addRange(
-        ranges,
-        number,
-        typeof decision !== "number" && decision.length === 0 ? defaultAction : decision,
-        abi.wide,
-      );
-      end = number + 1;
-    }
-    number++;
+    if (decision === NO_RULES) decision = defaultAction;
+    if (number > end && last !== defaultAction) addRange(ranges, end, defaultAction);
+    if (decision !== last || number > end) addRange(ranges, number, decision);
+    last = decision;
+    end = number + 1;
   }
-  return end;
+  ranges.end = end;
+  return ranges;
 }
 
 /** From `start` on, `decision`. A start that is there already is decided anew. */
-function addRange({ starts, decisions, wide }: Ranges, start: number, decision: Decision, isWide = true): void {
+function addRange({ starts, decisions }: Ranges, start: number, decision: Decision): void {
   let last = starts.length - 1;
   if (starts[last] === start) {
     starts.pop();
     decisions.pop();
-    wide.pop();
     last--;
   }
   if (last >= 0 && decisions[last] === decision) return;
   starts.push(start);
   decisions.push(decision);
-  wide.push(isWide);
 }
 
 /**
@@ -124,7 +124,9 @@ function addRange({ starts, decisions, wide }: Ranges, start: number, decision: 
  * arguments after the first are compared with those of the multiplexer itself.
  */
 function multiplexers(byName: Map<string, Decision>): Map<string, Decision> {
-  const found = new Map<string, Decision>();
+  // What engines write allows both as they are.
+  if (typeof byName.get("socketcall") === "number" && typeof byName.get("ipc") === "number") return byName;
+  let found = byName;
   const tables = multiplexed();
   for (const gate of ["socketcall", "ipc"] as const) {
     const own = byName.get(gate);
@@ -135,7 +137,7 @@ function multiplexers(byName: Map<string, Decision>): Map<string, Decision> {
       if (isNumber(word)) call = Number(word);
       else addMultiplexed(rules, byName.get(word), call++);
     }
-    if (rules.length > 0) found.set(gate, rules);
+    if (rules.length > 0) found = new Map(found).set(gate, rules);
   }
   return found;
 }
@@ -153,15 +155,21 @@ function addMultiplexed(rules: Rule[], decision: Decision | undefined, call: num
 }
 
 /** Decides among the ranges from `from` up to `to` with the number in the accumulator. */
-function search(asm: Assembler, ranges: Ranges, from: number, to: number, defaultAction: number): Target {
+function search(
+  asm: Assembler,
+  ranges: Ranges,
+  from: number,
+  to: number,
+  wide: boolean,
+  defaultAction: number,
+): Target {
   if (to - from === 1) {
     const decision = ranges.decisions[from] as Decision;
-    if (typeof decision === "number") return verdict(decision);
-    return ruleList(asm, decision, ranges.wide[from] === true, defaultAction);
+    return typeof decision === "number" ? verdict(decision) : ruleList(asm, decision, wide, defaultAction);
   }
   const middle = (from + to) >>> 1;
-  const upper = search(asm, ranges, middle, to, defaultAction);
-  const lower = search(asm, ranges, from, middle, defaultAction);
+  const upper = search(asm, ranges, middle, to, wide, defaultAction);
+  const lower = search(asm, ranges, from, middle, wide, defaultAction);
   return asm.test(TEST.GE, ranges.starts[middle] as number, upper, lower);
 }
 

@@ -88,7 +88,7 @@ export function decisions(profile: LinuxSeccomp, problems: Problem[]): Decisions
 }
 
 /** An entry with the default action decides nothing, but the profile knows the call. */
-const NO_RULES: readonly Rule[] = [];
+export const NO_RULES: readonly Rule[] = [];
 
 /** A verdict without arguments wins over rules with arguments, and the first such verdict over later ones. */
 function addEntry(byName: Map<string, Decision>, names: readonly string[], decision: Decision): void {
@@ -109,44 +109,57 @@ function entryRules(
   problems: Problem[],
 ): Rule[] | undefined {
   const conditions: Condition[] = [];
-  const seen = new Set<number>();
+  let seen = 0;
+  let isRepeated = false;
+  let someAlways = false;
   for (let i = 0; i < args.length; i++) {
     const arg = args[i] as LinuxSeccompArg;
-    const path = `linux.seccomp.syscalls[${entry}].args[${i}]`;
-    const op = Object.hasOwn(OPERATORS, arg.op) ? OPERATORS[arg.op] : undefined;
-    if (op === undefined) {
-      const guess = didYouMean(String(arg.op), OPERATOR_NAMES);
-      problems.push({ path: `${path}.op`, message: `unknown operator ${quote(arg.op)}${guess}` });
-      continue;
-    }
-    if (!(Number.isInteger(arg.index) && arg.index >= 0 && arg.index < 6)) {
-      problems.push({ path: `${path}.index`, message: `a system call has arguments 0 to 5, not ${quote(arg.index)}` });
-      continue;
-    }
-    checkUint64(arg.value, `${path}.value`, problems);
-    if (arg.valueTwo !== undefined) checkUint64(arg.valueTwo, `${path}.valueTwo`, problems);
-    conditions.push(condition(arg, op));
-    seen.add(arg.index);
+    const op = checkedOperator(arg, `linux.seccomp.syscalls[${entry}].args[${i}]`, problems);
+    if (op === undefined) continue;
+    isRepeated ||= (seen & (1 << arg.index)) !== 0;
+    seen |= 1 << arg.index;
+    const one = condition(arg, op);
+    if (holdsAlways(one)) someAlways = true;
+    else insert(conditions, one);
   }
   // Two comparisons of one argument: libseccomp takes an argument once in a rule, so runc and crun have always
   // made a rule of each comparison, and profiles rely on "or".
-  if (seen.size < conditions.length) {
-    if (conditions.some(holdsAlways)) return undefined;
-    return ordered(conditions.map((one) => ({ action, conditions: [one], entry })));
-  }
-  const counting = conditions.filter((one) => !holdsAlways(one)).sort((a, b) => a.index - b.index);
-  return counting.length === 0 ? undefined : [{ action, conditions: counting, entry }];
+  if (isRepeated ? someAlways : conditions.length === 0) return undefined;
+  if (!isRepeated) return [{ action, conditions, entry }];
+  return conditions.map((one) => ({ action, conditions: [one], entry }));
 }
 
-function condition({ index, value, valueTwo = 0 }: LinuxSeccompArg, op: Operator): Condition {
+/** In the order of the arguments. */
+function insert(conditions: Condition[], one: Condition): void {
+  let at = conditions.length;
+  while (at > 0 && (conditions[at - 1] as Condition).index > one.index) at--;
+  conditions.splice(at, 0, one);
+}
+
+function checkedOperator(arg: LinuxSeccompArg, path: string, problems: Problem[]): Operator | undefined {
+  const op = Object.hasOwn(OPERATORS, arg.op) ? OPERATORS[arg.op] : undefined;
+  if (op === undefined) {
+    const guess = didYouMean(String(arg.op), OPERATOR_NAMES);
+    problems.push({ path: `${path}.op`, message: `unknown operator ${quote(arg.op)}${guess}` });
+  }
+  const isIndex = Number.isInteger(arg.index) && arg.index >= 0 && arg.index < 6;
+  if (!isIndex) {
+    problems.push({ path: `${path}.index`, message: `a system call has arguments 0 to 5, not ${quote(arg.index)}` });
+  }
+  const isExact = isUint64(arg.value, `${path}.value`, problems);
+  const isExactTwo = isUint64(arg.valueTwo ?? 0, `${path}.valueTwo`, problems);
+  return isIndex && isExact && isExactTwo ? op : undefined;
+}
+
+function condition({ index, value, valueTwo }: LinuxSeccompArg, op: Operator): Condition {
   if (op !== "MASKED_EQ") return { index, op, high: high(value), low: low(value), maskHigh: ALL, maskLow: ALL };
   const maskHigh = high(value);
   const maskLow = low(value);
   return {
     index,
     op,
-    high: (high(valueTwo) & maskHigh) >>> 0,
-    low: (low(valueTwo) & maskLow) >>> 0,
+    high: (high(valueTwo ?? 0) & maskHigh) >>> 0,
+    low: (low(valueTwo ?? 0) & maskLow) >>> 0,
     maskHigh,
     maskLow,
   };
@@ -172,15 +185,16 @@ function holdsAlways({ op, maskHigh, maskLow }: Condition): boolean {
  * smallest, then lower bounds from the largest.
  */
 function ordered(rules: Rule[]): Rule[] {
-  const first = rules[0]?.action;
-  if (rules.every((rule) => rule.action === first)) return rules;
-  return rules.sort((a, b) => compareConditions(a.conditions[0], b.conditions[0]));
+  const first = rules[0] as Rule;
+  for (const { action } of rules) if (action !== first.action) return rules.sort(compareRules);
+  return rules;
 }
 
 const PRIORITY: Record<Operator, number> = { EQ: 3, NE: 3, MASKED_EQ: 3, LE: 2, LT: 2, GE: 1, GT: 1 };
 
-function compareConditions(a: Condition | undefined, b: Condition | undefined): number {
-  if (a === undefined || b === undefined) return 0;
+function compareRules(one: Rule, other: Rule): number {
+  const a = one.conditions[0] as Condition;
+  const b = other.conditions[0] as Condition;
   const downwards = b.index - a.index || PRIORITY[b.op] - PRIORITY[a.op];
   if (downwards !== 0) return downwards;
   const byValue = b.high - a.high || b.low - a.low;
@@ -214,15 +228,13 @@ function actionValue(
   return value | errnoRet;
 }
 
-function checkUint64(value: unknown, path: string, problems: Problem[]): void {
-  if (
-    typeof value === "bigint" ? value >= 0n && value < 1n << 64n : Number.isSafeInteger(value) && Number(value) >= 0
-  ) {
-    return;
-  }
+function isUint64(value: unknown, path: string, problems: Problem[]): boolean {
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return true;
+  if (typeof value === "bigint" && value >= 0n && value <= 0xffffffffffffffffn) return true;
   const message =
     typeof value === "number" && value > Number.MAX_SAFE_INTEGER
       ? "is beyond 2^53, where a JavaScript number is not exact: give a bigint"
       : `must be a number from 0 to 2^64-1, not ${quote(value)}`;
   problems.push({ path, message });
+  return false;
 }

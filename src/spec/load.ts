@@ -2,9 +2,11 @@
  * Reads config.json, and process.json for exec. The only file of spec/ that touches the disk.
  * What it returns is JSON of the right kind and no more: validate() looks at the content.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
 import { SpecError } from "../errors.ts";
+import { resolve } from "../path.ts";
+import { O_NOCTTY, O_NONBLOCK, O_RDONLY } from "../sys/constants.ts";
+import { closeQuiet, open, readText } from "../sys/file.ts";
+import { fstatSync } from "../sys/fs.ts";
 import { jsonErrorOffset } from "./json-error.ts";
 import type { Process, Spec } from "./types.ts";
 
@@ -22,8 +24,8 @@ export interface LoadedSpec {
  * @throws SpecError when there is no such file, or it holds no JSON object; with line and column
  */
 export function loadSpec(bundleDir: string, configFile?: string | undefined): LoadedSpec {
-  const path = configFile === undefined ? join(bundleDir, "config.json") : resolve(bundleDir, configFile);
-  const text = readText(path);
+  const path = resolve(bundleDir, configFile ?? "config.json");
+  const text = readFile(path);
   return { spec: parseSpec(text, path), text };
 }
 
@@ -37,7 +39,7 @@ export function parseSpec(text: string, name = "config.json"): Spec {
 
 /** Reads the process.json that callers hand to exec. @throws SpecError */
 export function loadProcess(path: string): Process {
-  return parseObject(readText(path), path) as unknown as Process;
+  return parseObject(readFile(path), path) as unknown as Process;
 }
 
 /**
@@ -76,11 +78,11 @@ export function withoutNulls(value: unknown): unknown {
   return copy;
 }
 
-function readText(path: string): string {
+function readFile(path: string): string {
   let fd: number;
   try {
     // O_NONBLOCK: a fifo in the place of the file must not hold us up.
-    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   } catch (error) {
     throw unreadable(path, (error as { code?: string }).code ?? String(error));
   }
@@ -90,12 +92,12 @@ function readText(path: string): string {
     if (status.size > MAX_BYTES) {
       throw new SpecError([{ path, message: `is larger than ${MAX_BYTES / 1024 / 1024} MiB` }]);
     }
-    return readFileSync(fd, "utf8");
+    return readText(fd, path);
   } catch (error) {
     if (error instanceof SpecError) throw error;
     throw unreadable(path, (error as { code?: string }).code ?? String(error));
   } finally {
-    closeSync(fd);
+    closeQuiet(fd);
   }
 }
 

@@ -2,8 +2,8 @@
  * Spec + options + facts about the host -> ContainerSpec: defaults in, paths absolute, everything checked.
  * A function of its arguments; after it nobody asks the machine what it can do.
  */
-import { isAbsolute, join } from "node:path";
 import { type Problem, SpecError } from "../errors.ts";
+import { isAbsolute, join } from "../path.ts";
 import { layerProblem, readAnnotations } from "./annotations.ts";
 import { capabilityNumber } from "./capabilities.ts";
 import type { ContainerSpec, Host, ResolvedProcess, ResolvedSpec, ResolveOptions } from "./container.ts";

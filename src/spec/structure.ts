@@ -5,7 +5,6 @@
  * every misfit with its path, and returns what is left when the misfits are taken out, so that the rules about content
  * can still be asked.
  */
-import type { Problem } from "../errors.ts";
 import { didYouMean, joinPath, quote } from "./text.ts";
 
 export type Shape = Scalar | ListShape | MapShape | ObjectShape | WordShape;
@@ -127,32 +126,35 @@ function isInteger(value: unknown, min: number, max: number): boolean {
   return typeof value === "bigint" && value >= min && value <= max;
 }
 
+/** Takes a problem; the message is made only when there is room for it. */
+export type Report = (path: string, message: () => string) => void;
+
 /**
  * Reports every misfit and returns the value without it: a member that does not fit is left out, an element gives way
  * to an empty one, so that the places of the others stay. A member that is null counts as not there: that is how Go
  * callers write it. Undefined: nothing is left.
  */
-export function explain(shape: Shape, value: unknown, path: string, report: (problem: Problem) => void): unknown {
+export function explain(shape: Shape, value: unknown, path: string, report: Report): unknown {
   if (fits(shape, value)) return value;
   if (typeof shape === "number" || "words" in shape) {
-    report({ path, message: typeof shape === "number" ? scalarMisfit(shape, value) : wordMisfit(shape, value) });
+    report(path, () => (typeof shape === "number" ? scalarMisfit(shape, value) : wordMisfit(shape, value)));
     return undefined;
   }
   if ("list" in shape) return explainList(shape, value, path, report);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    report({ path, message: `must be an object, not ${kind(value)}` });
+    report(path, () => `must be an object, not ${kind(value)}`);
     return undefined;
   }
   return "map" in shape ? explainMap(shape, value, path, report) : explainObject(shape, value, path, report);
 }
 
-function explainList(shape: ListShape, value: unknown, path: string, report: (problem: Problem) => void): unknown {
+function explainList(shape: ListShape, value: unknown, path: string, report: Report): unknown {
   if (!Array.isArray(value)) {
-    report({ path, message: `must be a list, not ${kind(value)}` });
+    report(path, () => `must be a list, not ${kind(value)}`);
     return undefined;
   }
   if (value.length > MAX_LIST) {
-    report({ path, message: `has ${value.length} elements, more than ${MAX_LIST}` });
+    report(path, () => `has ${value.length} elements, more than ${MAX_LIST}`);
     return undefined;
   }
   // Array.from, as map() passes over the holes of an array that no JSON has.
@@ -162,10 +164,10 @@ function explainList(shape: ListShape, value: unknown, path: string, report: (pr
   );
 }
 
-function explainMap(shape: MapShape, value: object, path: string, report: (problem: Problem) => void): unknown {
+function explainMap(shape: MapShape, value: object, path: string, report: Report): unknown {
   const entries = Object.entries(value);
   if (entries.length > MAX_LIST) {
-    report({ path, message: `has ${entries.length} members, more than ${MAX_LIST}` });
+    report(path, () => `has ${entries.length} members, more than ${MAX_LIST}`);
     return undefined;
   }
   const kept: [string, unknown][] = [];
@@ -173,7 +175,7 @@ function explainMap(shape: MapShape, value: object, path: string, report: (probl
     if (member === null || member === undefined) continue;
     const at = joinPath(path, key);
     if (!fits(S.argument, key)) {
-      report({ path: at, message: `the name ${scalarMisfit(S.argument, key)}` });
+      report(at, () => `the name ${scalarMisfit(S.argument, key)}`);
       continue;
     }
     const left = explain(shape.map, member, at, report);
@@ -183,7 +185,7 @@ function explainMap(shape: MapShape, value: object, path: string, report: (probl
   return Object.fromEntries(kept);
 }
 
-function explainObject(shape: ObjectShape, value: object, path: string, report: (problem: Problem) => void): unknown {
+function explainObject(shape: ObjectShape, value: object, path: string, report: Report): unknown {
   const left: Record<string, unknown> = {};
   for (const [key, member] of Object.entries(value)) {
     const memberShape = shape.members[key];
@@ -193,7 +195,7 @@ function explainObject(shape: ObjectShape, value: object, path: string, report: 
   }
   for (const key of shape.required ?? []) {
     const member = (value as Record<string, unknown>)[key];
-    if (member === undefined || member === null) report({ path: joinPath(path, key), message: "is missing" });
+    if (member === undefined || member === null) report(joinPath(path, key), () => "is missing");
   }
   return left;
 }

@@ -29,13 +29,13 @@ export function joinPath(parent: string, key: string): string {
 }
 
 /** `, did you mean "x"?` for the known word nearest to `word`, "" when none is near. */
-export function didYouMean(word: string, known: Iterable<string>): string {
+export function didYouMean(word: string, known: readonly string[]): string {
   const nearest = nearestWord(word, known);
   return nearest === undefined ? "" : `, did you mean ${quote(nearest)}?`;
 }
 
 /** The known word that `word` was probably meant to be; a typo in a short word leaves too little to tell. */
-export function nearestWord(word: string, known: Iterable<string>): string | undefined {
+export function nearestWord(word: string, known: readonly string[]): string | undefined {
   const allowed = word.length < 3 ? 0 : word.length < 6 ? 1 : word.length < 14 ? 2 : 4;
   let best: string | undefined;
   let bestDistance = allowed + 1;

@@ -18,6 +18,7 @@ import { checkRoot, ROOT } from "./rules/root.ts";
 import { checkSeccomp } from "./rules/seccomp.ts";
 import { checkSysctl } from "./rules/sysctl.ts";
 import { explain, fits, type ObjectShape, S, type Shape } from "./structure.ts";
+import { didYouMean } from "./text.ts";
 import type { LinuxResources, Process, Spec } from "./types.ts";
 
 const SPEC: ObjectShape = {
@@ -107,34 +108,53 @@ function examine(
     rules(contextOf(value as Spec, hasLayers, problems, warnings), value);
     return { problems, warnings, left: value };
   }
-  const left = explain(shape, value, path, (problem) => problems.push(problem));
+  const left = explain(shape, value, path, (at, message) => {
+    if (hasRoom(problems)) problems.push({ path: at, message: message() });
+  });
   // Not even an object: there is nothing to ask further.
   if (left === undefined) return { problems, warnings, left: {} };
   const misfits = problems.map((problem) => problem.path);
   const context = contextOf(left as Spec, hasLayers, problems, warnings);
-  const isKnown = (at: string) => misfits.some((misfit) => isWithin(at, misfit));
-  rules(
-    {
-      ...context,
-      report: (at, message) => {
-        if (!isKnown(at)) context.report(at, message);
-      },
-      has: (type) =>
-        context.has(type) || misfits.some((misfit) => isWithin(misfit, "linux.namespaces") || misfit === "linux"),
-    },
-    left,
-  );
+  const { has, report } = context;
+  context.report = (at, message) => {
+    if (problems.length > MAX_PROBLEMS || !misfits.some((misfit) => isWithin(at, misfit))) report(at, message);
+  };
+  context.has = (type) =>
+    has(type) || misfits.some((misfit) => isWithin(misfit, "linux.namespaces") || misfit === "linux");
+  rules(context, left);
   return { problems, warnings, left };
 }
 
-function contextOf(spec: Spec, hasLayers: boolean, problems: Problem[], warnings: Problem[]): RuleContext {
+/** Nobody reads more, and a config of millions of bytes can have millions of them. */
+const MAX_PROBLEMS = 100;
+/** A suggestion compares a word with all that are known. */
+const MAX_SUGGESTIONS = 1000;
+
+function contextOf(
+  spec: Spec,
+  hasLayers: boolean,
+  problems: Problem[],
+  warnings: Problem[],
+): { -readonly [K in keyof RuleContext]: RuleContext[K] } {
+  let suggestions = 0;
   return {
     spec,
     hasLayers,
-    report: (path, message) => problems.push({ path, message }),
-    warn: (path, message) => warnings.push({ path, message }),
+    report: (path, message) => {
+      if (hasRoom(problems)) problems.push({ path, message });
+    },
+    warn: (path, message) => {
+      if (hasRoom(warnings)) warnings.push({ path, message });
+    },
+    suggest: (word, known) => (suggestions++ < MAX_SUGGESTIONS ? didYouMean(word, known) : ""),
     has: (type) => findNamespace(spec.linux?.namespaces, type) !== undefined,
   };
+}
+
+/** May one more be listed? The last place is for saying that there are more. */
+function hasRoom(list: Problem[]): boolean {
+  if (list.length === MAX_PROBLEMS) list.push({ path: "", message: `and more; the first ${MAX_PROBLEMS} are listed` });
+  return list.length < MAX_PROBLEMS;
 }
 
 /** Is `path` the same as `parent`, or something in it? */

@@ -1,7 +1,7 @@
 /** annotations. Rules: OCI config.md "Annotations"; our own are in ../annotations.ts. */
 import { ANNOTATION, readAnnotations } from "../annotations.ts";
 import { type MapShape, S } from "../structure.ts";
-import { joinPath, nearestWord, quote } from "../text.ts";
+import { joinPath } from "../text.ts";
 import type { RuleContext } from "./context.ts";
 
 export const ANNOTATIONS: MapShape = { map: S.text };
@@ -9,17 +9,13 @@ export const ANNOTATIONS: MapShape = { map: S.text };
 const OURS: readonly string[] = Object.values(ANNOTATION);
 const PREFIX = "org.tsrun.";
 
-export function checkAnnotations({ spec, report, warn }: RuleContext): void {
+export function checkAnnotations({ spec, report, warn, suggest }: RuleContext): void {
   if (spec.annotations === undefined) return;
   for (const key of Object.keys(spec.annotations)) {
     if (key === "") report(joinPath("annotations", key), "the name is empty");
     // An unknown annotation must not be an error; one of ours that we do not know is probably a slip.
     if (!key.startsWith(PREFIX) || OURS.includes(key)) continue;
-    const nearest = nearestWord(key, OURS);
-    warn(
-      joinPath("annotations", key),
-      `is not known${nearest === undefined ? "" : `, did you mean ${quote(nearest)}?`}`,
-    );
+    warn(joinPath("annotations", key), `is not known${suggest(key, OURS)}`);
   }
   readAnnotations(spec.annotations, (problem) => report(problem.path, problem.message));
 }

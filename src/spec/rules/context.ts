@@ -9,6 +9,8 @@ export interface RuleContext {
   /** Nothing is reported twice: a path with a structural problem, or below one, is passed over. */
   report(path: string, message: string): void;
   warn(path: string, message: string): void;
+  /** `, did you mean "x"?`, or "" when no known word is near. */
+  suggest(word: string, known: readonly string[]): string;
   /** Is there a new or joined namespace of this type? Yes when the list is misshapen, which is reported elsewhere. */
   has(type: LinuxNamespaceType): boolean;
 }

@@ -1,8 +1,8 @@
 /** mounts. Rules: OCI config.md "Mounts", "Linux mount options"; runc validator.go (superblock data on a bind mount). */
-import { posix } from "node:path";
+import { normalize } from "../../path.ts";
 import { MOUNT_WORDS, type MountOptions, mountWord, parseMountOptions } from "../mount-options.ts";
 import { type ObjectShape, S } from "../structure.ts";
-import { didYouMean, quote } from "../text.ts";
+import { quote } from "../text.ts";
 import type { Mount } from "../types.ts";
 import type { RuleContext } from "./context.ts";
 import { ID_MAPPINGS } from "./mappings.ts";
@@ -19,6 +19,8 @@ export const MOUNT: ObjectShape = {
   },
   required: ["destination"],
 };
+
+const OUR_WORDS: readonly string[] = Object.keys(MOUNT_WORDS);
 
 /** Words that belong to filesystems and look like a typo of one of ours. */
 const FILESYSTEM_WORDS: readonly string[] = ["newinstance", "i_version", "nouuid", "wsync", "nodevmap", "norecovery"];
@@ -58,7 +60,7 @@ function checkDestination({ report, warn }: RuleContext, destination: string | u
 }
 
 function isRoot(destination: string): boolean {
-  if (destination.includes("/.")) return posix.normalize(`/${destination}`) === "/";
+  if (destination.includes("/.")) return normalize(`/${destination}`) === "/";
   let end = destination.length;
   while (end > 0 && destination.charAt(end - 1) === "/") end--;
   const head = destination.slice(0, end);
@@ -77,9 +79,9 @@ function checkBind({ report, warn }: RuleContext, mount: Mount, options: MountOp
 }
 
 /** A word that is none of ours goes to the filesystem; one that is nearly ours was meant to be. */
-function checkData({ report }: RuleContext, word: string, isBind: boolean, path: string): void {
+function checkData({ report, suggest }: RuleContext, word: string, isBind: boolean, path: string): void {
   const mayBeTypo = !word.includes("=") && !FILESYSTEM_WORDS.includes(word);
-  const hint = mayBeTypo ? didYouMean(word, Object.keys(MOUNT_WORDS)) : "";
+  const hint = mayBeTypo ? suggest(word, OUR_WORDS) : "";
   if (hint !== "") report(path, `unknown option ${quote(word)}${hint}`);
   else if (isBind) report(path, `unknown option ${quote(word)}; a bind mount takes none of a filesystem`);
 }

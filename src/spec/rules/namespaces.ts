@@ -1,7 +1,7 @@
 /** linux.namespaces and linux.timeOffsets. Rules: OCI config-linux.md "Namespaces", "Offset for Time Namespace". */
 import { NAMESPACE_FLAGS } from "../namespaces.ts";
 import { type ListShape, type MapShape, S } from "../structure.ts";
-import { didYouMean, joinPath, quote } from "../text.ts";
+import { joinPath, quote } from "../text.ts";
 import type { RuleContext } from "./context.ts";
 
 const TYPES = Object.keys(NAMESPACE_FLAGS);
@@ -45,7 +45,7 @@ export function checkTimeOffsets(context: RuleContext): void {
   for (const clock of clocks) {
     const path = joinPath("linux.timeOffsets", clock);
     if (!CLOCKS.includes(clock)) {
-      context.report(path, `there is no offset for the clock ${quote(clock)}${didYouMean(clock, CLOCKS)}`);
+      context.report(path, `there is no offset for the clock ${quote(clock)}${context.suggest(clock, CLOCKS)}`);
     }
     if ((offsets[clock]?.nanosecs ?? 0) > 999_999_999) context.report(`${path}.nanosecs`, "is a second or more");
   }

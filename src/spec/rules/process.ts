@@ -2,7 +2,7 @@
 import { CAPABILITIES } from "../capabilities.ts";
 import { uint64 } from "../numbers.ts";
 import { type ObjectShape, S } from "../structure.ts";
-import { didYouMean, quote } from "../text.ts";
+import { quote } from "../text.ts";
 import type { LinuxCapabilities, POSIXRlimit, Process, Scheduler } from "../types.ts";
 import type { RuleContext } from "./context.ts";
 
@@ -168,7 +168,7 @@ function checkCapabilities(context: RuleContext, sets: LinuxCapabilities, path: 
   for (const set of ["bounding", "effective", "inheritable", "permitted", "ambient"] as const) {
     sets[set]?.forEach((name, i) => {
       if (CAPABILITIES.includes(name)) return;
-      const hint = didYouMean(name, CAPABILITIES);
+      const hint = context.suggest(name, CAPABILITIES);
       context.warn(`${path}.${set}[${i}]`, `unknown capability ${quote(name)}${hint}; it is left out`);
     });
   }

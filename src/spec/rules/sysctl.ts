@@ -3,7 +3,7 @@
  * Rules: OCI config-linux.md "Sysctl"; runc validator.go; kernel ipc/ipc_sysctl.c, kernel/ucount.c, sysctl(8).
  */
 import { type MapShape, S } from "../structure.ts";
-import { didYouMean, joinPath, quote } from "../text.ts";
+import { joinPath, quote } from "../text.ts";
 import type { LinuxNamespaceType } from "../types.ts";
 import type { RuleContext } from "./context.ts";
 
@@ -53,7 +53,7 @@ function checkOwner(context: RuleContext, name: string, path: string): void {
   }
   const owner = ownerOf(name);
   if (owner === undefined) {
-    const hint = didYouMean(name, [...IPC_SYSCTLS, "kernel.domainname"]);
+    const hint = context.suggest(name, [...IPC_SYSCTLS, "kernel.domainname"]);
     context.report(path, `belongs to the host: it is in no namespace of a container${hint}`);
   } else if (!context.has(owner)) {
     context.report(path, `is the host's without a ${owner} namespace: add {"type": "${owner}"} to linux.namespaces`);

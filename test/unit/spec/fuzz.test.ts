@@ -88,7 +88,8 @@ describe("spec, any JSON", () => {
           }
         }
         const { problems, spec } = inspect(value);
-        expect(inspect(spec).problems.length).toBeLessThanOrEqual(problems.length + 40);
+        // What is left fits: there is nothing more to take out of it.
+        if (problems.length === 0) expect(inspect(spec).spec).toBe(spec);
         for (const { path, message } of problems) expect(`${path}${message}`).not.toMatch(/undefined|NaN|\[object/);
         try {
           resolve(value as Spec, { id: "x", bundle: "/b" }, HOST);

@@ -101,6 +101,20 @@ describe("spec/validate", () => {
     ]);
   });
 
+  test("a config with nothing but problems is refused in bounded time and words", () => {
+    const start = performance.now();
+    const many = <T>(make: (i: number) => T) => Array.from({ length: 10_000 }, (_, i) => make(i));
+    const problems = problemsOf((spec) => {
+      spec.mounts = many((i) => ({ destination: "/", options: [`rbnd${i}`, i] }));
+      spec.process.capabilities.bounding = many((i) => `CAP_CHOWM${i}`);
+      spec.linux.namespaces = many((i) => ({ type: `mount${i}` }));
+      spec.linux.sysctl = Object.fromEntries(many((i) => [`kernel.sem${i}`, "1"]));
+    });
+    expect(problems).toHaveLength(101);
+    expect(problems.at(-1)).toBe(": and more; the first 100 are listed");
+    expect(performance.now() - start).toBeLessThan(5000);
+  });
+
   test("nothing in a message can forge a line or drive a terminal", () => {
     const evil = "\n\u001b[2J\u009b";
     const lines = problemsOf((spec) => {

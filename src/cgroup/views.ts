@@ -2,7 +2,7 @@
  * What a mount of type cgroup shows in the container: its own cgroup of each hierarchy.
  * Names of the directories are those of the host, as cgroup_namespaces(7) and systemd have them.
  */
-import { basename } from "node:path";
+import { basename } from "../path.ts";
 import type { CgroupHierarchies, Hierarchy } from "./hierarchies.ts";
 import type { CgroupRecord } from "./manager.ts";
 
@@ -17,13 +17,12 @@ export interface CgroupView {
 
 export function cgroupViews(record: CgroupRecord, { layout, v1, unified }: CgroupHierarchies): CgroupView[] {
   if (layout === "v2") return unified ? [{ name: "", options: [], path: record.paths[""] ?? unified.own }] : [];
-  const views = v1.map((hierarchy) => ({
+  // In a hybrid layout the v2 hierarchy has no controllers; it is left out, as runc does.
+  return v1.map((hierarchy) => ({
     name: basename(hierarchy.mount),
     options: mountOptions(hierarchy),
     path: record.paths[hierarchy.controllers[0] ?? ""] ?? hierarchy.own,
   }));
-  if (unified) views.push({ name: basename(unified.mount), options: [], path: record.paths[""] ?? unified.own });
-  return views;
 }
 
 /** A named hierarchy has no controller: "none,name=systemd". */

@@ -3,6 +3,7 @@
  * told in docs/architecture.md and decoded by native/decode.c.
  */
 import { OPS, type OpName, type Plan, type StepArg } from "../plan/step.ts";
+import { utf8Bytes } from "../sys/call.ts";
 
 const MAGIC = "tsrun1\0";
 const OP_NUMBERS = Object.fromEntries(Object.keys(OPS).map((name, i) => [name, i])) as Record<OpName, number>;
@@ -14,15 +15,25 @@ export function encodePlan(plan: Plan): Uint8Array {
     text += `${OP_NUMBERS[op]}\0`;
     for (const arg of args) {
       if (arg instanceof Uint8Array) {
-        chunks.push(Buffer.from(`${text}${arg.length}\0`), arg);
+        chunks.push(utf8Bytes(`${text}${arg.length}\0`), arg);
         text = "";
       } else {
         text += encodeArg(arg);
       }
     }
   }
-  if (chunks.length === 0) return Buffer.from(text);
-  return Buffer.concat([...chunks, Buffer.from(text)]);
+  const last = utf8Bytes(text);
+  return chunks.length === 0 ? last : concat([...chunks, last]);
+}
+
+function concat(chunks: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
 }
 
 function encodeArg(arg: Exclude<StepArg, Uint8Array>): string {

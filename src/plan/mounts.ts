@@ -85,7 +85,10 @@ function makeFilesystem(
   options: MountOptions,
   target: number,
 ): void {
-  const settings = [`source=${source}`, ...options.superFlags, ...options.data];
+  // As mount(2) has it, read-only is for the superblock too: but for cgroups, whose superblock is the host's, and
+  // tmpfs, which runc makes read-only as a mount alone.
+  const isReadOnly = (options.attrSet & MOUNT_ATTR_RDONLY) !== 0 && type !== "tmpfs" && !type.startsWith("cgroup");
+  const settings = [`source=${source}`, ...(isReadOnly ? ["ro"] : []), ...options.superFlags, ...options.data];
   if (settings.some((setting) => byteLength(setting.slice(setting.indexOf("=") + 1)) > FSCONFIG_MAX)) {
     // mount(2) names its target by path: "." is the target, whatever it is called by now.
     b.add(about, "fchdir", target);
@@ -163,8 +166,7 @@ function planCgroupMount(
   b.add(about, "attach", tree, target);
   for (const view of cgroupViews) {
     const at = targetOf(b, about, root, `${mount.destination}/${view.name}`, "directory", NO_SYMLINKS);
-    const type = view.options.length === 0 ? "cgroup2" : "cgroup";
-    mountView(b, `${about}/${view.name}`, view, type, fresh, options, at);
+    mountView(b, `${about}/${view.name}`, view, "cgroup", fresh, options, at);
     // The usual names for hierarchies that hold several controllers.
     const names = view.name.split(",");
     if (names.length > 1) {

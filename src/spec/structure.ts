@@ -240,7 +240,7 @@ function scalarMisfit(shape: Scalar, value: unknown): string {
 
 /** What a value is, in words, with the value itself when it is short. */
 function kind(value: unknown): string {
-  if (value === null) return "null";
+  if (value === null || value === undefined) return "null";
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "an object";
   if (typeof value === "string") return `the string ${quote(value)}`;

@@ -7,8 +7,8 @@ const privileged = {
   pool: "forks" as const,
   fileParallelism: false,
   // In the VM every instruction is emulated: ten to thirty times slower than here.
-  testTimeout: process.env.TSRUN_VM ? 300_000 : 60_000,
-  hookTimeout: process.env.TSRUN_VM ? 300_000 : 60_000,
+  testTimeout: process.env.TSRUN_VM ? 120_000 : 60_000,
+  hookTimeout: process.env.TSRUN_VM ? 120_000 : 60_000,
   globalSetup: ["test/setup/privileged.ts"],
   setupFiles: ["test/setup/each-file.ts"],
 };

@@ -1,8 +1,24 @@
 /** The shortest way of a container: a bundle runs and its exit code comes back. */
+import { readFileSync } from "node:fs";
 import { describe, expect } from "vitest";
 import { makeBundle } from "../helpers/bundle.ts";
 import { needs } from "../helpers/needs.ts";
-import { expectNothingLeft, inventory, newId, run, runBundle, runOk, spawn } from "../helpers/runtime.ts";
+import {
+  expectNothingLeft,
+  inventory,
+  isTsrun,
+  newId,
+  run,
+  runBundle,
+  runOk,
+  spawn,
+  until,
+} from "../helpers/runtime.ts";
+
+/** tsrun starts the container and then becomes its monitor; until then a signal ends it as any program. */
+function isWaiting(pid: number): boolean {
+  return !isTsrun || readFileSync(`/proc/${pid}/comm`, "utf8").trim() !== "tsrun";
+}
 
 describe("exit code", () => {
   const root = needs({ root: true });
@@ -32,6 +48,7 @@ describe("exit code", () => {
     });
     const started = spawn(["run", "-b", bundle.path, newId()]);
     await started.waitFor("ready");
+    await until(() => isWaiting(started.pid), "run waits in the foreground");
     started.child.kill("SIGTERM");
     expect(await started.exit).toMatchObject({ code: 9, stdout: "ready\ngot\n" });
   });

@@ -258,8 +258,11 @@ function isSame(level: Level, fd: number): boolean {
 
 /** Removes the last level, emptied by now; where somebody has filled it meanwhile, it is read again. */
 function leave(removal: Removal, parent: Parent, level: Level): void {
-  const result = unlink(parent, level.name, AT_REMOVEDIR);
-  if ((result === -ENOTEMPTY || result === -EEXIST) && level.passes < MAX_PASSES) {
+  let result = unlink(parent, level.name, AT_REMOVEDIR);
+  // Something else has taken its name meanwhile.
+  if (result === -ENOTDIR) result = unlink(parent, level.name, 0);
+  const isFilled = result === -ENOTEMPTY || result === -EEXIST || result === -EISDIR;
+  if (isFilled && level.passes < MAX_PASSES) {
     level.passes++;
     seek(level.fd, 0);
     removeFiles(removal, level);

@@ -114,10 +114,15 @@ export const RESOURCES: ObjectShape = {
 export function checkResources(context: RuleContext): void {
   const { cgroupsPath, resources } = context.spec.linux ?? {};
   if (cgroupsPath !== undefined) checkCgroupsPath(context, cgroupsPath);
-  if (resources !== undefined) checkLimits(context, resources, "linux.resources");
+  if (resources === undefined) return;
+  checkLimits(context, resources, "linux.resources");
+  const { limit = 0, swap = 0 } = resources.memory ?? {};
+  if (swap > 0 && limit === 0) {
+    context.report("linux.resources.memory.swap", "is memory and swap together, and needs a limit of memory beside it");
+  }
 }
 
-/** The same rules for resources that stand elsewhere (a file for `update`). */
+/** The rules for resources wherever they stand; those for `update` may leave out what is already set. */
 export function checkLimits(context: RuleContext, resources: LinuxResources, path: string): void {
   const { report } = context;
   if (resources.memory !== undefined) checkMemory(context, resources.memory, `${path}.memory`);
@@ -159,17 +164,12 @@ function checkMemory({ report }: RuleContext, memory: LinuxMemory, path: string)
     const value = memory[field] ?? 0;
     if (value < -1) report(`${path}.${field}`, `${int64Text(value)} is out of range: -1 is "no limit"`);
   }
-  const { limit = 0, reservation = 0, swap = 0, swappiness = 0 } = memory;
-  if (swap > 0 && limit === 0) {
-    report(`${path}.swap`, "is memory and swap together, and needs a limit of memory beside it");
-  }
+  const { limit = 0, swap = 0, swappiness = 0 } = memory;
   if (swap > 0 && limit === -1)
     report(`${path}.swap`, "cannot be limited while memory has no limit: they count together");
   if (swap > 0 && limit > swap) {
     report(`${path}.swap`, `${swap} is less than the limit of memory, ${limit}: it counts memory and swap together`);
   }
-  if (limit > 0 && reservation > limit)
-    report(`${path}.reservation`, `${reservation} is more than the limit, ${limit}`);
   // Engines write -1 for "as it is", and it arrives as 2^64-1.
   if (swappiness > 100 && swappiness < 2 ** 63) report(`${path}.swappiness`, `${swappiness} is out of range, 0 to 100`);
 }

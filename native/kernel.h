@@ -256,6 +256,7 @@ struct mount_attr {
 
 /* clone3(2), close_range(2), mmap(2) */
 #define CLONE_PARENT 0x8000UL
+#define CLONE_PARENT_SETTID 0x100000UL
 #define CLONE_INTO_CGROUP 0x200000000UL
 #define CSIGNAL 0xffUL
 struct clone_args {
@@ -265,8 +266,10 @@ struct clone_args {
 #define CLOSE_RANGE_CLOEXEC 4
 #define PROT_READ 1
 #define PROT_WRITE 2
+#define MAP_SHARED 1
 #define MAP_PRIVATE 2
 #define MAP_ANONYMOUS 32
+#define MAP_NORESERVE 0x4000
 
 /* socket(2), sendmsg(2) */
 #define AF_UNIX 1

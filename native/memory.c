@@ -1,12 +1,25 @@
-/* Memory is mapped, never allocated bit by bit, and lives as long as the process. */
+/*
+ * Memory is mapped once, before the first step: later a seccomp filter may be in force that
+ * allows nothing of ours but execve(2).
+ */
 #include "init.h"
 
-/* `size` zero bytes for what has no fixed size (pointer arrays, group lists), or NULL. */
+static char *room, *room_end;
+
+/*
+ * Zero bytes for what has no fixed size (pointer arrays, group lists), or NULL. A list takes
+ * eight bytes for each of its strings and its end, and each of these takes a byte of the file
+ * at least, so what map_file set aside is always enough; pages that nobody touches cost nothing.
+ */
 void *scratch(size_t size)
 {
-	long memory = SYS(mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *taken = room;
 
-	return memory < 0 ? NULL : (void *)memory;
+	size = (size + 7) & ~(size_t)7;
+	if (size > (size_t)(room_end - room))
+		return NULL;
+	room += size;
+	return taken;
 }
 
 /* The file as private memory, so that arguments are cut and pointed to in place; closes `fd`. Returns 0 or -errno. */
@@ -24,5 +37,10 @@ int map_file(int fd, struct reader *reader)
 	SYS(close, fd);
 	reader->at = (char *)memory;
 	reader->end = reader->at + status.size;
+	memory = SYS(mmap, 0, status.size * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory < 0)
+		return (int)memory;
+	room = (char *)memory;
+	room_end = room + status.size * 8;
 	return 0;
 }

@@ -137,7 +137,10 @@ static void read_input(struct terminal *terminal)
 		return;
 	}
 	terminal->input_open = 0;
-	if (count == 0)
+	/* In raw mode a terminal has no end but that of the line; in the background it only is not ours (EIO). */
+	if (terminal->raw && (count == 0 || (count == -EIO && !in_background())))
+		hang_up(terminal);
+	else if (count == 0)
 		end_input(terminal);
 }
 
@@ -151,8 +154,6 @@ static void end_input(struct terminal *terminal)
 	struct termios modes;
 	char end = 4;
 
-	if (terminal->raw) /* our terminal is gone: SIGHUP tells */
-		return;
 	if (SYS(ioctl, terminal->master, TCGETS, &modes) == 0 && modes.cc[VEOF] != 0)
 		end = (char)modes.cc[VEOF];
 	flow->data[0] = flow->data[1] = end;
@@ -204,7 +205,7 @@ static long write_output(struct terminal *terminal)
 	return count;
 }
 
-/* Nobody reads us any more: to the container that is a line that was cut, which it hears as SIGHUP. */
+/* Nobody is at our end any more: to the container that is a line that was cut, which it hears as SIGHUP. */
 static void hang_up(struct terminal *terminal)
 {
 	SYS(close, terminal->master);

@@ -143,6 +143,19 @@ describe("native/pump", () => {
     expect(await run.code).toBe(8);
   });
 
+  test("when our terminal is gone the container is hung up, even if it says nothing", async () => {
+    const outer = makePty();
+    const before = modes(outer.slave).join();
+    const run = monitor(`echo > ${dir}/ready; trap 'exit 8' HUP; while :; do sleep 0.02; done`, {
+      terminal: true,
+      stdin: outer.slave,
+      stdout: outer.slave,
+    });
+    await until(() => existsSync(join(dir, "ready")) && modes(outer.slave).join() !== before);
+    for (const fd of [outer.master, outer.slave]) close(fd);
+    expect(await run.code).toBe(8);
+  });
+
   test("our terminal is raw meanwhile, has its size copied, and is put back", async () => {
     const outer = makePty();
     try {

@@ -24,6 +24,8 @@ const PLAN_FD = 91;
 export interface InitRun {
   /** FAIL message as "step ERRNO", or undefined. */
   failure: string | undefined;
+  /** Kinds of all messages (MESSAGE of src/plan/step.ts), in order. */
+  messages: number[];
   /** Tags of the AWAIT messages, in order. */
   awaited: number[];
   /** The container's process, when a clone step made one. */
@@ -95,11 +97,12 @@ export function runInit(plan: readonly HandStep[] | Uint8Array, options: InitOpt
   });
   closeQuiet(theirs);
   closeQuiet(planFd);
-  const run: InitRun = { failure: undefined, awaited: [], pid: undefined, fds: [], exitCode: -1 };
+  const run: InitRun = { failure: undefined, messages: [], awaited: [], pid: undefined, fds: [], exitCode: -1 };
   for (;;) {
     const { data, fds } = recvMessage(ours, 16);
     if (data.length < 16) break;
     const [type = 0, step = 0, value = 0] = new Int32Array(Uint8Array.from(data).buffer);
+    run.messages.push(type);
     run.fds.push(...fds);
     if (type === MESSAGE.PID) run.pid = value;
     if (type === MESSAGE.FAIL) run.failure = `${step} ${errnoName(value)}`;

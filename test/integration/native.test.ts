@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect } from "vitest";
+import { MESSAGE } from "../../src/plan/step.ts";
 import { close, read } from "../../src/sys/file.ts";
 import { startMonitor } from "../helpers/monitor.ts";
 import { type HandStep, type InitRun, lines, runInit } from "../helpers/native.ts";
@@ -94,6 +95,17 @@ describe("native, privileged", () => {
     expect(run.failure).toBeUndefined();
     expect(run.exitCode).toBe(7);
     expect(output()).toEqual(["1", "box", "bin", "dev", "etc", "out", "proc"]);
+  });
+
+  root("the pid is told before anything else, however fast the process is", () => {
+    for (let i = 0; i < 50; i++) {
+      expect(
+        runInit([
+          ["clone", NEWPID, -1],
+          ["await", 1],
+        ]).messages,
+      ).toEqual([MESSAGE.PID, MESSAGE.AWAIT]);
+    }
   });
 
   root("the host's mounts are as before, and nothing of them is seen inside", () => {

@@ -1,4 +1,4 @@
-/** Unix sockets and the descriptors sent through them. */
+/** Unix sockets, the descriptors sent through them, and pipes. */
 import { check, cString, failure, type PathArg, retrying, utf8Bytes } from "./call.ts";
 import {
   AF_UNIX,
@@ -6,6 +6,7 @@ import {
   MSG_CTRUNC,
   MSG_NOSIGNAL,
   MSG_TRUNC,
+  O_CLOEXEC,
   O_DIRECTORY,
   O_PATH,
   POLLOUT,
@@ -31,6 +32,14 @@ export function socketpair(type: SocketType = SOCK_SEQPACKET): [number, number] 
   const pair = new Uint8Array(8);
   check(syscall(SYS.socketpair, AF_UNIX, type | SOCK_CLOEXEC, 0, pair), "socketpair");
   const view = viewOf(pair);
+  return [view.getInt32(0, true), view.getInt32(4, true)];
+}
+
+/** pipe2(2), close-on-exec. */
+export function pipe(): [readEnd: number, writeEnd: number] {
+  const ends = new Uint8Array(8);
+  check(syscall(SYS.pipe2, ends, O_CLOEXEC), "pipe");
+  const view = viewOf(ends);
   return [view.getInt32(0, true), view.getInt32(4, true)];
 }
 

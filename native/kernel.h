@@ -175,6 +175,7 @@
 
 /* open(2), openat2(2), fcntl(2), *at(2) */
 #define O_RDONLY 00
+#define O_WRONLY 01
 #define O_RDWR 02
 #define O_NOCTTY 0400
 #define O_NONBLOCK 04000

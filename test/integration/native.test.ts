@@ -382,29 +382,24 @@ describe("native/cleanup, privileged", () => {
     }
   });
 
-  const pids = "/sys/fs/cgroup/pids";
-  needs({ root: true, cgroup: "v1", files: [pids] })(
-    "a cgroup is emptied and removed with those below it",
-    async () => {
-      const group = join(pids, TEST_PREFIX);
-      mkdirSync(join(group, "a/b"), { recursive: true });
-      mkdirSync(join(group, "c"));
-      const dir = scratch("cleanup");
-      const stay = (at: string) => `sh -c 'echo $$ > ${join(group, at, "cgroup.procs")}; exec sleep 60' & `;
-      const run = startMonitor(
-        dir,
-        `${stay("a/b")}${stay("c")} until test "$(cat ${group}/*/cgroup.procs ${group}/a/b/cgroup.procs | wc -l)" = 2; do :; done`,
-        {
-          cleanup: [
-            ["k", group],
-            ["c", group],
-            ["c", group],
-          ],
-        },
-      );
-      expect(await run.code).toBe(0);
-      expect(run.errors()).toBe("");
-      expect(existsSync(group)).toBe(false);
-    },
-  );
+  for (const hierarchy of ["/sys/fs/cgroup/pids", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"]) {
+    needs({ root: true, files: [`${hierarchy}/cgroup.procs`] })(
+      `a cgroup is emptied and removed with those below it, in ${hierarchy}`,
+      async () => {
+        const group = join(hierarchy, TEST_PREFIX);
+        mkdirSync(join(group, "a/b"), { recursive: true });
+        mkdirSync(join(group, "c"));
+        const stay = (at: string) => `sh -c 'echo $$ > ${join(group, at, "cgroup.procs")}; exec sleep 60' &`;
+        const count = `$(cat ${group}/c/cgroup.procs ${group}/a/b/cgroup.procs | wc -l)`;
+        const run = startMonitor(
+          scratch("cleanup"),
+          `${stay("a/b")} ${stay("c")} until test "${count}" = 2; do :; done`,
+          { cleanup: ["k", "c", "c"].map((op) => [op, group]) },
+        );
+        expect(await run.code).toBe(0);
+        expect(run.errors()).toBe("");
+        expect(existsSync(group)).toBe(false);
+      },
+    );
+  }
 });

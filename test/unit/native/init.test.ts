@@ -348,6 +348,46 @@ describe("native/exec", () => {
     expect(run.failure).toBe(`1 ${code}`);
   });
 
+  test("a seccomp filter need not allow what the init does, and is in force for the program", () => {
+    const numbers = process.arch === "arm64" ? { mmap: 222, umask: 166, close: 57 } : { mmap: 9, umask: 95, close: 3 };
+    // Load the number of the call; EPERM for these three; allow the rest.
+    const filter: [code: number, jt: number, jf: number, k: number][] = [
+      [0x20, 0, 0, 0],
+      [0x15, 2, 0, numbers.mmap],
+      [0x15, 1, 0, numbers.umask],
+      [0x15, 0, 1, numbers.close],
+      [0x06, 0, 0, 0x00050001],
+      [0x06, 0, 0, 0x7fff0000],
+    ];
+    const program = Buffer.alloc(filter.length * 8);
+    for (const [i, [code, jt, jf, k]] of filter.entries()) {
+      program.writeUInt16LE(code, i * 8);
+      program.writeUInt8(jt, i * 8 + 2);
+      program.writeUInt8(jf, i * 8 + 3);
+      program.writeUInt32LE(k, i * 8 + 4);
+    }
+    const strict = runInit([
+      ["umask", 0o22],
+      ["noNewPrivs"],
+      // Itself again: a program without a libc, which says by 2 that it had no arguments.
+      ["findExecutable", [initBinary()]],
+      ["cloexecFrom", 3],
+      ["seccomp", 0, program],
+      ["exec", ["tsrun-init"], []],
+    ]);
+    expect(strict).toMatchObject({ failure: undefined, exitCode: 2 });
+    const after = runInit([["noNewPrivs"], ["seccomp", 0, program], ["close", 0]]);
+    expect(after.failure).toBe("2 EPERM");
+  });
+
+  test.each([
+    ["a program that is no whole number of instructions", new Uint8Array(9)],
+    ["a program longer than the kernel takes", new Uint8Array(8 * 65536)],
+    ["an empty program", new Uint8Array()],
+  ])("seccomp refuses %s", (_name, program) => {
+    expect(runInit([["noNewPrivs"], ["seccomp", 0, program]]).failure).toBe("1 EINVAL");
+  });
+
   test("a file the kernel cannot run is reported by exec", () => {
     writeFileSync(join(dir, "text"), "no program\n");
     chmodSync(join(dir, "text"), 0o755);

@@ -25,13 +25,16 @@ export interface MonitorRequest {
   master: number;
   /** Leave the orphans of the container to whoever is a reaper above us. */
   noSubreaper?: boolean | undefined;
+  /** Only wait: signals that reach the monitor are not the container's, and it ends with its parent. */
+  watch?: boolean;
   cleanup: readonly CleanupStep[];
 }
 
 /** The monitor's configuration: fields that end in NUL, first its magic. */
-export function encodeMonitor({ pid, pidFd, master, noSubreaper, cleanup }: MonitorRequest): string {
+export function encodeMonitor({ pid, pidFd, master, noSubreaper, watch, cleanup }: MonitorRequest): string {
+  const flags = (noSubreaper ? 1 : 0) | (watch ? 2 : 0);
   const steps = cleanup.map(({ op, path }) => `${op}\0${path}\0`);
-  return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${noSubreaper ? 1 : 0}\0${steps.join("")}`;
+  return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${flags}\0${steps.join("")}`;
 }
 
 /** Resolves when the process has ended; whoever is its parent still collects its exit status. */
@@ -39,7 +42,7 @@ export async function untilEnd(pid: number, pidFd: number): Promise<void> {
   const config = memfdCreate("tsrun-monitor");
   const binary = openInitBinary();
   try {
-    write(config, encodeMonitor({ pid, pidFd: 4, master: -1, cleanup: [] }));
+    write(config, encodeMonitor({ pid, pidFd: 4, master: -1, noSubreaper: true, watch: true, cleanup: [] }));
     await untilExit({ binary, argv: ["tsrun-monitor", "3"], fds: [config, pidFd] });
   } finally {
     closeQuiet(config);

@@ -47,10 +47,9 @@ export function spawnInit(request: SpawnRequest): SpawnedInit {
       if (name === "sync" || name === "plan") numbers[name] = fd;
       fds.push({ from, to: fd });
     }
-    const cloneStep = request.plan.steps.findIndex((step) => step.op === "clone");
     const argv = ["tsrun-init", String(numbers.sync), String(numbers.plan)];
     const pid = posixSpawn({ path: `/proc/self/fd/${binary}`, argv, envp: [], fds });
-    return { pid, sync: new SyncSocket(ours, cloneStep) };
+    return { pid, sync: new SyncSocket(ours) };
   } catch (error) {
     closeQuiet(ours);
     throw error;

@@ -16,37 +16,12 @@ export type InitMessage =
 
 export class SyncSocket {
   readonly fd: number;
-  readonly #cloneStep: number;
-  /** What the second process said before the first had told its pid. */
-  readonly #early: InitMessage[] = [];
-  #isPidKnown: boolean;
-
-  /** @param cloneStep index of the plan's `clone`; -1 when it is past, as on the socket of `start` */
-  constructor(fd: number, cloneStep = -1) {
+  constructor(fd: number) {
     this.fd = fd;
-    this.#cloneStep = cloneStep;
-    this.#isPidKnown = cloneStep === -1;
   }
 
-  /**
-   * Waits for the next message. Two processes write to the socket, in any order: the pid is always given first.
-   *
-   * @throws SyscallError
-   */
+  /** Waits for the next message. @throws SyscallError */
   next(): InitMessage {
-    if (this.#isPidKnown) return this.#early.shift() ?? this.#receive();
-    for (;;) {
-      const message = this.#receive();
-      const isOfFirst = message.type === "fail" && message.step <= this.#cloneStep;
-      if (message.type === "pid" || message.type === "eof" || isOfFirst) {
-        this.#isPidKnown = true;
-        return message;
-      }
-      this.#early.push(message);
-    }
-  }
-
-  #receive(): InitMessage {
     const { data, fds } = recvMessage(this.fd, 16);
     if (data.length < 16) return { type: "eof" };
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);

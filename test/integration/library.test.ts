@@ -1,0 +1,89 @@
+/** The library as its users have it: dist/index.js and its types, in Node and in Bun. */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect } from "vitest";
+import { findBun } from "../../scripts/tools.mjs";
+import { type Bundle, makeBundle } from "../helpers/bundle.ts";
+import { needs } from "../helpers/needs.ts";
+import { expectNothingLeft, inventory, newId, ROOT } from "../helpers/runtime.ts";
+import { scratch } from "../helpers/scratch.ts";
+
+const TSC = join(ROOT, "node_modules/typescript/bin/tsc");
+
+/** A program that depends on tsrun: a directory with `node_modules/tsrun`, as npm would make it. */
+function consumer(file: string, text: string): string {
+  const dir = scratch("consumer");
+  mkdirSync(join(dir, "node_modules/@types"), { recursive: true });
+  symlinkSync(ROOT, join(dir, "node_modules/tsrun"));
+  symlinkSync(join(ROOT, "node_modules/@types/node"), join(dir, "node_modules/@types/node"));
+  writeFileSync(join(dir, "package.json"), '{ "type": "module" }');
+  writeFileSync(join(dir, file), text);
+  return dir;
+}
+
+const PROGRAM = `
+import { containerState, createContainer, deleteContainer, planContainer, runContainer } from "tsrun";
+const [bundle, id] = process.argv.slice(2);
+const plan = planContainer({ bundle, id });
+console.log("steps", plan.steps.length);
+const result = await runContainer({ bundle, id });
+console.log("run", result.exitCode);
+createContainer({ bundle, id: id + "x" });
+console.log("state", containerState(undefined, id + "x").status);
+deleteContainer(undefined, id + "x", { force: true });
+try {
+  planContainer({ bundle: bundle + "/no", id });
+} catch (error) {
+  console.log("refused", error.constructor.name);
+}
+`;
+
+function runProgram(engine: string, bundle: Bundle): { code: number | null; stdout: string; stderr: string } {
+  const dir = consumer("program.mjs", PROGRAM);
+  const result = spawnSync(engine, ["program.mjs", bundle.path, newId("lib")], { cwd: dir, encoding: "utf8" });
+  return { code: result.status, stdout: result.stdout, stderr: result.stderr };
+}
+
+describe("the library", () => {
+  const root = needs({ root: true, tsrun: true });
+
+  root("Node and Bun run the same bundle with the same outcome", () => {
+    const before = inventory();
+    const bundle = makeBundle({ args: ["sh", "-c", "echo hello from $(hostname); exit 5"] });
+    const node = runProgram(process.execPath, bundle);
+    const bun = runProgram(findBun(), bundle);
+    expect(node).toMatchObject({ code: 0, stderr: "" });
+    expect(node.stdout).toMatch(/^steps \d+\nhello from runc\nrun 5\nstate created\nrefused SpecError\n$/);
+    expect(bun).toEqual(node);
+    expectNothingLeft(before);
+  });
+
+  needs({ files: [TSC], tsrun: true })(
+    "its types are found by a TypeScript program, and say what a function takes",
+    () => {
+      const dir = consumer(
+        "program.ts",
+        `import { createContainer, planContainer, runContainer, SpecError, type Spec } from "tsrun";
+         const spec: Spec = { ociVersion: "1.2.0" };
+         export const steps: number = planContainer({ bundle: "." }).steps.length;
+         export const code: Promise<number | undefined> = runContainer({ bundle: "." }).then((r) => r.exitCode);
+         export const all = [createContainer, SpecError, spec.ociVersion];
+         // @ts-expect-error a bundle is a path
+         planContainer({ bundle: 3 });
+        `,
+      );
+      for (const resolution of ["nodenext", "bundler"]) {
+        const module = resolution === "bundler" ? "esnext" : "nodenext";
+        const flags = ["--noEmit", "--strict", "--target", "es2023", "--skipLibCheck", "--types", "node"];
+        const result = spawnSync(
+          process.execPath,
+          [TSC, ...flags, "--module", module, "--moduleResolution", resolution, "program.ts"],
+          { cwd: dir, encoding: "utf8" },
+        );
+        expect(`${result.stdout}${result.stderr}`).toBe("");
+      }
+    },
+    120_000,
+  );
+});

@@ -81,7 +81,8 @@ export function waitid(
 }
 
 /**
- * ppoll(2): what happened at each descriptor (POLL*, 0 for nothing).
+ * ppoll(2): what happened at each descriptor (POLL*, 0 for nothing). A signal does not end the wait, and
+ * handlers in JavaScript run after it.
  *
  * @param timeoutMs -1 waits for ever
  */

@@ -156,7 +156,8 @@ export function messageBuffer(dataBytes: number, fdCount: number): MessageBuffer
   setU64(view, 24, 1); // msg_iovlen
   if (controlBytes > 0) {
     setU64(view, 32, base + control); // msg_control
-    setU64(view, 40, controlBytes); // msg_controllen
+    // Without the padding at the end: the kernel would put one descriptor more there than was asked for.
+    setU64(view, 40, CMSGHDR_SIZE + fdCount * 4); // msg_controllen
   }
   setU64(view, iovec, base + data);
   setU64(view, iovec + 8, dataBytes);

@@ -189,6 +189,8 @@ export function cgroupsNamed(name = TEST_PREFIX): string[] {
 export function processesNamed(name = TEST_PREFIX): string[] {
   const found: string[] = [];
   for (const pid of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid)) {
+    // Dead, and handed to pid 1, which reaps at its own pace.
+    if (/\) Z 1 /.test(readQuietly(`/proc/${pid}/stat`))) continue;
     const cmdline = readQuietly(`/proc/${pid}/cmdline`).replaceAll("\0", " ");
     const traces = [
       cmdline,

@@ -7,15 +7,19 @@
  *   tsrun-monitor CONFIG-FD
  *
  * The configuration is a file of strings, each ended by NUL: "tsrunm1", the pid of the
- * container, a pidfd of it or -1, the master of its pty or -1, flags (1: leave the orphans
- * of the container to somebody else), then clean-up
- * records (cleanup.c).
+ * container, a pidfd of it or -1, the master of its pty or -1, flags, then clean-up records
+ * (cleanup.c). A process that is not our child is waited for by its pidfd; its exit status
+ * stays unknown (255). Flags:
+ *
+ *   1  leave the orphans of the container to a subreaper above us
+ *   2  only watch: no signal is forwarded, and the end of our parent is our own
  */
 #include "monitor.h"
 
 #define MONITOR_MAGIC "tsrunm1"
 #define STATUS_UNKNOWN 255
 #define FLAG_NO_SUBREAPER 1
+#define FLAG_WATCH 2
 /* How often to look whether the container opened its terminal again: poll(2) does not tell. */
 #define HUNG_UP_NS 250000000
 
@@ -43,8 +47,10 @@ int monitor(int argc, char **argv)
 	if (argc != 2 || decode_number(argv[1], &config) < 0 || read_config((int)config, &records, &container) < 0)
 		return STATUS_UNKNOWN;
 	signals = take_signals();
-	if (!(container.flags & FLAG_NO_SUBREAPER))
+	if ((container.flags & FLAG_NO_SUBREAPER) == 0)
 		SYS(prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	if (container.flags & FLAG_WATCH)
+		SYS(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	terminal_start(&terminal, (int)container.master);
 	wait_for(&container, &terminal, signals);
 	terminal_finish(&terminal);
@@ -63,7 +69,7 @@ static int read_config(int fd, struct reader *reader, struct container *containe
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 		if (decode_string(reader, &text, &size) < 0 || decode_number(text, numbers[i]) < 0)
 			return -1;
-	return container->pid > 0 ? 0 : -1;
+	return container->pid > 0 && (container->flags & ~(FLAG_NO_SUBREAPER | FLAG_WATCH)) == 0 ? 0 : -1;
 }
 
 /* All signals come by a descriptor from now on (signalfd(2)): none can end us before the terminal is put back. */
@@ -120,7 +126,8 @@ static void handle_signals(struct container *container, struct terminal *termina
 			terminal_resume(terminal);
 			break;
 		}
-		forward(container, (int)info.signo);
+		if ((container->flags & FLAG_WATCH) == 0)
+			forward(container, (int)info.signo);
 	}
 }
 
@@ -130,13 +137,16 @@ static void forward(const struct container *container, int signal)
 		SYS(kill, container->pid, signal);
 }
 
-/* Collects every child that ended; orphans of the container become ours, as we are a subreaper. */
+/*
+ * Collects every child that ended; orphans of the container become ours, as we are a subreaper.
+ * The pidfd is asked first: what is ready then and not ours to collect has ended all the same.
+ */
 static void reap(struct container *container)
 {
-	struct pollfd ended = { .fd = (int)container->pidfd, .events = POLLIN };
+	struct pollfd end = { .fd = (int)container->pidfd, .events = POLLIN };
 	const struct timespec now = { 0 };
+	long pid, ended = SYS(ppoll, &end, 1, &now, NULL, 8);
 	int status;
-	long pid;
 
 	while ((pid = SYS(wait4, -1, &status, WNOHANG | WAIT_ALL, NULL)) > 0) {
 		if (pid != container->pid)
@@ -144,9 +154,8 @@ static void reap(struct container *container)
 		container->status = status;
 		container->gone = 1;
 	}
-	/* Not our child, or its status was taken by another: it may live all the same. */
-	if (pid == -ECHILD && !container->gone)
-		container->gone = container->pidfd < 0 || SYS(ppoll, &ended, 1, &now, NULL, 8) != 0;
+	if (ended > 0 || (pid == -ECHILD && container->pidfd < 0))
+		container->gone = 1;
 }
 
 /* As a shell reports it: the code, or 128 and the signal. */

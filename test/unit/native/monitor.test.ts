@@ -5,6 +5,7 @@ import {
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -14,7 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { close, write } from "../../../src/sys/file.ts";
-import { ioctl } from "../../../src/sys/process.ts";
+import { ioctl, pidfdOpen } from "../../../src/sys/process.ts";
 import { type Monitored, type MonitorOptions, makePty, startMonitor, until } from "../../helpers/monitor.ts";
 import { initBinary } from "../../helpers/native.ts";
 
@@ -92,6 +93,25 @@ describe("native/monitor", () => {
     expect(Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1])).toBeLessThanOrEqual(100);
     run.child.stdin?.end("\n");
     expect(await run.code).toBe(0);
+  });
+
+  test("a process that is not its child is watched by its pidfd, and no signal goes there", async () => {
+    const stranger = spawn("sleep", ["60"], { stdio: "ignore" });
+    const gone = new Promise((done) => stranger.on("close", (_code, signal) => done(signal)));
+    writeFileSync(join(dir, "config"), `tsrunm1\0${stranger.pid}\x004\0-1\x003\0`);
+    const config = openSync(join(dir, "config"), "r");
+    const pidFd = pidfdOpen(stranger.pid ?? 0);
+    const watcher = spawn(initBinary(), ["3"], {
+      argv0: "tsrun-monitor",
+      stdio: ["ignore", "ignore", "ignore", config, pidFd],
+    });
+    const code = new Promise((done) => watcher.on("close", done));
+    await until(() => readFileSync(`/proc/${watcher.pid}/status`, "utf8").includes("SigBlk:\tfffffffffffbfeff"));
+    watcher.kill("SIGTERM");
+    stranger.kill("SIGUSR1");
+    expect(await gone).toBe("SIGUSR1");
+    expect(await code).toBe(255);
+    for (const fd of [config, pidFd]) close(fd);
   });
 
   test("a configuration that is none ends it with 255", async () => {

@@ -109,7 +109,7 @@ export function ensureNodeModules() {
     if (installed.mtimeMs >= statSync(lock).mtimeMs || sameVersions(lock)) return;
   }
   say("installing npm packages (npm ci)");
-  run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+  run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { quiet: true });
 }
 
 /** A fresh checkout gives every file a new time: compare what is installed instead. */

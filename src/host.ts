@@ -1,7 +1,7 @@
 /**
  * What the machine is, asked once per run; everything after spec/resolve is told, and asks nothing.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "./sys/fs.ts";
 
 export interface Host {
   /** Major and minor of the kernel's release. */
@@ -89,7 +89,7 @@ function hardLimits(text: string): Record<string, bigint> {
 
 function read(path: string): string {
   try {
-    return readFileSync(path, "latin1");
+    return readFileSync(path);
   } catch {
     return "";
   }

@@ -1,6 +1,6 @@
 /** Loads a device filter and attaches it to a cgroup; see bpf(2). */
-import { closeSync, openSync } from "node:fs";
 import { isErrno, SyscallError } from "../errors.ts";
+import { utf8Bytes } from "../sys/call.ts";
 import {
   BPF_CGROUP_DEVICE,
   BPF_F_ALLOW_MULTI,
@@ -10,8 +10,10 @@ import {
   BPF_PROG_LOAD,
   BPF_PROG_QUERY,
   BPF_PROG_TYPE_CGROUP_DEVICE,
+  O_RDONLY,
 } from "../sys/constants.ts";
 import { addressOf } from "../sys/ffi.ts";
+import { closeQuiet, open } from "../sys/file.ts";
 import { bpf, getrlimit, prlimit } from "../sys/process.ts";
 import { INSTRUCTION_BYTES } from "./device-filter.ts";
 import { codeOf } from "./write.ts";
@@ -20,7 +22,7 @@ const RLIMIT_MEMLOCK = 8;
 const UNLIMITED = 2n ** 64n - 1n;
 const ATTR_BYTES = 64;
 /** A name is required; only helpers under the GPL ask for theirs. */
-const LICENSE = Buffer.from("Apache-2.0\0");
+const LICENSE = "Apache-2.0\0";
 /** The kernel allows as many on one cgroup, BPF_CGROUP_MAX_PROGS. */
 const MAX_FILTERS = 64;
 
@@ -38,7 +40,7 @@ export function attachDeviceFilter(dir: string, filter: Uint8Array): void {
     });
   } finally {
     // The attachment keeps the program.
-    closeSync(program);
+    closeQuiet(program);
   }
 }
 
@@ -70,18 +72,18 @@ export function detachFilters(dir: string, ids: readonly number[]): void {
       } catch (error) {
         if (!isErrno(error, "ENOENT")) throw error;
       } finally {
-        closeSync(program);
+        closeQuiet(program);
       }
     }
   });
 }
 
 function withGroup(dir: string, use: (group: number) => void): void {
-  const group = openSync(dir, "r");
+  const group = open(dir, O_RDONLY);
   try {
     use(group);
   } finally {
-    closeSync(group);
+    closeQuiet(group);
   }
 }
 
@@ -106,7 +108,7 @@ function load(instructions: Uint8Array, dir: string): number {
   const fields = [BPF_PROG_TYPE_CGROUP_DEVICE, instructions.length / INSTRUCTION_BYTES];
   const { attr, view, address, extra } = attributesWith(fields, instructions.length + LICENSE.length);
   extra.set(instructions);
-  extra.set(LICENSE, instructions.length);
+  extra.set(utf8Bytes(LICENSE), instructions.length);
   view.setBigUint64(8, BigInt(address), true);
   view.setBigUint64(16, BigInt(address + instructions.length), true);
   try {

@@ -6,6 +6,7 @@
  * granted by several rules; a rule that denies any of what is still open denies all. runc's program lets `rw` pass
  * when an earlier rule allows it and a later one denies `w` only; this one does not.
  */
+import { base64Bytes } from "../sys/call.ts";
 import { ACCESS_ALL, type DeviceRule } from "./device-rules.ts";
 
 /** Size of an instruction: opcode, registers, 16-bit offset, 32-bit constant. */
@@ -37,7 +38,7 @@ type Instruction = readonly [opcode: number, target: number, source: number, off
 
 /** What deviceFilter gives for the default rules, which most containers have. */
 export function defaultDeviceFilter(): Uint8Array {
-  return Uint8Array.from(Buffer.from(DEFAULT_FILTER, "base64"));
+  return base64Bytes(DEFAULT_FILTER);
 }
 
 const DEFAULT_FILTER =

@@ -1,6 +1,6 @@
 /** Which cgroups a further process of a container joins: `exec`, with or without `--cgroup`. */
-import { statSync } from "node:fs";
 import { TsrunError } from "../errors.ts";
+import { statSync } from "../sys/fs.ts";
 import type { CgroupHierarchies } from "./hierarchies.ts";
 import { type CgroupRecord, processCgroups } from "./manager.ts";
 import { pathNames } from "./path.ts";
@@ -49,6 +49,6 @@ function parseRequest(request: string, { layout, paths }: CgroupRecord): { contr
 
 function below(whole: string, path: string): string {
   const dir = [whole, ...pathNames(path, "--cgroup")].join("/");
-  if (statSync(dir, { throwIfNoEntry: false })?.isDirectory()) return dir;
+  if (statSync(dir)?.isDirectory()) return dir;
   throw new TsrunError(`--cgroup ${path}: the container has no cgroup ${dir}`);
 }

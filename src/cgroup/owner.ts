@@ -2,10 +2,10 @@
  * Who owns the cgroup of a container: on v2, with a cgroup namespace of its own and a writable cgroup mount, its
  * process may make cgroups below. Rules: OCI config-linux.md "Cgroup ownership"; kernel cgroup-v2.rst "Delegation".
  */
-import { chownSync } from "node:fs";
 import { isErrno, SyscallError } from "../errors.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import type { LinuxIDMapping } from "../spec/types.ts";
+import { chownSync } from "../sys/fs.ts";
 import { readGroupFile } from "./files.ts";
 import { codeOf } from "./write.ts";
 

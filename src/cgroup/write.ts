@@ -1,6 +1,7 @@
 /** Resources as data: what is written to which file of a cgroup, and the one place that writes it. */
-import { closeSync, openSync, writeSync } from "node:fs";
 import { isErrno, SyscallError, TsrunError } from "../errors.ts";
+import { O_WRONLY } from "../sys/constants.ts";
+import { closeQuiet, open as openFile, writeOnce } from "../sys/file.ts";
 
 /** One write(2) to one file of a cgroup. */
 export interface CgroupWrite {
@@ -20,8 +21,6 @@ export interface ControllerWrites {
   writes: CgroupWrite[];
 }
 
-const O_WRONLY = 1;
-
 /**
  * Carries out the writes of one controller in the cgroup `dir`.
  *
@@ -33,7 +32,7 @@ export function applyWrites(dir: string, controller: string, writes: readonly Cg
   try {
     for (const write of writes) {
       if (open?.file !== write.file) {
-        if (open !== undefined) closeSync(open.fd);
+        if (open !== undefined) closeQuiet(open.fd);
         open = undefined;
         const fd = openForWrite(dir, controller, write);
         if (fd === undefined) {
@@ -43,14 +42,14 @@ export function applyWrites(dir: string, controller: string, writes: readonly Cg
         open = { file: write.file, fd };
       }
       try {
-        writeSync(open.fd, write.value);
+        writeOnce(open.fd, write.value);
       } catch (error) {
         if (!write.again || !isErrno(error, "EINVAL", "EBUSY")) throw refused(dir, controller, write, error);
         later.push({ file: write.file, value: write.value });
       }
     }
   } finally {
-    if (open !== undefined) closeSync(open.fd);
+    if (open !== undefined) closeQuiet(open.fd);
   }
   if (later.length > 0) applyWrites(dir, controller, later);
 }
@@ -58,18 +57,18 @@ export function applyWrites(dir: string, controller: string, writes: readonly Cg
 /** Writes one value to a file of cgroupfs, errors as the kernel gives them. */
 export function writeFile(path: string, value: string): void {
   // Not writeFileSync: it would ask to create and truncate, and a missing file would be EACCES.
-  const fd = openSync(path, O_WRONLY);
+  const fd = openFile(path, O_WRONLY);
   try {
-    writeSync(fd, value);
+    writeOnce(fd, value);
   } finally {
-    closeSync(fd);
+    closeQuiet(fd);
   }
 }
 
 function openForWrite(dir: string, controller: string, write: CgroupWrite): number | undefined {
   const path = `${dir}/${write.file}`;
   try {
-    return openSync(path, O_WRONLY);
+    return openFile(path, O_WRONLY);
   } catch (error) {
     if (isErrno(error, "ENOENT")) {
       if (write.optional || write.otherwise !== undefined) return undefined;

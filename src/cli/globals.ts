@@ -1,6 +1,6 @@
 /** The flags before the verb, and the rule where state is kept. */
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { resolve } from "../path.ts";
+import { readFileSync } from "../sys/fs.ts";
 import type { Flag, Globals, Values, Verb } from "./flags.ts";
 import { UsageError } from "./parse.ts";
 
@@ -92,7 +92,7 @@ function isUnprivileged(env: Record<string, string | undefined>): boolean {
   if (process.geteuid?.() !== 0) return true;
   if (env.USER === "root") return false;
   // In the initial user namespace every id is mapped to itself.
-  return !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync("/proc/self/uid_map", "latin1"));
+  return !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync("/proc/self/uid_map"));
 }
 
 /** A path as it will be understood wherever the process goes later. */

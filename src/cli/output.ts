@@ -1,6 +1,6 @@
 /** Standard output and error, written to the end at once: process.stdout would buffer past an early exit. */
-import { writeSync } from "node:fs";
 import { isErrno, SyscallError } from "../errors.ts";
+import { writeSync } from "../sys/fs.ts";
 
 /** The reader of our output has gone; not an error, but nothing is left to do. */
 export class OutputClosed extends Error {}
@@ -24,7 +24,7 @@ export function writeError(text: string): void {
 }
 
 function writeAll(fd: number, text: string): void {
-  const bytes = Buffer.from(text);
+  const bytes = new TextEncoder().encode(text);
   let done = 0;
   while (done < bytes.length) {
     try {

@@ -1,6 +1,6 @@
 /** A table as `ps -ef` prints it, from /proc, for hosts without ps. See proc_pid_stat(5). */
-import { readFileSync, statSync } from "node:fs";
 import { escapeControl } from "../log.ts";
+import { readFileSync, statSync } from "../sys/fs.ts";
 
 /** Kernel clock ticks a second in /proc; USER_HZ is 100 on every architecture tsrun knows. */
 const TICKS = 100;
@@ -22,10 +22,10 @@ export function processTable(pids: readonly number[]): string {
 /** undefined when the process has ended meanwhile. */
 function processRow(pid: number): string[] | undefined {
   try {
-    const stat = parseStat(readFileSync(`/proc/${pid}/stat`, "utf8"));
-    const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replace(/\0$/, "").replaceAll("\0", " ");
+    const stat = parseStat(readFileSync(`/proc/${pid}/stat`));
+    const command = readFileSync(`/proc/${pid}/cmdline`).replace(/\0$/, "").replaceAll("\0", " ");
     return [
-      String(statSync(`/proc/${pid}`).uid),
+      String(statSync(`/proc/${pid}`)?.uid),
       String(pid),
       stat.ppid,
       stat.state,

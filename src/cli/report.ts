@@ -2,10 +2,10 @@
  * Errors as a reader sees them: the chain of causes on one line, what to do about it on the next ones.
  * On standard error for people; in the log file as the single line that engines parse.
  */
-import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { errnoText } from "../errno.ts";
 import { SpecError, SyscallError, TsrunError } from "../errors.ts";
 import { escapeControl, formatLine, type Level, type LogFormat, logTime, setLogSink } from "../log.ts";
+import { appendFileSync } from "../sys/fs.ts";
 import type { GlobalValues } from "./globals.ts";
 import { writeError } from "./output.ts";
 import { UsageError } from "./parse.ts";
@@ -147,12 +147,7 @@ export function printError(error: unknown, context?: Context): void {
 /** The file is open only while it is written: a descriptor held open could be one that --preserve-fds passes on. */
 function appendLog(path: string, text: string): void {
   try {
-    const fd = openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_SYNC, 0o644);
-    try {
-      if (text !== "") writeSync(fd, text);
-    } finally {
-      closeSync(fd);
-    }
+    appendFileSync(path, text, { mode: 0o644 });
   } catch (error) {
     throw new SyscallError("write the log", (error as { code?: string }).code ?? "EIO", { path });
   }

@@ -10,7 +10,7 @@
  * Without -b the argument is a bundle when it contains a slash, is `.` or `..`, or names a directory that
  * holds a config.json; otherwise it is an id, as runc has it.
  */
-import { existsSync } from "node:fs";
+import { existsSync } from "../sys/fs.ts";
 import { absolute } from "./globals.ts";
 import { UsageError } from "./parse.ts";
 

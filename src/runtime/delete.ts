@@ -3,11 +3,11 @@
  *
  * Everything is found from the state, which goes last: a delete that is killed half-way is simply done again.
  */
-import { rmdirSync } from "node:fs";
 import { destroyCgroup, killCgroup } from "../cgroup/manager.ts";
 import { isErrno, StateError } from "../errors.ts";
 import { removeRootfs } from "../storage/rootfs.ts";
 import { closeQuiet } from "../sys/file.ts";
+import { rmdirSync } from "../sys/fs.ts";
 import { pidfdOpen, pollFd } from "../sys/process.ts";
 import { signalProcess } from "./kill.ts";
 import { isAlive, statusOf } from "./lifecycle.ts";

@@ -1,5 +1,4 @@
 /** `exec`: another process in a container that runs. Rules: runc-exec(8); exec is not in the OCI spec. */
-import { readlinkSync } from "node:fs";
 import { detectCgroups, joinFds, processCgroups } from "../cgroup/manager.ts";
 import { SpecError, StateError, TsrunError } from "../errors.ts";
 import { hostFacts } from "../host.ts";
@@ -20,6 +19,7 @@ import { parseUser } from "../spec/user.ts";
 import { validateProcess } from "../spec/validate.ts";
 import { O_CLOEXEC, O_PATH, O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open } from "../sys/file.ts";
+import { readlinkSync } from "../sys/fs.ts";
 import { pidfdOpen, waitid } from "../sys/process.ts";
 import { initDied, stepFailure } from "./failure.ts";
 import { homeDirectory } from "./home.ts";

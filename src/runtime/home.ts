@@ -4,6 +4,7 @@
  */
 
 import { isErrno } from "../errors.ts";
+import { utf8Text } from "../sys/call.ts";
 import { resolveInRoot } from "../sys/confined.ts";
 import { O_NONBLOCK, O_RDONLY } from "../sys/constants.ts";
 import { closeQuiet, read } from "../sys/file.ts";
@@ -31,8 +32,8 @@ function readPasswd(rootFd: number): string {
     throw error;
   }
   try {
-    const buffer = Buffer.alloc(MAX_BYTES);
-    return buffer.toString("utf8", 0, read(fd, buffer));
+    const buffer = new Uint8Array(MAX_BYTES);
+    return utf8Text(buffer.subarray(0, read(fd, buffer)));
   } finally {
     closeQuiet(fd);
   }

@@ -2,10 +2,11 @@
  * uid_map and gid_map of a new user namespace.
  * Rules: user_namespaces(7) "Defining user and group ID mappings"; newuidmap(1).
  */
-import { writeFileSync } from "node:fs";
+
 import { TsrunError } from "../errors.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import type { LinuxIDMapping } from "../spec/types.ts";
+import { writeFileSync } from "../sys/fs.ts";
 import { runHelper } from "../sys/helper.ts";
 
 /** May the process in the namespace call setgroups(2)? Not where an ordinary user maps the ids alone. */

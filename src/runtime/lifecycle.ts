@@ -2,8 +2,8 @@
  * What a container is now: its record tells how far it got, the kernel whether its process lives.
  * Statuses: OCI runtime.md "State", and "paused" as runc has it.
  */
-import { readFileSync } from "node:fs";
 import { isFrozen } from "../cgroup/manager.ts";
+import { readFileSync } from "../sys/fs.ts";
 import type { ContainerStatus } from "./options.ts";
 import type { StateRecord } from "./state.ts";
 
@@ -24,7 +24,7 @@ export function isAlive(pid: number, startTime: number): boolean {
 export function processStat(pid: number): { state: string; startTime: number } | undefined {
   let text: string;
   try {
-    text = readFileSync(`/proc/${pid}/stat`, "latin1");
+    text = readFileSync(`/proc/${pid}/stat`);
   } catch {
     return undefined;
   }

@@ -1,7 +1,8 @@
 /** `state`, `list` and `ps`: what there is. Rules: OCI runtime.md "State"; runc's JSON. */
-import { readdirSync, readFileSync } from "node:fs";
+
 import { cgroupProcesses } from "../cgroup/manager.ts";
 import { isErrno, StateError } from "../errors.ts";
+import { readdirSync, readFileSync } from "../sys/fs.ts";
 import { statusOf } from "./lifecycle.ts";
 import type { ContainerState, ContainerSummary } from "./options.ts";
 import { stateRoot } from "./paths.ts";
@@ -62,7 +63,7 @@ function describe(record: StateRecord, owner: string): ContainerState {
 
 function userNames(): Map<number, string> {
   try {
-    const lines = readFileSync("/etc/passwd", "utf8").split("\n");
+    const lines = readFileSync("/etc/passwd").split("\n");
     return new Map(lines.map((line) => line.split(":")).map((fields) => [Number(fields[2]), fields[0] ?? ""]));
   } catch {
     return new Map();

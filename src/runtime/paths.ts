@@ -1,6 +1,6 @@
 /** Where state is kept, and paths as the caller meant them. */
-import { resolve } from "node:path";
 import { StateError } from "../errors.ts";
+import { resolve } from "../path.ts";
 
 /**
  * The directory of container states.

@@ -1,7 +1,8 @@
 /** The pid file: digits only, appearing whole (go-runc reads it with Atoi). */
-import { renameSync, writeFileSync } from "node:fs";
-import { basename, dirname } from "node:path";
+
 import { TsrunError } from "../errors.ts";
+import { basename, dirname } from "../path.ts";
+import { renameSync, writeFileSync } from "../sys/fs.ts";
 
 /** @throws TsrunError */
 export function writePidFile(path: string, pid: number): void {

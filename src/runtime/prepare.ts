@@ -1,7 +1,6 @@
 /**
  * From a bundle to its ContainerSpec and plan parameters, touching nothing: what create, run and plan share.
  */
-import { readFileSync } from "node:fs";
 import {
   type CgroupHierarchies,
   type CgroupRecord,
@@ -16,6 +15,7 @@ import { compileSeccomp } from "../seccomp/compile.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import { loadSpec } from "../spec/load.ts";
 import { resolve } from "../spec/resolve.ts";
+import { readFileSync } from "../sys/fs.ts";
 import { mayUseSetgroups } from "./idmap.ts";
 import type { PlanOptions } from "./options.ts";
 import { absolutePath } from "./paths.ts";
@@ -78,7 +78,7 @@ function hasCgroupMount(container: ContainerSpec): boolean {
 /** The mount point that holds a path: the longest one of proc_pid_mountinfo(5) that begins it. */
 export function mountOf(path: string): string {
   let best = "/";
-  for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
+  for (const line of readFileSync("/proc/self/mountinfo").split("\n")) {
     const point = (line.split(" ")[4] ?? "").replace(/\\([0-7]{3})/g, (_, octal) =>
       String.fromCharCode(Number.parseInt(octal, 8)),
     );

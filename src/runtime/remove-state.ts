@@ -1,6 +1,6 @@
 /** Removes the directory of a container's state: what tsrun put there and nothing else. */
-import { rmdirSync, unlinkSync } from "node:fs";
 import { isErrno } from "../errors.ts";
+import { rmdirSync, unlinkSync } from "../sys/fs.ts";
 import type { StateDirectory } from "./state.ts";
 
 /** state.json goes last: while it is there, another `delete` can find what the rest names. */

@@ -1,8 +1,8 @@
 /** `start`: lets the process of a created container be executed. Rules: OCI runtime.md "Start". */
-import { unlinkSync } from "node:fs";
 import { errnoText } from "../errno.ts";
 import { isErrno, StateError, StepError } from "../errors.ts";
 import { SyncSocket } from "../init/sync.ts";
+import { unlinkSync } from "../sys/fs.ts";
 import { unixConnect } from "../sys/socket.ts";
 import { execFailure } from "./failure.ts";
 import { statusOf } from "./lifecycle.ts";

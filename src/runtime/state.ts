@@ -4,7 +4,6 @@
  * state.json appears by rename and so is whole or absent (invariant 6). It names all that create makes before it is
  * made, so that delete finds everything from it alone (invariant 7).
  */
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import type { CgroupRecord } from "../cgroup/manager.ts";
 import { isErrno, StateError } from "../errors.ts";
 import { checkId } from "../spec/id.ts";
@@ -12,6 +11,7 @@ import { loadSpec } from "../spec/load.ts";
 import type { Spec } from "../spec/types.ts";
 import type { RootfsRecord } from "../storage/rootfs.ts";
 import { type Fd, flockDir } from "../sys/file.ts";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "../sys/fs.ts";
 
 /** Format of state.json; a reader refuses what is newer than itself. */
 const STATE_VERSION = 1;
@@ -87,12 +87,7 @@ export class StateDirectory {
   }
 
   write(record: StateRecord): void {
-    const fd = openSync(`${this.path}/state.json.new`, "w", 0o600);
-    try {
-      writeAll(fd, JSON.stringify(record));
-    } finally {
-      closeSync(fd);
-    }
+    writeFileSync(`${this.path}/state.json.new`, JSON.stringify(record), { mode: 0o600 });
     renameSync(`${this.path}/state.json.new`, `${this.path}/state.json`);
   }
 
@@ -100,7 +95,7 @@ export class StateDirectory {
   read(): StateRecord {
     let text: string;
     try {
-      text = readFileSync(`${this.path}/state.json`, "utf8");
+      text = readFileSync(`${this.path}/state.json`);
     } catch (error) {
       if (isErrno(error, "ENOENT", "ENOTDIR")) throw missing(this.id);
       throw error;
@@ -115,12 +110,7 @@ export class StateDirectory {
 
   /** config.json as it was when the container was made. */
   writeConfig(text: string): void {
-    const fd = openSync(`${this.path}/config.json`, "w", 0o600);
-    try {
-      writeAll(fd, text);
-    } finally {
-      closeSync(fd);
-    }
+    writeFileSync(`${this.path}/config.json`, text, { mode: 0o600 });
   }
 
   get startSocket(): string {
@@ -140,11 +130,6 @@ function parse(text: string): StateRecord | undefined {
   } catch {
     return undefined;
   }
-}
-
-function writeAll(fd: number, text: string): void {
-  const bytes = Buffer.from(text);
-  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
 }
 
 /** The container's config as it was when it was made. @throws SpecError when somebody has changed it since */

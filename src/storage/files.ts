@@ -1,6 +1,6 @@
 /** The few ways in which the store touches files. */
-import { chmodSync, chownSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
-import { isErrno, SyscallError, TsrunError } from "../errors.ts";
+import { isErrno, SyscallError } from "../errors.ts";
+import { chmodSync, chownSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from "../sys/fs.ts";
 
 export interface Owner {
   uid: number;
@@ -29,14 +29,13 @@ export function makeDirectory(path: string, mode: number, owner?: Owner): boolea
 
 /** makeDirectory for what a container sees: mkdir(2) takes the umask off the mode, and it must not count there. */
 export function makeVisible(path: string, mode: number, owner?: Owner): void {
-  makeDirectory(path, mode, owner);
-  chmodSync(path, mode);
+  if (makeDirectory(path, mode, owner)) chmodSync(path, mode);
 }
 
 /** The content of a small file of the store; undefined when it does not exist, or was never completed. */
 export function readText(path: string): string | undefined {
   try {
-    return readFileSync(path, "utf8").trim() || undefined;
+    return readFileSync(path) || undefined;
   } catch (error) {
     if (isErrno(error, "ENOENT", "ENOTDIR")) return undefined;
     throw error;
@@ -52,12 +51,11 @@ export function unlinkQuiet(path: string): void {
   }
 }
 
-/** An error of node:fs as one of ours, with what is known to help; any other error as it is. */
-export function asSyscallError(error: unknown): unknown {
-  const { syscall, code, path } = error as NodeJS.ErrnoException;
-  if (error instanceof TsrunError || syscall === undefined || code === undefined) return error;
-  const fix = FIXES[code];
-  return new SyscallError(syscall, code, { ...(path !== undefined && { path }), ...(fix !== undefined && { fix }) });
+/** An error about the store with what is known to help; any other error as it is. */
+export function withStoreFix(error: unknown, storageRoot: string): unknown {
+  if (!(error instanceof SyscallError) || error.fix !== undefined || !error.path?.startsWith(storageRoot)) return error;
+  const fix = FIXES[error.code];
+  return fix === undefined ? error : new SyscallError(error.operation, error.code, { path: error.path, fix });
 }
 
 const FIXES: Readonly<Record<string, string>> = {

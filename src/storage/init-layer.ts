@@ -3,8 +3,8 @@
  * container writes, so that a commit of the read-write layer never carries them. Rules: PEERS 4.1, moby's
  * daemon/initlayer; where Docker leaves empty files as targets of bind mounts, ours have content already.
  */
-import { chmodSync, chownSync, lstatSync, readFileSync, type Stats, symlinkSync, writeFileSync } from "node:fs";
 import { isErrno } from "../errors.ts";
+import { chmodSync, chownSync, lstatSync, readFileSync, type Stats, symlinkSync, writeFileSync } from "../sys/fs.ts";
 import { makeDirectory, makeVisible, type Owner } from "./files.ts";
 
 export interface InitLayerRequest {
@@ -77,7 +77,7 @@ function makeLike(path: string, { uid, gid, mode }: Stats): void {
  */
 export function lookUp(layers: readonly string[], name: string): Stats | undefined {
   for (let i = layers.length - 1; i >= 0; i--) {
-    const stats = lstatSync(`${layers[i]}/${name}`, { throwIfNoEntry: false });
+    const stats = lstatSync(`${layers[i]}/${name}`);
     if (stats !== undefined) return isWhiteout(stats) ? undefined : stats;
   }
   return undefined;
@@ -102,13 +102,13 @@ ff02::2\tip6-allrouters
 }
 
 function hostHostname(): string {
-  return readFileSync("/proc/sys/kernel/hostname", "utf8").trim();
+  return readFileSync("/proc/sys/kernel/hostname").trim();
 }
 
 /** The host's resolver configuration as it is now; empty where the host has none that can be read. */
 function hostResolvConf(): string {
   try {
-    return readFileSync("/etc/resolv.conf", "utf8");
+    return readFileSync("/etc/resolv.conf");
   } catch (error) {
     if (!isErrno(error, "ENOENT", "ENOTDIR", "ELOOP", "EACCES", "EISDIR")) throw error;
     return "";

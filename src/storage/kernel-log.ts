@@ -5,6 +5,7 @@
  */
 
 import { isErrno } from "../errors.ts";
+import { utf8Text } from "../sys/call.ts";
 import { O_NONBLOCK, O_RDONLY } from "../sys/constants.ts";
 import { syscall } from "../sys/ffi.ts";
 import { closeQuiet, open, read } from "../sys/file.ts";
@@ -32,12 +33,12 @@ export function overlayLogDuring(attempt: () => void): string[] {
 }
 
 function readLines(log: number): string[] {
-  const buffer = Buffer.alloc(8192);
+  const buffer = new Uint8Array(8192);
   const lines: string[] = [];
   // Each read gives one record; EAGAIN when there are no more, EPIPE when some were overwritten.
   for (let count = 0; count < 256; count++) {
     try {
-      const line = overlayLine(buffer.toString("utf8", 0, read(log, buffer)));
+      const line = overlayLine(utf8Text(buffer.subarray(0, read(log, buffer))));
       if (line !== undefined && !lines.includes(line)) lines.push(line);
     } catch (error) {
       if (!isErrno(error, "EPIPE")) break;

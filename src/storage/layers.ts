@@ -1,8 +1,8 @@
 /**
  * Finds the directories of the layers that a bundle names: absolute paths, or "sha256:<chain ID>" of the store.
  */
-import { realpathSync, type Stats, statSync } from "node:fs";
 import { isErrno, type Problem, SpecError } from "../errors.ts";
+import { realpathSync, type Stats, statSync } from "../sys/fs.ts";
 import { readText } from "./files.ts";
 import { chainDir, isFileName, MAX_LAYERS, overlayDir } from "./layout.ts";
 import { isLinkName, type Lower } from "./link.ts";
@@ -61,14 +61,14 @@ function findLayer(name: string, storageRoot: string): Layer | string {
   const problem = directoryProblem(name);
   if (problem !== undefined) return problem;
   // Links on the way are followed now, once: `lower` says what was mounted even after one was changed.
-  const directory = realpathSync.native(name);
+  const directory = realpathSync(name);
   return { directory, lower: { path: directory } };
 }
 
 function findInStore(chainId: string, storageRoot: string): Layer | string {
   const digits = chainId.slice("sha256:".length);
   if (!/^[0-9a-f]{64}$/.test(digits)) return `"${chainId}" is not sha256: and 64 hex digits`;
-  const cacheId = readText(`${chainDir(storageRoot, digits)}/cache-id`);
+  const cacheId = readText(`${chainDir(storageRoot, digits)}/cache-id`)?.trim();
   if (cacheId === undefined) return `the store at ${storageRoot} has no layer ${chainId}`;
   if (!isFileName(cacheId)) return `the cache-id of ${chainId} in the store at ${storageRoot} is damaged`;
   const home = `${overlayDir(storageRoot)}/${cacheId}`;
@@ -80,16 +80,16 @@ function findInStore(chainId: string, storageRoot: string): Layer | string {
 
 /** By its link; by its path when the link is lost, as after a crash in the middle of an import. */
 function storeLower(home: string, directory: string, storageRoot: string): Lower {
-  const link = readText(`${home}/link`);
+  const link = readText(`${home}/link`)?.trim();
   if (link === undefined || !isLinkName(link)) return { path: directory };
-  const there = statSync(`${overlayDir(storageRoot)}/l/${link}`, { throwIfNoEntry: false });
+  const there = statSync(`${overlayDir(storageRoot)}/l/${link}`);
   return there?.isDirectory() ? { link } : { path: directory };
 }
 
 function directoryProblem(path: string): string | undefined {
   let stats: Stats | undefined;
   try {
-    stats = statSync(path, { throwIfNoEntry: false });
+    stats = statSync(path);
   } catch (error) {
     if (!isErrno(error, "ELOOP", "ENAMETOOLONG", "EACCES", "ENOTDIR")) throw error;
     return `${path} cannot be opened: ${(error as NodeJS.ErrnoException).code}`;

@@ -40,6 +40,11 @@ export function isNamed(mountId: string): boolean {
   return mountId.startsWith(NAMED);
 }
 
+/** Is this what prepareRootfs chose once? What a damaged file says must not name anything else in overlay2. */
+export function isMountId(text: string): boolean {
+  return isNamed(text) ? layerNameProblem(layerName(text)) === undefined : /^[0-9a-f]{64}$/.test(text);
+}
+
 export function layerName(mountId: string): string {
   return isNamed(mountId) ? mountId.slice(NAMED.length) : mountId;
 }

@@ -2,6 +2,7 @@
  * What overlayfs is told, and what its answers mean. Pure.
  * Rules: kernel filesystems/overlayfs.rst; the messages are those of fs/overlayfs/{params,super}.c.
  */
+import { utf8Bytes } from "../sys/call.ts";
 import { MAX_LOWERS } from "./layout.ts";
 import { escapeLower } from "./link.ts";
 
@@ -35,7 +36,7 @@ export function isPlainValue(path: string): boolean {
 
 /** Is this not more than mount(2) reads: one page, with the NUL at its end? */
 export function fitsPage(data: string): boolean {
-  return Buffer.byteLength(data) < 4096;
+  return utf8Bytes(data).length < 4096;
 }
 
 /** The layers that are mounted each for itself, and those, lowest of all, that have to go into one first. */

@@ -2,11 +2,13 @@
  * layerdb/mounts/<container>: which read-write layer a container has. The first thing that is made and the last
  * that goes, so that whatever a killed tsrun leaves behind can be found from the container's id alone.
  */
-import { existsSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
-import { dirname } from "node:path";
+
 import { isErrno } from "../errors.ts";
-import { makeDirectory, readText, unlinkQuiet, writeText } from "./files.ts";
-import { initId, isFileName, isNamed, mountsDir } from "./layout.ts";
+import { dirname } from "../path.ts";
+import { existsSync, mkdirSync, readdirSync } from "../sys/fs.ts";
+import { removeTree } from "../sys/remove.ts";
+import { makeDirectory, readText, writeText } from "./files.ts";
+import { initId, isMountId, isNamed, mountsDir } from "./layout.ts";
 
 export interface MountRecord {
   mountId: string;
@@ -15,8 +17,6 @@ export interface MountRecord {
   /** The container's state directory: while it exists the container does. */
   stateDir?: string;
 }
-
-const FILES = ["mount-id", "init-id", "parent", "state"];
 
 /** Claims the container's entry. Returns false when there is one already. */
 export function writeRecord(storageRoot: string, container: string, record: MountRecord): boolean {
@@ -63,7 +63,7 @@ export function readRecord(storageRoot: string, container: string): MountRecord 
   const dir = `${mountsDir(storageRoot)}/${container}`;
   const mountId = readText(`${dir}/mount-id`) ?? "";
   if (mountId === "" && !existsSync(dir)) return undefined;
-  const record: MountRecord = { mountId: isFileName(mountId) ? mountId : "" };
+  const record: MountRecord = { mountId: isMountId(mountId) ? mountId : "" };
   const stateDir = readText(`${dir}/state`);
   if (stateDir !== undefined) record.stateDir = stateDir;
   return record;
@@ -71,13 +71,7 @@ export function readRecord(storageRoot: string, container: string): MountRecord 
 
 /** Forgets the container. */
 export function removeRecord(storageRoot: string, container: string): void {
-  const dir = `${mountsDir(storageRoot)}/${container}`;
-  for (const file of FILES) unlinkQuiet(`${dir}/${file}`);
-  try {
-    rmdirSync(dir);
-  } catch (error) {
-    if (!isErrno(error, "ENOENT")) throw error;
-  }
+  removeTree(mountsDir(storageRoot), container);
 }
 
 /** The other containers whose record names this read-write layer. */

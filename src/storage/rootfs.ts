@@ -5,14 +5,14 @@
  *   overlay2/<mount id>/{diff,link,lower,work,merged}   overlay2/<mount id>-init/{diff,link,lower,committed}
  *   overlay2/l/<link> -> ../<id>/diff                   image/overlay2/layerdb/mounts/<container>/{mount-id,…}
  */
-import { chmodSync, chownSync, existsSync, statSync, symlinkSync } from "node:fs";
 import { isErrno, SpecError, StateError } from "../errors.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
 import { flockDir } from "../sys/file.ts";
+import { chmodSync, chownSync, existsSync, statSync, symlinkSync } from "../sys/fs.ts";
 import { umount2 } from "../sys/mount.ts";
 import { randomBytes } from "../sys/random.ts";
 import { removeTree } from "../sys/remove.ts";
-import { asSyscallError, makeDirectory, makeVisible, type Owner, readText, unlinkQuiet, writeText } from "./files.ts";
+import { makeDirectory, makeVisible, type Owner, readText, unlinkQuiet, withStoreFix, writeText } from "./files.ts";
 import { fillInitLayer } from "./init-layer.ts";
 import { findLayers, type Layer } from "./layers.ts";
 import {
@@ -84,7 +84,7 @@ export function prepareRootfs(request: RootfsRequest): RootfsRecord {
   try {
     return prepare(request);
   } catch (error) {
-    throw asSyscallError(error);
+    throw withStoreFix(error, request.storageRoot ?? DEFAULT_STORAGE_ROOT);
   }
 }
 
@@ -167,9 +167,9 @@ function record({ id, stateDir }: RootfsRequest, storageRoot: string, entry: Mou
  */
 function isOthers(recorded: string | undefined, own: string | undefined): boolean {
   if (recorded === undefined || recorded === own) return false;
-  const theirs = statSync(recorded, { throwIfNoEntry: false });
+  const theirs = statSync(recorded);
   if (theirs === undefined) return false;
-  const ours = own === undefined ? undefined : statSync(own, { throwIfNoEntry: false });
+  const ours = own === undefined ? undefined : statSync(own);
   return ours?.ino !== theirs.ino || ours.dev !== theirs.dev;
 }
 
@@ -214,10 +214,10 @@ function makeInitLayer(
  */
 function makeLayer(storageRoot: string, id: string, owner: Owner | undefined, random: Uint8Array): string {
   const home = `${overlayDir(storageRoot)}/${id}`;
-  makeDirectory(home, 0o710);
+  const isNew = makeDirectory(home, 0o710);
   if (owner !== undefined) allowGroup(home, owner);
   makeVisible(`${home}/diff`, 0o755, owner);
-  const known = readLink(home);
+  const known = isNew ? undefined : readLink(home);
   const link = known ?? linkName(random);
   if (known === undefined) writeText(`${home}/link`, link);
   try {
@@ -260,18 +260,19 @@ export function removeRootfs({ id, storageRoot = DEFAULT_STORAGE_ROOT, stateDir 
   const record = readRecord(storageRoot, id);
   if (record === undefined || (stateDir !== undefined && isOthers(record.stateDir, stateDir))) return;
   if (record.mountId !== "") {
+    // Left there by a mountRootfs that was killed, on kernels that need a place to mount.
+    unmountQuiet(`${overlayDir(storageRoot)}/${record.mountId}/merged`);
     removeLayer(storageRoot, initId(record.mountId));
     if (!isNamed(record.mountId)) removeLayer(storageRoot, record.mountId);
   }
   removeRecord(storageRoot, id);
 }
 
-/** Removes overlay2/<id>, the link to it, and a mount that a killed mountRootfs left on it. */
+/** Removes overlay2/<id> and the link to it. */
 function removeLayer(storageRoot: string, id: string): void {
   const overlay = overlayDir(storageRoot);
   const link = readLink(`${overlay}/${id}`);
   if (link !== undefined) unlinkQuiet(`${overlay}/l/${link}`);
-  unmountQuiet(`${overlay}/${id}/merged`);
   removeTree(overlay, id);
 }
 

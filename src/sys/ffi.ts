@@ -5,7 +5,6 @@
  * errno is read through __errno_location(3) directly after the call, with nothing in between
  * that allocates (test/unit/sys/errno.test.ts hammers it under garbage collection).
  */
-import { createRequire } from "node:module";
 
 /** The address of a view is taken at the call; the view is kept alive until the call is over. */
 export type NativeArg = number | bigint | Uint8Array | null;
@@ -190,6 +189,7 @@ const KOFFI_TYPES: Readonly<Record<NativeType, string>> = { int: "int", long: "i
 
 function koffiEngine(): Engine {
   // Not a plain import: Bun's build of the CLI must not carry koffi, and Bun must not load it.
+  const { createRequire } = process.getBuiltinModule("node:module");
   const requireHere = createRequire(import.meta.url);
   const koffi = requireHere("koffi") as Koffi;
   return {

@@ -1,6 +1,6 @@
 /**
  * Files, directories and descriptors. Every descriptor is close-on-exec from birth.
- * What node:fs does as well (whole files by a trusted path, fstat) is left to it.
+ * Whole files by a trusted path are in fs.ts.
  */
 import { check, cString, failure, type PathArg, retrying, utf8Bytes, utf8Text } from "./call.ts";
 import {
@@ -200,11 +200,18 @@ const EMPTY = new Uint8Array(1);
 
 /** statx(2) that does not follow a symlink and triggers no automount; with "" it is about `dirFd` itself. */
 export function statx(dirFd: number, path: PathArg): Statx {
-  const buffer = new Uint8Array(STATX_SIZE);
   const flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (path.length === 0 ? AT_EMPTY_PATH : 0);
+  const found = statxAt(dirFd, path, flags);
+  if (typeof found === "number") throw failure("stat", -found, path);
+  return found;
+}
+
+/** statx(2) with any flags, or -errno. */
+export function statxAt(dirFd: number, path: PathArg, flags: number): Statx | number {
+  const buffer = new Uint8Array(STATX_SIZE);
   const mask = STATX_BASIC_STATS | STATX_MNT_ID;
-  check(syscall(SYS.statx, dirFd, cString(path, "stat"), flags, mask, buffer), "stat", path);
-  return readStatx(buffer);
+  const result = syscall(SYS.statx, dirFd, cString(path, "stat"), flags, mask, buffer);
+  return result < 0 ? result : readStatx(buffer);
 }
 
 /** The id of the mount that a descriptor lies on, as /proc/self/mountinfo counts. */

@@ -1,6 +1,6 @@
 /** Runs a helper program of the host, such as newuidmap(1), and waits for it. */
-import { accessSync, constants } from "node:fs";
 import { TsrunError } from "../errors.ts";
+import { isExecutable } from "./fs.ts";
 import { waitid } from "./process.ts";
 import { posixSpawn } from "./spawn.ts";
 
@@ -15,13 +15,4 @@ export function runHelper(name: string, args: readonly string[], debianPackage: 
   if (path === undefined) throw new TsrunError(`${name} is not installed`, { fix: `apt-get install ${debianPackage}` });
   const { exitCode } = waitid({ pid: posixSpawn({ path, argv: [name, ...args], envp: [] }) });
   if (exitCode !== 0) throw new TsrunError(`${name} ${args.join(" ")} ended with exit code ${exitCode}`);
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

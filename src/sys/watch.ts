@@ -2,7 +2,6 @@
  * Runs a program without blocking the event loop. Neither Node nor Bun can wait for a pidfd, but both can wait for a
  * child: so a child of a few pages waits for the pidfd.
  */
-import { spawn } from "node:child_process";
 
 export interface WatchRequest {
   /** Descriptor of the program. */
@@ -13,7 +12,9 @@ export interface WatchRequest {
 }
 
 /** Resolves when the program has ended, however it did. Rejects when it cannot be started. */
-export function untilExit({ binary, argv, fds }: WatchRequest): Promise<void> {
+export async function untilExit({ binary, argv, fds }: WatchRequest): Promise<void> {
+  // Loaded here: the CLI never comes here, and node:child_process costs Bun 1.5 ms.
+  const { spawn } = await import("node:child_process");
   const [argv0, ...args] = argv;
   return new Promise((resolve, reject) => {
     const child = spawn(`/proc/${process.pid}/fd/${binary}`, args, {

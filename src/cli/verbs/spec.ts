@@ -1,6 +1,6 @@
-import { closeSync, openSync, writeSync } from "node:fs";
-import { isErrno, SyscallError, TsrunError } from "../../errors.ts";
+import { isErrno, TsrunError } from "../../errors.ts";
 import { defaultSpec } from "../../index.ts";
+import { writeFileSync } from "../../sys/fs.ts";
 import { defineVerb } from "../flags.ts";
 import { absolute } from "../globals.ts";
 
@@ -38,19 +38,10 @@ export const spec = defineVerb({
 
 /** Writes a file that must not be there yet; in one step, so that nobody's config is lost. */
 function writeNew(path: string, text: string): void {
-  let fd: number;
   try {
-    fd = openSync(path, "wx", 0o666);
+    writeFileSync(path, text, { exclusive: true });
   } catch (error) {
     if (isErrno(error, "EEXIST")) throw new TsrunError(`File ${path} exists. Remove it first`);
-    throw new SyscallError("open", (error as { code?: string }).code ?? "EIO", { path });
-  }
-  try {
-    const bytes = Buffer.from(text);
-    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
-  } catch (error) {
-    throw new SyscallError("write", (error as { code?: string }).code ?? "EIO", { path });
-  } finally {
-    closeSync(fd);
+    throw error;
   }
 }

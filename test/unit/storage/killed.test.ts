@@ -8,8 +8,8 @@ import { removePath } from "../../../src/sys/remove.ts";
 
 const kill = vi.hoisted(() => ({ before: Number.POSITIVE_INFINITY, calls: 0 }));
 
-vi.mock("node:fs", async (importOriginal) => {
-  const fs = await importOriginal<typeof import("node:fs")>();
+vi.mock("../../../src/sys/fs.ts", async (importOriginal) => {
+  const fs = await importOriginal<typeof import("../../../src/sys/fs.ts")>();
   const counted = <A extends unknown[], R>(call: (...args: A) => R, halfway?: (...args: A) => void) => {
     return (...args: A): R => {
       if (++kill.calls === kill.before) {
@@ -22,7 +22,6 @@ vi.mock("node:fs", async (importOriginal) => {
   return {
     ...fs,
     mkdirSync: counted(fs.mkdirSync),
-    renameSync: counted(fs.renameSync),
     symlinkSync: counted(fs.symlinkSync),
     chmodSync: counted(fs.chmodSync),
     // A write is an open and a write: in between the file is there and empty.

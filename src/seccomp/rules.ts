@@ -81,7 +81,7 @@ export function decisions(profile: LinuxSeccomp, problems: Problem[]): Decisions
     }
     const action = actionValue(entry.action, entry.errnoRet, i, problems);
     const rules = entry.args?.length ? entryRules(entry.args, action, i, problems) : undefined;
-    addEntry(byName, entry.names, action === defaultAction ? NO_RULES : (rules ?? action));
+    addEntry(byName, entry.names, action === defaultAction ? NO_RULES : (rules ?? action), problems);
   }
   if (byName.has("")) problems.push({ path: "linux.seccomp.syscalls", message: "a system call has an empty name" });
   return { defaultAction, byName };
@@ -91,13 +91,30 @@ export function decisions(profile: LinuxSeccomp, problems: Problem[]): Decisions
 export const NO_RULES: readonly Rule[] = [];
 
 /** A verdict without arguments wins over rules with arguments, and the first such verdict over later ones. */
-function addEntry(byName: Map<string, Decision>, names: readonly string[], decision: Decision): void {
+function addEntry(
+  byName: Map<string, Decision>,
+  names: readonly string[],
+  decision: Decision,
+  problems: Problem[],
+): void {
   for (const name of names) {
     const earlier = byName.get(name);
     if (earlier === undefined) byName.set(name, decision);
     else if (typeof earlier === "number" || decision === NO_RULES) continue;
     else if (typeof decision === "number") byName.set(name, decision);
-    else byName.set(name, ordered([...earlier, ...decision]));
+    else {
+      for (const rule of decision) checkContradiction(name, rule, earlier, problems);
+      byName.set(name, ordered([...earlier, ...decision]));
+    }
+  }
+}
+
+/** One call cannot have two verdicts; libseccomp refuses such rules too. */
+function checkContradiction(name: string, rule: Rule, earlier: readonly Rule[], problems: Problem[]): void {
+  for (const other of earlier) {
+    if (other.action === rule.action || JSON.stringify(other.conditions) !== JSON.stringify(rule.conditions)) continue;
+    const message = `decides otherwise than linux.seccomp.syscalls[${other.entry}] about the same calls of ${quote(name)}`;
+    problems.push({ path: `linux.seccomp.syscalls[${rule.entry}]`, message });
   }
 }
 

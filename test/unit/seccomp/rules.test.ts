@@ -191,6 +191,20 @@ describe("seccomp/rules", () => {
     ]);
   });
 
+  test("two verdicts on the same calls are refused", () => {
+    const syscalls = [
+      entry("SCMP_ACT_ALLOW", equals(0, 1)),
+      entry("SCMP_ACT_ALLOW", equals(0, 1)),
+      entry("SCMP_ACT_KILL", equals(0, 1)),
+      entry("SCMP_ACT_KILL", equals(0, 1), equals(1, 1)),
+    ];
+    const message = 'about the same calls of "read"';
+    expect(problemsOf({ syscalls })).toEqual([
+      `linux.seccomp.syscalls[2]: decides otherwise than linux.seccomp.syscalls[0] ${message}`,
+      `linux.seccomp.syscalls[2]: decides otherwise than linux.seccomp.syscalls[1] ${message}`,
+    ]);
+  });
+
   test("an empty name is refused", () => {
     expect(problemsOf({ syscalls: [{ names: ["read", ""], action: "SCMP_ACT_ALLOW" }] })).toEqual([
       "linux.seccomp.syscalls: a system call has an empty name",

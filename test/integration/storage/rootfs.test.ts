@@ -162,7 +162,7 @@ describe("layers", () => {
   });
 
   test("colons, commas, backslashes, quotes and line breaks in a path mount", () => {
-    const odd = ["a:b", "c,d", "e\\f", "g\\:h", "i j", "k\nl", "m'n\"o", "é"];
+    const odd = ["ends in a space ", "a:b", "c,d", "e\\f", "g\\:h", "i j", "k\nl", "m'n\"o", "é"];
     const merged = attach(prepare({ layers: odd.map((name, i) => layer(name, { [`f${i}`]: name })) }));
     odd.forEach((name, i) => {
       expect(readFileSync(`${merged}/f${i}`, "utf8")).toBe(name);
@@ -384,7 +384,7 @@ describe("a tsrun that was killed", () => {
   test("a damaged mount-id never leads out of the store", () => {
     prepare({ layers: [layer("base")] });
     const outside = layer("outside", { keep: "me" });
-    for (const bad of ["../../layers/outside", "..", ".", "", "/etc", "a/b", "l/x"]) {
+    for (const bad of ["../../layers/outside", "..", ".", "", "/etc", "a/b", "l/x", "l", "rw-", "rw-x-init"]) {
       writeFileSync(join(storageRoot, "image/overlay2/layerdb/mounts/web/mount-id"), bad);
       removeRootfs({ id: "web", storageRoot });
       mkdirSync(join(storageRoot, "image/overlay2/layerdb/mounts/web"));
@@ -521,6 +521,15 @@ describe("a named read-write layer", () => {
     removeRootfs(dead); // somebody deletes the dead one late
     expect(existsSync(join(storageRoot, "overlay2/rw-data-init/diff/etc/hostname"))).toBe(true);
     expect(readFileSync(`${attach(record)}/etc/hostname`, "utf8")).toBe("web-host\n");
+  });
+
+  test("keeps the mode that its container gave to /", () => {
+    const first = prepare({ layers: [layer("base")], rwLayer: "data" });
+    const merged = attach(first);
+    chmodSync(merged, 0o711);
+    detach(merged);
+    removeRootfs(first);
+    expect(statSync(attach(prepare({ layers: [layer("base")], rwLayer: "data" }))).mode & 0o777).toBe(0o711);
   });
 
   test("that was left half made is completed", () => {

@@ -1,12 +1,19 @@
 /** Small readers of cgroupfs. A cgroup that is gone reads as undefined: cgroups vanish while we look. */
-import { closeSync, openSync, readdirSync, readSync } from "node:fs";
 import { isErrno } from "../errors.ts";
+import { utf8Text } from "../sys/call.ts";
+import { AT_FDCWD, O_RDONLY } from "../sys/constants.ts";
+import { closeQuiet, openat, read } from "../sys/file.ts";
+import { walkGroups } from "./tree.ts";
 
 /** A file without its last newline; undefined when it, or its cgroup, is not there (ENODEV: while we read). */
 export function readGroupFile(path: string): string | undefined {
+  return readAt(AT_FDCWD, path);
+}
+
+function readAt(dir: number, path: string): string | undefined {
   let fd: number;
   try {
-    fd = openSync(path, "r");
+    fd = openat(dir, path, O_RDONLY);
   } catch (error) {
     if (isErrno(error, "ENOENT", "ENODEV")) return undefined;
     throw error;
@@ -17,7 +24,7 @@ export function readGroupFile(path: string): string | undefined {
     if (isErrno(error, "ENOENT", "ENODEV")) return undefined;
     throw error;
   } finally {
-    closeSync(fd);
+    closeQuiet(fd);
   }
 }
 
@@ -25,43 +32,41 @@ export function readGroupFile(path: string): string | undefined {
 function readAll(fd: number): string {
   let text = "";
   for (let size = 512; ; size = 65536) {
-    const buffer = Buffer.allocUnsafe(size);
-    const count = readSync(fd, buffer, 0, size, null);
-    text += buffer.toString("latin1", 0, count);
+    const buffer = new Uint8Array(size);
+    const count = read(fd, buffer);
+    text += textOf(buffer, count);
     // Files of cgroupfs come in one piece when they fit.
     if (count === 0 || (size === 512 && count < 256)) return text;
   }
 }
 
-/** Names of the cgroups directly below. */
-export function childGroups(dir: string): string[] {
-  try {
-    return readdirSync(dir, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map((entry) => entry.name);
-  } catch (error) {
-    if (isErrno(error, "ENOENT", "ENODEV")) return [];
-    throw error;
-  }
+/** The first bytes of a buffer as text. */
+export function textOf(buffer: Uint8Array, length: number): string {
+  return utf8Text(buffer.subarray(0, length));
 }
 
 /** Pids in a cgroup and in all cgroups below it. Processes of an outer pid namespace are not listed. */
 export function groupProcesses(dir: string): number[] {
   const pids: number[] = [];
-  for (const line of (readProcs(dir) ?? "").split("\n")) {
-    // The kernel writes 0 for a process that has no number in our pid namespace.
-    if (line !== "" && line !== "0") pids.push(Number(line));
-  }
-  for (const child of childGroups(dir)) pids.push(...groupProcesses(`${dir}/${child}`));
+  walkGroups(
+    dir,
+    (group) => {
+      for (const line of processList(group).split("\n")) {
+        // The kernel writes 0 for a process that has no number in our pid namespace.
+        if (line !== "" && line !== "0") pids.push(Number(line));
+      }
+    },
+    undefined,
+  );
   return pids;
 }
 
-function readProcs(dir: string): string | undefined {
+function processList(group: number): string {
   try {
-    return readGroupFile(`${dir}/cgroup.procs`);
+    return readAt(group, "cgroup.procs") ?? "";
   } catch (error) {
-    // A threaded cgroup lists its processes in its domain only.
-    if (isErrno(error, "EOPNOTSUPP")) return readGroupFile(`${dir}/cgroup.threads`);
+    // A threaded cgroup lists its processes in its domain only; here then are the threads.
+    if (isErrno(error, "EOPNOTSUPP")) return readAt(group, "cgroup.threads") ?? "";
     throw error;
   }
 }

@@ -42,8 +42,7 @@ export function isFrozenAnyhow({ dir, version }: Freezer): boolean {
     const state = readGroupFile(`${dir}/freezer.state`);
     return state !== undefined && state !== "THAWED";
   }
-  const self = isSelfFrozen({ dir, version });
-  return self || keyedValue(readGroupFile(`${dir}/cgroup.events`), "frozen") === "1";
+  return keyedValue(readGroupFile(`${dir}/cgroup.events`), "frozen") === "1";
 }
 
 function isAllFrozen({ dir, version }: Freezer): boolean {

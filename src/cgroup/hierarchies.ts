@@ -2,8 +2,9 @@
  * Which cgroup hierarchies this machine has, where they are mounted and where we are in them.
  * Read from /proc/self/cgroup and /proc/self/mountinfo; see cgroups(7), proc_pid_mountinfo(5).
  */
-import { closeSync, openSync, readSync } from "node:fs";
-import { readGroupFile } from "./files.ts";
+import { O_RDONLY } from "../sys/constants.ts";
+import { closeQuiet, open, read } from "../sys/file.ts";
+import { readGroupFile, textOf } from "./files.ts";
 
 export type CgroupLayout = "v1" | "hybrid" | "v2" | "none";
 
@@ -145,20 +146,20 @@ function decode(field: string): string {
  * megabytes of it, and the cgroup mounts are near the beginning.
  */
 function readMountinfo(): string {
-  const fd = openSync("/proc/self/mountinfo", "r");
+  const fd = open("/proc/self/mountinfo", O_RDONLY);
   try {
     let text = "";
-    const buffer = Buffer.allocUnsafe(16384);
+    const buffer = new Uint8Array(16384);
     for (;;) {
       // The kernel hands out whole lines, a page of them at a time.
-      const count = readSync(fd, buffer, 0, buffer.length, null);
+      const count = read(fd, buffer);
       if (count === 0) return text;
-      const part = buffer.toString("latin1", 0, count);
+      const part = textOf(buffer, count);
       const isOver = !part.includes(" - cgroup") && text.includes(" /sys/fs/cgroup") && text.includes(" - cgroup");
       if (isOver) return text;
       text += part;
     }
   } finally {
-    closeSync(fd);
+    closeQuiet(fd);
   }
 }

@@ -2,9 +2,9 @@
  * The cgroup of a container, on v1, hybrid and v2, by cgroupfs: made with its limits before any process is there,
  * joined by the native init, emptied and removed in the end. Rules: cgroups(7); OCI config-linux.md "Control groups".
  */
-import { mkdirSync } from "node:fs";
 import { isErrno, SyscallError, TsrunError } from "../errors.ts";
 import type { LinuxDevice, LinuxResources } from "../spec/types.ts";
+import { mkdirSync } from "../sys/fs.ts";
 import { attachDeviceFilter, attachedFilters, detachFilters } from "./device-attach.ts";
 import { defaultDeviceFilter, deviceFilter } from "./device-filter.ts";
 import { allowsEverything, type DeviceRule, deviceRules, isDefaultRules } from "./device-rules.ts";
@@ -23,7 +23,7 @@ import { removeGroup, removeIfUnused } from "./remove.ts";
 import { resourceWarnings, resourceWrites } from "./resources.ts";
 import { DEFAULT_DEVICE_WRITES, deviceWrites } from "./v1/devices.ts";
 import { inheritCpuset } from "./v1/inherit.ts";
-import { enableControllers, settleType } from "./v2/controllers.ts";
+import { enableControllers } from "./v2/controllers.ts";
 import { applyWrites, type CgroupWrite, codeOf, writeFile } from "./write.ts";
 
 export { detectCgroups } from "./hierarchies.ts";
@@ -55,6 +55,8 @@ export interface CgroupRecord {
   paths: Record<string, string>;
   /** Directories that create made, parents first; only these, and what is below them, are ever removed. */
   made: string[];
+  /** Written down beforehand, see planCgroup: what was there already may hold processes of others. */
+  planned?: true;
   /** Limits that the container's first process could not be made under; see applyLateLimits. */
   late?: { dir: string; write: CgroupWrite }[];
 }
@@ -86,7 +88,7 @@ function createV1(
   const resources = request.resources ?? {};
   const wanted = resourceWrites(resources, 1);
   for (const hierarchy of v1) {
-    const group = makeGroup(request, hierarchy, record, false);
+    const group = makeGroup(request, hierarchy, record);
     if (group === undefined) continue;
     for (const name of hierarchy.controllers) record.paths[name] = group.dir;
     if (hierarchy.controllers.includes("cpuset")) inheritCpuset(group.dirs, record.made);
@@ -105,7 +107,7 @@ function createV1(
 /** In a hybrid layout the v2 hierarchy carries no limits; its cgroup is for kill, pressure and eBPF only. */
 function joinUnified(request: CgroupRequest, unified: Hierarchy, record: CgroupRecord): void {
   try {
-    const group = makeGroup(request, unified, record, false);
+    const group = makeGroup(request, unified, record);
     if (group !== undefined) record.paths[""] = group.dir;
   } catch (error) {
     // A read-only one, say: the container works without.
@@ -117,7 +119,7 @@ function createV2(request: CgroupRequest, unified: Hierarchy, record: CgroupReco
   const resources = request.resources ?? {};
   const wanted = resourceWrites(resources, 2);
   const needed = wanted.map(({ controller }) => controller);
-  const group = makeGroup(request, unified, record, true);
+  const group = makeGroup(request, unified, record);
   if (group === undefined) {
     const first = needed[0];
     if (first === undefined) return;
@@ -127,8 +129,7 @@ function createV2(request: CgroupRequest, unified: Hierarchy, record: CgroupReco
     );
   }
   record.paths[""] = group.dir;
-  settleType(record.made, needed);
-  enableControllers(group.dirs, needed);
+  enableControllers(group.dirs, record.made, needed);
   refuseFrozen(record);
   for (const { controller, writes } of wanted) apply(record, group.dir, controller, writes, request);
   for (const warning of resourceWarnings(resources, 2)) request.warn?.(warning);
@@ -143,13 +144,8 @@ interface Group {
 }
 
 /** One cgroup of the container; undefined when rootless, nobody asked for it and it may not be made. */
-function makeGroup(
-  request: CgroupRequest,
-  hierarchy: Hierarchy,
-  record: CgroupRecord,
-  aboveOwn: boolean,
-): Group | undefined {
-  const place = cgroupPlace(hierarchy, request.cgroupsPath, request.id, aboveOwn);
+function makeGroup(request: CgroupRequest, hierarchy: Hierarchy, record: CgroupRecord): Group | undefined {
+  const place = cgroupPlace(hierarchy, request.cgroupsPath, request.id, record.layout);
   const dir = placeDirectory(place);
   try {
     if (!makeDirectories(place, record.made)) refuseOccupied(dir);
@@ -176,12 +172,11 @@ function directories(mount: string, dir: string): string[] {
 
 /** Makes a directory and those above it that are missing; false when it was there already. */
 function makeDirectories({ base, names }: CgroupPlace, made: string[]): boolean {
-  if (names.length === 0) return false;
   const dir = placeDirectory({ base, names });
   // Another container's delete may take a parent away in between: some attempts, each from the top.
   for (let attempt = 0; ; attempt++) {
     try {
-      mkdirSync(dir, 0o755);
+      mkdirSync(dir, { mode: 0o755 });
       made.push(dir);
       return true;
     } catch (error) {
@@ -397,15 +392,23 @@ export function cgroupProcesses(record: CgroupRecord): number[] {
   return dir === undefined ? [] : groupProcesses(dir);
 }
 
-/** The v2 cgroup where all processes are in it by birth; else any v1 one (devices is the hardest to leave). */
-function processDirectory({ layout, paths }: CgroupRecord): string | undefined {
-  if (layout === "v2") return paths[""];
+/** The cgroup whose processes are the container's: v2; else any of v1 (devices is the hardest to leave). */
+function processDirectory(record: CgroupRecord): string | undefined {
+  const paths = ownPaths(record);
+  if (record.layout === "v2") return paths[""];
   return paths.devices ?? paths.freezer ?? paths.pids ?? Object.values(paths)[0];
 }
 
-function freezerOf({ paths }: CgroupRecord): Freezer | undefined {
+function freezerOf(record: CgroupRecord): Freezer | undefined {
+  const paths = ownPaths(record);
   if (paths.freezer !== undefined) return { dir: paths.freezer, version: 1 };
   return paths[""] === undefined ? undefined : { dir: paths[""], version: 2 };
+}
+
+/** The cgroups that are surely the container's. */
+function ownPaths({ paths, made, planned }: CgroupRecord): Record<string, string> {
+  if (!planned) return paths;
+  return Object.fromEntries(Object.entries(paths).filter(([, dir]) => made.includes(dir)));
 }
 
 /**
@@ -418,7 +421,7 @@ export function killCgroup(record: CgroupRecord, signal: NodeJS.Signals | number
     signalAll(cgroupProcesses(record), signal);
     return;
   }
-  const whole = killWhole(record.paths[""]);
+  const whole = killWhole(ownPaths(record)[""]);
   if (whole && record.layout === "v2") return;
   const freezer = freezerOf(record);
   waitUntil(() => {

@@ -6,10 +6,13 @@
  *   cannot hand controllers to its children;
  * - absent: as a relative path that is the container's id.
  *
+ * Beside v1 hierarchies the unified one has the relative ones below its mount point.
+ *
  * Tried beside runc 1.1.5 on a hybrid host and on v2.
  */
 import { SpecError } from "../errors.ts";
-import type { Hierarchy } from "./hierarchies.ts";
+import { byteLength } from "../spec/text.ts";
+import type { CgroupLayout, Hierarchy } from "./hierarchies.ts";
 
 /** The directory that stands above the container's cgroup and the names below it. */
 export interface CgroupPlace {
@@ -18,20 +21,25 @@ export interface CgroupPlace {
 }
 
 /**
- * `aboveOwn` is for the v2 layout; the unified hierarchy of a hybrid one follows the rule of v1.
- *
- * @throws SpecError for a path that could leave its hierarchy or name a file of cgroupfs
+ * @param layout of the machine, as relative paths begin elsewhere on v2
+ * @throws SpecError for a path that could leave its hierarchy or that names no cgroup of its own
  */
 export function cgroupPlace(
   hierarchy: Hierarchy,
   cgroupsPath: string | undefined,
   id: string,
-  aboveOwn: boolean,
+  layout: CgroupLayout,
 ): CgroupPlace {
   const names = pathNames(cgroupsPath === undefined || cgroupsPath === "" ? id : cgroupsPath);
-  if (cgroupsPath?.startsWith("/")) return { base: hierarchy.mount, names };
-  const { own, mount } = hierarchy;
-  if (!aboveOwn || own === mount) return { base: own, names };
+  if (names.length === 0) {
+    // The top, or our own: limits, and signals to all of its processes, would not be for the container.
+    const message = `${JSON.stringify(cgroupsPath)} names no cgroup for the container`;
+    throw new SpecError([{ path: "linux.cgroupsPath", message }]);
+  }
+  const { own, mount, controllers } = hierarchy;
+  if (cgroupsPath?.startsWith("/")) return { base: mount, names };
+  if (controllers.length > 0) return { base: own, names };
+  if (layout !== "v2" || own === mount) return { base: mount, names };
   return { base: own.slice(0, own.lastIndexOf("/")), names };
 }
 
@@ -39,7 +47,7 @@ export function cgroupPlace(
 export function pathNames(cgroupsPath: string, where = "linux.cgroupsPath"): string[] {
   const names = cgroupsPath.split("/").filter((name) => name !== "" && name !== ".");
   for (const name of names) {
-    if (name === ".." || name.includes("\0") || name.includes("\n") || Buffer.byteLength(name) > 255) {
+    if (name === ".." || name.includes("\0") || name.includes("\n") || byteLength(name) > 255) {
       throw new SpecError([
         { path: where, message: `${JSON.stringify(cgroupsPath)} has ${JSON.stringify(name)} for the name of a cgroup` },
       ]);
@@ -50,5 +58,5 @@ export function pathNames(cgroupsPath: string, where = "linux.cgroupsPath"): str
 
 /** Absolute directory of a place. */
 export function placeDirectory({ base, names }: CgroupPlace): string {
-  return names.length === 0 ? base : `${base}/${names.join("/")}`;
+  return `${base}/${names.join("/")}`;
 }

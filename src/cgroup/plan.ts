@@ -2,8 +2,8 @@
  * What createCgroup is about to make, told before: kept in the state, so that whatever a killed tsrun has made is found,
  * and shown by `tsrun plan`.
  */
-import { existsSync } from "node:fs";
 import type { LinuxResources } from "../spec/types.ts";
+import { existsSync } from "../sys/fs.ts";
 import type { CgroupRecord, CgroupRequest } from "./manager.ts";
 import { cgroupPlace } from "./path.ts";
 import { resourceWrites } from "./resources.ts";
@@ -11,9 +11,9 @@ import { resourceWrites } from "./resources.ts";
 /** The record that createCgroup gives when every hierarchy lets it. Touches nothing. @throws SpecError */
 export function planCgroup(request: CgroupRequest): CgroupRecord {
   const { layout, v1, unified } = request.hierarchies;
-  const record: CgroupRecord = { layout, paths: {}, made: [] };
+  const record: CgroupRecord = { layout, paths: {}, made: [], planned: true };
   for (const hierarchy of unified ? [...v1, unified] : v1) {
-    const { base, names } = cgroupPlace(hierarchy, request.cgroupsPath, request.id, layout === "v2");
+    const { base, names } = cgroupPlace(hierarchy, request.cgroupsPath, request.id, layout);
     let dir = base;
     let isMissing = false;
     for (const name of names) {

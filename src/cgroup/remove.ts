@@ -1,7 +1,8 @@
 /** Removing cgroups: rmdir(2) bottom up, with patience, as processes leave a cgroup only after they were reaped. */
-import { rmdirSync } from "node:fs";
 import { isErrno, SyscallError, TsrunError } from "../errors.ts";
-import { childGroups, groupProcesses, waitUntil } from "./files.ts";
+import { rmdirSync } from "../sys/fs.ts";
+import { groupProcesses, waitUntil } from "./files.ts";
+import { removeBelow } from "./tree.ts";
 import { codeOf } from "./write.ts";
 
 const TIMEOUT_MS = 2000;
@@ -28,7 +29,7 @@ export function removeIfUnused(dir: string): void {
 function tryRemove(dir: string): boolean {
   // Most have nothing below: the first call is then the only one.
   if (remove(dir)) return true;
-  for (const child of childGroups(dir)) tryRemove(`${dir}/${child}`);
+  removeBelow(dir);
   return remove(dir);
 }
 

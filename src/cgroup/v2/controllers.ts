@@ -16,21 +16,24 @@ const CORE = ["cgroup"];
 /**
  * Makes controllers available in the last of `dirs`, a path of cgroups from the top of the mount down.
  *
+ * @param made those of them that are new
  * @param needed controllers with limits to set
  * @throws TsrunError when a needed one cannot be had, with the reason
  */
-export function enableControllers(dirs: readonly string[], needed: readonly string[]): void {
+export function enableControllers(dirs: readonly string[], made: readonly string[], needed: readonly string[]): void {
   const leaf = dirs[dirs.length - 1] as string;
   const wanted = [...STANDARD, ...needed.filter((name) => !STANDARD.includes(name) && !CORE.includes(name))];
   let have = words(readGroupFile(`${leaf}/cgroup.controllers`));
+  // The usual case; a threaded cgroup never has all.
   if (wanted.every((name) => have.includes(name))) return;
+  settleType(made, needed);
   const reasons = new Map<string, string>();
   for (const dir of dirs.slice(0, -1)) enableBelow(dir, wanted, reasons);
   have = words(readGroupFile(`${leaf}/cgroup.controllers`));
   for (const name of needed) {
     if (have.includes(name) || CORE.includes(name)) continue;
     throw new TsrunError(`cannot set ${name} limit: controller ${name} is not available in cgroup ${leaf}`, {
-      fix: reasons.get(name) ?? `the kernel has it switched off, or it belongs to a cgroup v1 hierarchy`,
+      fix: reasons.get(name) ?? "the kernel has it switched off, or it belongs to a cgroup v1 hierarchy",
     });
   }
 }
@@ -72,7 +75,7 @@ function reasonOf(error: unknown, dir: string): string {
  * @param made the new cgroups, top first
  * @throws TsrunError when a limit is asked that needs more
  */
-export function settleType(made: readonly string[], needed: readonly string[]): void {
+function settleType(made: readonly string[], needed: readonly string[]): void {
   const leaf = made[made.length - 1];
   if (leaf === undefined || readGroupFile(`${leaf}/cgroup.type`) !== "domain invalid") return;
   const domain = needed.filter((name) => !THREADED.includes(name) && !CORE.includes(name));

@@ -69,6 +69,19 @@ describe("cgroup lifecycle", () => {
     expect(await ended(child)).toBe("SIGKILL");
   });
 
+  root("cgroups below go whatever their names and however deep they are", async () => {
+    const record = make();
+    const name = "n".repeat(200);
+    // Far deeper than the longest path, and a name that is no UTF-8.
+    const dig = (dir: string) =>
+      `cd '${dir}' && i=0 && while [ $i -lt 40 ]; do mkdir ${name} && cd ${name} || exit 1; i=$((i+1)); done`;
+    const script = Object.values(record.paths).map((dir) => `(${dig(dir)}); mkdir "$(printf '${dir}/\\377 x')"`);
+    const child = await startIn(record, `${script.join("; ")}; ${forever}`);
+    expect(cgroupProcesses(record)).toEqual([child.pid]);
+    destroyCgroup(record, { kill: true });
+    expect(left(record)).toEqual([]);
+  });
+
   root("a cgroup that was there before stays, with the cgroups below it", () => {
     const name = newName();
     const before = make({ cgroupsPath: `/${name}` });
@@ -170,12 +183,13 @@ describe("cgroup lifecycle", () => {
     const all = parents.map((dir) => `'${dir}'`).join(" ");
     const other = await startIn(
       { layout: "none", paths: {}, made: [] },
-      `echo ready; while :; do mkdir ${all}; rmdir ${all}; done 2>/dev/null`,
+      `trap 'exit 0' TERM; echo ready; while :; do mkdir ${all}; rmdir ${all}; done 2>/dev/null`,
     );
     try {
       for (let i = 0; i < 30; i++) destroyCgroup(make({ cgroupsPath: `/${name}/${i}` }));
     } finally {
-      other.kill("SIGKILL");
+      // The shell ends between two commands.
+      other.kill("SIGTERM");
       await ended(other);
     }
     for (const dir of parents) if (existsSync(dir)) rmdirSync(dir);
@@ -192,7 +206,7 @@ describe("cgroup lifecycle", () => {
   hybrid("the unified hierarchy is joined too", () => {
     const record = make();
     expect(record.paths[""]).toContain("/unified/");
-    expect(runIn(record, "cat /proc/self/cgroup").stdout).toContain(`0::/${record.paths[""]?.split("/").pop()}`);
+    expect(runIn(record, "cat /proc/self/cgroup").stdout).toContain(`0::/${record.paths[""]?.split("/").pop()}\n`);
   });
 
   v2("exec joins the cgroup that the container's init is in", async () => {

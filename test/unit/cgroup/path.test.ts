@@ -3,33 +3,43 @@ import { cgroupPlace, pathNames, placeDirectory } from "../../../src/cgroup/path
 
 const memory = { controllers: ["memory"], mount: "/sys/fs/cgroup/memory", root: "/", own: "/sys/fs/cgroup/memory/me" };
 const unified = { controllers: [], mount: "/sys/fs/cgroup", root: "/", own: "/sys/fs/cgroup/user.slice/me.scope" };
-const at = (path: string | undefined, hierarchy = memory, aboveOwn = false) =>
-  placeDirectory(cgroupPlace(hierarchy, path, "box", aboveOwn));
+const at = (path: string | undefined, hierarchy = memory, layout: "hybrid" | "v2" = "hybrid") =>
+  placeDirectory(cgroupPlace(hierarchy, path, "box", layout));
 
 describe("cgroup/path", () => {
   test("an absolute path is below the mount", () => {
     expect(at("/a/b")).toBe("/sys/fs/cgroup/memory/a/b");
-    expect(at("/a/b", unified, true)).toBe("/sys/fs/cgroup/a/b");
+    expect(at("/a/b", unified, "v2")).toBe("/sys/fs/cgroup/a/b");
   });
 
   test("a relative path is below our own cgroup, on v2 beside it", () => {
     expect(at("a/b")).toBe("/sys/fs/cgroup/memory/me/a/b");
-    expect(at("a/b", unified, true)).toBe("/sys/fs/cgroup/user.slice/a/b");
+    expect(at("a/b", unified, "v2")).toBe("/sys/fs/cgroup/user.slice/a/b");
   });
 
   test("without a path the id is a relative one", () => {
     expect(at(undefined)).toBe("/sys/fs/cgroup/memory/me/box");
     expect(at("")).toBe("/sys/fs/cgroup/memory/me/box");
-    expect(at(undefined, unified, true)).toBe("/sys/fs/cgroup/user.slice/box");
+    expect(at(undefined, unified, "v2")).toBe("/sys/fs/cgroup/user.slice/box");
   });
 
   test("the top of the mount has nothing above it", () => {
-    expect(at("a", { ...unified, own: "/sys/fs/cgroup" }, true)).toBe("/sys/fs/cgroup/a");
+    expect(at("a", { ...unified, own: "/sys/fs/cgroup" }, "v2")).toBe("/sys/fs/cgroup/a");
   });
 
   test("slashes and dots too many are nothing", () => {
     expect(at("//a/./b//")).toBe("/sys/fs/cgroup/memory/a/b");
-    expect(at("/")).toBe("/sys/fs/cgroup/memory");
+  });
+
+  test("beside v1 a relative path of the unified hierarchy is below its mount, as runc has it", () => {
+    const beside = { ...unified, mount: "/sys/fs/cgroup/unified", own: "/sys/fs/cgroup/unified/me" };
+    expect(at("a", beside)).toBe("/sys/fs/cgroup/unified/a");
+    expect(at(undefined, beside)).toBe("/sys/fs/cgroup/unified/box");
+  });
+
+  test("a path that names no cgroup is refused: all of the machine's processes are in that one", () => {
+    for (const path of ["/", ".", "//", "/./"])
+      expect(() => at(path), path).toThrow("names no cgroup for the container");
   });
 
   test("a path that goes up is refused, wherever it would end", () => {

@@ -155,7 +155,7 @@ function mountByDescriptors(overlay: Overlay, merged: string): void {
 function tooMany(count: number): SyscallError {
   return new SyscallError("mount overlay", "E2BIG", {
     cause: new TsrunError(`this kernel cannot mount ${count} layers at once`),
-    fix: "use fewer layers (about 200), or Linux 6.8, which mounts 500, or 6.15, which mounts 999",
+    fix: "use fewer layers: some 200 can be mounted before Linux 6.8, 499 before 6.15, 998 from then on",
   });
 }
 

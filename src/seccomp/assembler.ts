@@ -37,7 +37,7 @@ const REACH = 252;
 
 export class Assembler {
   /** struct sock_filter[], filled from its end: `code | jt << 16 | jf << 24` and `k` of each instruction. */
-  private words = new Uint32Array(2 * MAX_INSTRUCTIONS);
+  private words = new Uint32Array(1024);
   private count = 0;
   /** The nearest copy of each return instruction. */
   private readonly returns = new Map<Target, number>();

@@ -1,7 +1,7 @@
 /**
  * OCI linux.seccomp to what seccomp(2) takes: a classic BPF program and flags. A function of its arguments; the
  * native init loads the result. Rules: OCI config-linux.md "Seccomp"; what it leaves open is as in runc and
- * libseccomp (docs/conformance.md).
+ * libseccomp (docs/seccomp.md).
  */
 import { type Problem, SpecError } from "../errors.ts";
 import { didYouMean, quote } from "../spec/text.ts";

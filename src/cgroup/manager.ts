@@ -342,30 +342,6 @@ export function joinFds({ paths }: Pick<CgroupRecord, "paths">): CgroupJoin[] {
   return joins;
 }
 
-/** A hierarchy as a mount of type cgroup in the container shows it. */
-export interface CgroupView {
-  /** Directory below the mount's destination: "memory", "cpu,cpuacct", "systemd"; "" on v2. */
-  name: string;
-  /** Mount options that select the hierarchy: "memory", or "none" and "name=systemd"; none on v2. */
-  options: string[];
-  /** The container's cgroup. */
-  path: string;
-}
-
-/** What such a mount shows: the v1 hierarchies (the unified one of a hybrid layout is left out, as runc does), or v2. */
-export function cgroupViews({ paths }: Pick<CgroupRecord, "paths">, hierarchies: CgroupHierarchies): CgroupView[] {
-  const { layout, v1 } = hierarchies;
-  if (layout === "v2") return paths[""] === undefined ? [] : [{ name: "", options: [], path: paths[""] }];
-  const views: CgroupView[] = [];
-  for (const { controllers } of v1) {
-    const path = paths[controllers[0] ?? ""];
-    if (path === undefined) continue;
-    const name = controllers.map((controller) => controller.replace(/^name=/, "")).join(",");
-    views.push({ name, options: name === controllers.join(",") ? controllers : ["none", ...controllers], path });
-  }
-  return views;
-}
-
 /**
  * Removes what createCgroup made, and the cgroups that the container made below. Parents that others use stay.
  *

@@ -5,6 +5,7 @@ import {
   type CgroupHierarchies,
   type CgroupRecord,
   type CgroupRequest,
+  cgroupOwner,
   detectCgroups,
   joinFds,
 } from "../cgroup/manager.ts";
@@ -39,7 +40,9 @@ export function loadContainer(
   const { spec, text } = loadSpec(bundle, options.configFile);
   const hierarchies = detectCgroups();
   const listenFds = Number(process.env.LISTEN_FDS ?? 0) || 0;
-  const container = resolve(spec, { ...options, bundle, listenFds }, adjust(hostFacts(hierarchies.layout)));
+  // Those of an annotation are the bundle's; these are the caller's.
+  const layers = options.layers?.map((layer) => (layer.startsWith("sha256:") ? layer : absolutePath(layer)));
+  const container = resolve(spec, { ...options, bundle, layers, listenFds }, adjust(hostFacts(hierarchies.layout)));
   return { container, text, hierarchies };
 }
 
@@ -48,7 +51,7 @@ export function cgroupRequest({ container, hierarchies }: Loaded): CgroupRequest
   const { options, host, id, spec } = container;
   const rootless = typeof options.rootless === "boolean" ? options.rootless : host.euid !== 0 || host.userns;
   const { cgroupsPath, resources, devices } = spec.linux ?? {};
-  return { id, cgroupsPath, resources, devices, rootless, hierarchies };
+  return { id, cgroupsPath, resources, devices, rootless, owner: cgroupOwner(container), hierarchies };
 }
 
 /** What the plan is told about the machine and the call. */

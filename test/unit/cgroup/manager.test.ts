@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { cgroupViews, joinFds, removalOrder } from "../../../src/cgroup/manager.ts";
+import { joinFds, removalOrder } from "../../../src/cgroup/manager.ts";
 
 const hybrid = {
   layout: "hybrid" as const,
@@ -29,20 +29,5 @@ describe("cgroup/manager", () => {
       { path: "/c/cpu,cpuacct/p/x", leaf: true },
       { path: "/c/cpu,cpuacct/p", leaf: false },
     ]);
-  });
-
-  test("a cgroup mount shows the v1 hierarchies by their options, or v2 as a whole", () => {
-    const at = (controllers: string[]) => ({ controllers, mount: "/m", root: "/", own: "/m" });
-    const hierarchies = {
-      layout: "hybrid" as const,
-      v1: [at(["cpu", "cpuacct"]), at(["name=systemd"])],
-      unified: at([]),
-    };
-    expect(cgroupViews(hybrid, hierarchies)).toEqual([
-      { name: "cpu,cpuacct", options: ["cpu", "cpuacct"], path: "/c/cpu,cpuacct/p/x" },
-      { name: "systemd", options: ["none", "name=systemd"], path: "/c/systemd/p/x" },
-    ]);
-    const v2 = { layout: "v2" as const, v1: [], unified: at([]) };
-    expect(cgroupViews({ paths: { "": "/c/x" } }, v2)).toEqual([{ name: "", options: [], path: "/c/x" }]);
   });
 });

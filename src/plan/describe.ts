@@ -2,7 +2,7 @@
  * A plan in words, one readable line a step: what `tsrun plan` prints and what errors name.
  */
 
-import { CAPABILITIES } from "./names.ts";
+import { CAPABILITIES } from "../spec/capabilities.ts";
 import { CLONE_NAMES } from "./namespaces.ts";
 import type { OpName, Plan, Step, StepArg } from "./step.ts";
 

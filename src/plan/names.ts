@@ -1,10 +1,4 @@
-/** Names of the spec and their numbers in the kernel. Sources: linux/capability.h, asm-generic/resource.h. */
-
-/** Index is the capability's number. */
-export const CAPABILITIES: readonly string[] =
-  "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-    .split(" ")
-    .map((name) => `CAP_${name}`);
+/** Resource limits by their names in the spec, and their numbers. Source: asm-generic/resource.h. */
 
 export const RLIMITS: Readonly<Record<string, number>> = {
   RLIMIT_CPU: 0,

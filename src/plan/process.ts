@@ -3,10 +3,11 @@
  * Rules: OCI config.md "Process", config-linux.md; capabilities(7), credentials(7), execve(2).
  */
 import type { Host } from "../host.ts";
+import { capabilityNumber } from "../spec/capabilities.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
 import type { LinuxCapabilities } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
-import { CAPABILITIES, RLIMITS } from "./names.ts";
+import { RLIMITS } from "./names.ts";
 
 export interface ProcessPlan {
   process: ResolvedProcess;
@@ -100,7 +101,7 @@ export function capabilityMasks(sets: LinuxCapabilities | undefined, available: 
   const mask = (names: readonly string[] | undefined): bigint => {
     let bits = 0n;
     for (const name of names ?? []) {
-      const number = CAPABILITIES.indexOf(name);
+      const number = capabilityNumber(name);
       if (number >= 0) bits |= 1n << BigInt(number);
     }
     return bits & available;

@@ -1,26 +1,29 @@
 /** `exec`: another process in a container that runs. Rules: runc-exec(8); exec is not in the OCI spec. */
 import { detectCgroups, joinFds, processCgroups } from "../cgroup/manager.ts";
 import { SpecError, StateError, TsrunError } from "../errors.ts";
-import { hostFacts } from "../host.ts";
+import { type Host, hostFacts } from "../host.ts";
 import { becomeMonitor } from "../init/monitor.ts";
 import { spawnInit } from "../init/spawn.ts";
 import type { SyncSocket } from "../init/sync.ts";
 import { sendConsole, sendPidfd } from "../io/console.ts";
+import { flushLog, warn } from "../log.ts";
 import { planExec } from "../plan/exec.ts";
 import { availableCapabilities } from "../plan/process.ts";
 import type { Plan } from "../plan/step.ts";
 import { compileSeccomp } from "../seccomp/compile.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
+import { rlimitProblems } from "../spec/host-checks.ts";
 import { loadProcess } from "../spec/load.ts";
 import { resolveProcess } from "../spec/resolve.ts";
+import { unmappedIds } from "../spec/rules/mappings.ts";
 import type { Process, Spec } from "../spec/types.ts";
 import { unsupportedProcess } from "../spec/unsupported.ts";
 import { parseUser } from "../spec/user.ts";
-import { validateProcess } from "../spec/validate.ts";
+import { inspectProcess } from "../spec/validate.ts";
 import { O_CLOEXEC, O_PATH, O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open } from "../sys/file.ts";
 import { readlinkSync } from "../sys/fs.ts";
-import { pidfdOpen, waitid } from "../sys/process.ts";
+import { blockSignals, pidfdOpen, waitid } from "../sys/process.ts";
 import { initDied, stepFailure } from "./failure.ts";
 import { homeDirectory } from "./home.ts";
 import { isAlive, statusOf } from "./lifecycle.ts";
@@ -28,6 +31,7 @@ import type { ExecOptions, ExecResult } from "./options.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
 import { writePidFile } from "./pid-file.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
+import { ownTerminalSize } from "./terminal.ts";
 import { exitOf } from "./wait.ts";
 
 /**
@@ -37,8 +41,9 @@ import { exitOf } from "./wait.ts";
  * @throws StateError when the container does not run; SpecError, StepError
  */
 export function execInForeground(options: ExecOptions): ExecResult {
-  const { pid, master } = launchExec(options);
+  const { pid, master } = launchExec(options, !options.detach);
   if (options.detach) return { id: options.id, pid };
+  flushLog();
   becomeMonitor({ pid, pidFd: pidfdOpen(pid), master: master ?? -1, cleanup: [] });
 }
 
@@ -50,15 +55,16 @@ export async function execProcess(options: ExecOptions): Promise<ExecResult> {
   return { id: options.id, pid, exitCode };
 }
 
-function launchExec(options: ExecOptions): { pid: number; master: number | undefined } {
+function launchExec(options: ExecOptions, foreground = false): { pid: number; master: number | undefined } {
   const state = new StateDirectory(stateRoot(options.root), options.id);
   const record = state.read();
   checkStatus(record, options);
   const config = readConfig(state);
   const hierarchies = detectCgroups();
   const host = hostFacts(hierarchies.layout);
-  const process = resolveProcess(processOf(options, config), host, []);
+  const process = checkedProcess(options, config, record, host);
   checkTerminal(process, options);
+  if (foreground) process.consoleSize ??= ownTerminalSize();
 
   const fds = new Map<string, number>();
   using _fds = { [Symbol.dispose]: () => fds.forEach(closeQuiet) };
@@ -88,7 +94,7 @@ function launchExec(options: ExecOptions): { pid: number; master: number | undef
   });
   const init = spawnInit({ plan, fds, preserved: options.preserveFds ?? 0, stdio: options.stdio });
   using sync = init.sync;
-  return converse(sync, plan, init.pid, options);
+  return converse(sync, plan, init.pid, options, foreground);
 
   function cgroupJoins(of: StateRecord, { cgroup = [] }: ExecOptions) {
     if (!of.cgroup) return [];
@@ -118,6 +124,7 @@ function converse(
   plan: Plan,
   firstPid: number,
   options: ExecOptions,
+  foreground: boolean,
 ): { pid: number; master: number | undefined } {
   let pid = 0;
   let master: number | undefined;
@@ -145,6 +152,8 @@ function converse(
           closeQuiet(pidFd);
         }
         isReady = true;
+        // Those that come from now on are for the monitor.
+        if (foreground) blockSignals();
         sync.answer();
         break;
       case "fail":
@@ -179,12 +188,16 @@ function checkTerminal({ terminal }: ResolvedProcess, options: ExecOptions): voi
 }
 
 /** The process of the file, or the container's own with what the options change. @throws SpecError */
-function processOf(options: ExecOptions, config: Spec): Process {
-  const process =
+function checkedProcess(options: ExecOptions, config: Spec, record: StateRecord, host: Host): ResolvedProcess {
+  const asked =
     options.process === undefined ? fromOptions(options, config) : loadProcess(absolutePath(options.process));
-  const problems = [...validateProcess(process), ...unsupportedProcess(process)];
+  const { process, problems, warnings } = inspectProcess(asked);
+  problems.push(...unsupportedProcess(process), ...rlimitProblems(process, host));
+  if (record.userns) problems.push(...unmappedIds(process.user, config.linux ?? {}));
   if (problems.length > 0) throw new SpecError(problems);
-  return process;
+  const resolved = resolveProcess(process, host, warnings);
+  for (const { path, message } of warnings) warn(`${path}: ${message}`);
+  return resolved;
 }
 
 function fromOptions(options: ExecOptions, config: Spec): Process {

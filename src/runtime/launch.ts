@@ -4,12 +4,13 @@
  * The order is what makes it safe to be killed at any point: the state names what is about to be made before it is
  * made, and the init ends by itself when its socket closes.
  */
-import { createCgroup, destroyCgroup, joinFds } from "../cgroup/manager.ts";
+import { applyLateLimits, createCgroup, destroyCgroup, joinFds } from "../cgroup/manager.ts";
 import { planCgroup } from "../cgroup/plan.ts";
 import { TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
 import type { SyncSocket } from "../init/sync.ts";
 import { sendConsole, sendPidfd } from "../io/console.ts";
+import { warn } from "../log.ts";
 import { planContainer } from "../plan/order.ts";
 import { AWAIT, type Plan } from "../plan/step.ts";
 import type { ContainerSpec } from "../spec/container.ts";
@@ -17,7 +18,7 @@ import { mountRootfs } from "../storage/mount.ts";
 import { prepareRootfs, type RootfsRecord, removeRootfs } from "../storage/rootfs.ts";
 import { O_CLOEXEC, O_PATH, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open, setCloexec } from "../sys/file.ts";
-import { pidfdOpen, pidfdSendSignal, waitid } from "../sys/process.ts";
+import { blockSignals, pidfdOpen, pidfdSendSignal, waitid } from "../sys/process.ts";
 import { unixListen } from "../sys/socket.ts";
 import { initDied, stepFailure } from "./failure.ts";
 import { homeDirectory } from "./home.ts";
@@ -28,6 +29,7 @@ import { absolutePath, stateRoot, storageRoot } from "./paths.ts";
 import { writePidFile } from "./pid-file.ts";
 import { cgroupRequest, type Loaded, loadContainer, planParameters } from "./prepare.ts";
 import { removeState } from "./remove-state.ts";
+import { ownTerminalSize } from "./terminal.ts";
 import { newRecord, StateDirectory, type StateRecord } from "./state.ts";
 import { Undo } from "./undo.ts";
 
@@ -43,6 +45,8 @@ export interface LaunchOptions extends CreateOptions {
   id: string;
   /** Wait for `start` before the process is executed? */
   waitForStart: boolean;
+  /** This process becomes the monitor: signals that come from the process's start on are for that one. */
+  foreground?: boolean | undefined;
 }
 
 /** Makes the container, up to its process waiting for `start` or, for `run`, being executed. @throws TsrunError */
@@ -50,6 +54,9 @@ export function launch(options: LaunchOptions): Launched {
   const loaded = loadContainer(options);
   const { container } = loaded;
   checkTerminal(container, options);
+  for (const { path, message } of container.warnings) warn(`${path}: ${message}`);
+  // Nobody else sets the size before the process may ask for it.
+  if (options.foreground) container.spec.process.consoleSize ??= ownTerminalSize();
   using undo = new Undo();
   const state = new StateDirectory(stateRoot(options.root), container.id);
   state.create();
@@ -59,7 +66,7 @@ export function launch(options: LaunchOptions): Launched {
   const record = firstRecord(container, loaded);
   state.write(record);
 
-  record.overlay = makeRootfs(container, state, undo);
+  record.overlay = makeRootfs(container, state, options, undo);
   if (record.overlay) {
     container.rootfs.path = record.overlay.merged;
     record.rootfs = record.overlay.merged;
@@ -69,7 +76,7 @@ export function launch(options: LaunchOptions): Launched {
   // What is about to be made, first: should we be killed meanwhile, delete knows where to look.
   record.cgroup = planCgroup(request);
   state.write(record);
-  record.cgroup = createCgroup(request);
+  record.cgroup = createCgroup({ ...request, warn });
   undo.add(() => record.cgroup && destroyCgroup(record.cgroup));
 
   const fds = new Map<string, number>();
@@ -111,6 +118,7 @@ function converse(
         record.pid = message.pid;
         record.startTime = processStat(message.pid)?.startTime ?? 0;
         waitid({ pid: firstPid });
+        if (record.cgroup) applyLateLimits(record.cgroup);
         break;
       case "fd":
         master = message.fd;
@@ -126,6 +134,7 @@ function converse(
             master = undefined;
           }
           ready(options, record, state);
+          if (options.foreground) blockSignals();
         }
         sync.answer();
         if (message.tag === AWAIT.READY && options.waitForStart) return master;
@@ -205,12 +214,20 @@ function firstRecord(container: ContainerSpec, loaded: Loaded): StateRecord {
   });
 }
 
-/** RFC 3339 in nanoseconds; the clock that JavaScript has counts milliseconds. */
-function timestamp(): string {
-  return new Date().toISOString().replace("Z", "000000Z");
+/** Now, as RFC 3339 with nine digits of a second. The finer of the two clocks does not notice when the time is set. */
+export function timestamp(coarseMs = Date.now(), fineMs = performance.timeOrigin + performance.now()): string {
+  const ms = Math.abs(fineMs - coarseMs) < 10 ? fineMs : coarseMs;
+  const second = Math.floor(ms / 1000) * 1000;
+  const nanoseconds = Math.floor((ms - second) * 1e6);
+  return `${new Date(second).toISOString().slice(0, 19)}.${String(nanoseconds).padStart(9, "0")}Z`;
 }
 
-function makeRootfs(container: ContainerSpec, state: StateDirectory, undo: Undo): RootfsRecord | undefined {
+function makeRootfs(
+  container: ContainerSpec,
+  state: StateDirectory,
+  options: LaunchOptions,
+  undo: Undo,
+): RootfsRecord | undefined {
   const { layers, rwLayer } = container.rootfs;
   if (!layers) return undefined;
   const root = storageRoot();
@@ -221,6 +238,8 @@ function makeRootfs(container: ContainerSpec, state: StateDirectory, undo: Undo)
     userns: container.host.userns,
     storageRoot: root,
     stateDir: state.path,
+    // Removed as soon as the process has ended: without this the end would wait until all of it is on the disk.
+    volatile: options.foreground === true && !container.options.keep && rwLayer === undefined,
     ...(rwLayer === undefined ? {} : { rwLayer }),
     ...(container.spec.hostname === undefined ? {} : { hostname: container.spec.hostname }),
     ...(container.userns ? { owner: mappedRoot(container) } : {}),

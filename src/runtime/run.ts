@@ -1,6 +1,7 @@
 /** `run`: create and start in one, and in the foreground wait for the end. */
 import { removalOrder } from "../cgroup/manager.ts";
 import { becomeMonitor, type CleanupStep } from "../init/monitor.ts";
+import { flushLog } from "../log.ts";
 import { cleanupSteps } from "../storage/rootfs.ts";
 import { pidfdOpen } from "../sys/process.ts";
 import { deleteContainer } from "./delete.ts";
@@ -17,11 +18,13 @@ import { exitOf } from "./wait.ts";
  * @throws SpecError, StateError, StepError; nothing is left behind then
  */
 export function runInForeground(options: RunOptions): RunResult {
-  const launched = launch({ ...options, id: options.id ?? newId(), waitForStart: false });
+  const foreground = !options.detach;
+  const launched = launch({ ...options, id: options.id ?? newId(), waitForStart: false, foreground });
   const { id, pid } = launched.record;
   if (options.detach) return { id, pid };
   const pidFd = pidfdOpen(pid);
   const cleanup = options.keep ? [] : cleanupOf(launched);
+  flushLog();
   becomeMonitor({ pid, pidFd, master: launched.master ?? -1, noSubreaper: options.noSubreaper, cleanup });
 }
 

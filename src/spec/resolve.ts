@@ -25,6 +25,7 @@ export function resolve(spec: Spec, options: ResolveOptions, host: Host): Contai
   const warnings = found.warnings;
   problems.push(...hostProblems(found.spec, options, host));
   const layers = resolveLayers(found.spec, options, problems);
+  requireMountNamespace(found.spec, problems);
   if (problems.length > 0) throw new SpecError(problems);
 
   const namespaces = found.spec.linux?.namespaces ?? [];
@@ -45,6 +46,14 @@ export function resolve(spec: Spec, options: ResolveOptions, host: Host): Contai
     host,
     warnings,
   };
+}
+
+/** Everything tsrun mounts would be mounted on the host. The spec allows a container that wants this; tsrun does not. */
+function requireMountNamespace(spec: Spec, problems: Problem[]): void {
+  if (findNamespace(spec.linux?.namespaces, "mount") !== undefined) return;
+  // A list that cannot be read is reported already.
+  if (problems.some(({ path }) => path === "linux" || path.startsWith("linux.namespaces"))) return;
+  problems.push({ path: "linux.namespaces", message: 'tsrun needs a mount namespace: add {"type": "mount"}' });
 }
 
 /**

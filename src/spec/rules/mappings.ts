@@ -1,7 +1,8 @@
 /** linux.uidMappings, linux.gidMappings and who must be in them. Rules: OCI config-linux.md "User namespace mappings"; user_namespaces(7). */
+import type { Problem } from "../../errors.ts";
 import { findNamespace } from "../namespaces.ts";
 import { type ListShape, S } from "../structure.ts";
-import type { LinuxIDMapping } from "../types.ts";
+import type { Linux, LinuxIDMapping, User } from "../types.ts";
 import type { RuleContext } from "./context.ts";
 
 export const ID_MAPPINGS: ListShape = {
@@ -29,28 +30,36 @@ export function checkMappings(context: RuleContext): void {
   const userns = findNamespace(linux.namespaces, "user");
   // A joined one has the mappings it was made with; callers (containerd, CRI-O) send a copy of them along.
   if (userns === undefined || (userns.path !== undefined && userns.path !== "")) return;
-  checkNew(context, uidMappings, "linux.uidMappings", "user", [["process.user.uid", process?.user?.uid ?? 0]]);
-  const groups: [string, number][] = [["process.user.gid", process?.user?.gid ?? 0]];
-  process?.user?.additionalGids?.forEach((gid, i) => {
-    groups.push([`process.user.additionalGids[${i}]`, gid]);
-  });
-  checkNew(context, gidMappings, "linux.gidMappings", "group", groups);
+  for (const [field, list] of [["uidMappings", uidMappings] as const, ["gidMappings", gidMappings] as const]) {
+    if (list !== undefined && list.length > 0) continue;
+    context.report(`linux.${field}`, "is needed for a new user namespace; without it no id means anything there");
+  }
+  for (const { path, message } of unmappedIds(process?.user, linux)) context.report(path, message);
 }
 
-/** A new user namespace: it has mappings, and the ids of the process are in them. */
-function checkNew(
-  { report }: RuleContext,
+/** The ids of a process that its container's new user namespace does not have. Nothing is said of one that is joined. */
+export function unmappedIds(user: User | undefined, linux: Linux): Problem[] {
+  const problems: Problem[] = [];
+  if (findNamespace(linux.namespaces, "user")?.path) return problems;
+  const report = (path: string, message: string) => problems.push({ path, message });
+  checkIds(report, linux.uidMappings, "linux.uidMappings", "user", [["process.user.uid", user?.uid ?? 0]]);
+  const groups: [string, number][] = [["process.user.gid", user?.gid ?? 0]];
+  user?.additionalGids?.forEach((gid, i) => {
+    groups.push([`process.user.additionalGids[${i}]`, gid]);
+  });
+  checkIds(report, linux.gidMappings, "linux.gidMappings", "group", groups);
+  return problems;
+}
+
+function checkIds(
+  report: (path: string, message: string) => void,
   mappings: readonly LinuxIDMapping[] | undefined,
   path: string,
   what: string,
   ids: readonly (readonly [path: string, id: number])[],
 ): void {
-  if (mappings === undefined || mappings.length === 0) {
-    report(path, "is needed for a new user namespace; without it no id means anything there");
-    return;
-  }
   // A mapping that lacks a number is reported already, and it is not known what it maps.
-  if (!mappings.every(isWhole)) return;
+  if (mappings === undefined || mappings.length === 0 || !mappings.every(isWhole)) return;
   for (const [at, id] of ids) {
     const isMapped = mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size);
     if (!isMapped) report(at, `${what} ${id} is not in ${path}`);

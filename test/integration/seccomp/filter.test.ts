@@ -78,6 +78,17 @@ describe("seccomp", () => {
     }
   });
 
+  root("a container in a user namespace of its own is filtered too", () => {
+    const profile = { ...allowAll, syscalls: [deny("mkdir", "mkdirat")] };
+    const edit: BundleRequest["edit"] = (spec) => {
+      spec.process.noNewPrivileges = false;
+      spec.process.capabilities = {};
+    };
+    const result = runBundle(bundle(profile, ["mkdir", "/tmp/a"], { rootless: true, edit }));
+    expect(result.stderr).toContain("Operation not permitted");
+    expect(result.code).toBe(1);
+  });
+
   root("an engine's profile lets a shell work and keeps it from making namespaces and mounts", () => {
     const script = `
       echo text > /tmp/file && cp /tmp/file /tmp/copy && ls -l / | wc -l > /dev/null && sleep 0.01 && echo works

@@ -123,16 +123,21 @@ function cgroupMounts(mountinfo: string): CgroupMount[] {
   return mounts;
 }
 
-/** The mount of the v1 hierarchy with this controller, or of v2 when there is none. */
+/**
+ * The mount of the v1 hierarchy with this controller, or of v2 when there is none. Of several at one place the last
+ * is the one that is seen there.
+ */
 function findMount(mounts: readonly CgroupMount[], controller: string | undefined): CgroupMount | undefined {
-  let first: CgroupMount | undefined;
+  let usual: CgroupMount | undefined;
+  let other: CgroupMount | undefined;
   for (const mount of mounts) {
     if (mount.v2 !== (controller === undefined)) continue;
     if (controller !== undefined && !mount.options.includes(`,${controller},`)) continue;
-    if (mount.mount.startsWith("/sys/fs/cgroup")) return mount;
-    first ??= mount;
+    if (mount.mount.startsWith("/sys/fs/cgroup")) {
+      if (usual === undefined || usual.mount === mount.mount) usual = mount;
+    } else if (other === undefined || other.mount === mount.mount) other = mount;
   }
-  return first;
+  return usual ?? other;
 }
 
 /** mountinfo writes space, tab, newline and backslash as three octal digits. */

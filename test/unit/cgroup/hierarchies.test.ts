@@ -60,6 +60,14 @@ describe("cgroup/hierarchies", () => {
     expect(detect("1:pids:/\n", [v1("/dev/pids", "pids")]).v1[0]?.mount).toBe("/dev/pids");
   });
 
+  test("of several mounts at one place the last hides the others", () => {
+    const mounts = [v1("/sys/fs/cgroup/pids", "pids"), v1("/sys/fs/cgroup/pids", "pids", "/docker/abc")];
+    expect(detect("1:pids:/docker/abc/x\n", mounts).v1[0]).toMatchObject({
+      root: "/docker/abc",
+      own: "/sys/fs/cgroup/pids/x",
+    });
+  });
+
   test("a controller whose name is a part of another's is not taken for it", () => {
     const found = detect("1:cpu:/\n", [v1("/sys/fs/cgroup/cpuset", "cpuset"), v1("/sys/fs/cgroup/cpu", "cpu")]);
     expect(found.v1[0]?.mount).toBe("/sys/fs/cgroup/cpu");

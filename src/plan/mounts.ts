@@ -73,18 +73,26 @@ function planFilesystem(b: PlanBuilder, about: string, mount: Mount, options: Mo
   // an image that puts a link there is refused.
   const flags = type === "proc" || type === "sysfs" ? NO_SYMLINKS : 0;
   const target = targetOf(b, about, root, mount.destination, "directory", flags);
-  makeFilesystem(b, about, type, mount.source ?? type, options, target);
+  makeFilesystem(b, about, type, mount.source ?? type, options, { root, path: mount.destination, target });
 }
 
-/** A new file system of this type on a descriptor. */
+/** Where a mount goes: a path below the root, and the descriptor that it was opened as. */
+interface Place {
+  root: number;
+  path: string;
+  target: number;
+}
+
+/** A new file system of this type at a place. */
 function makeFilesystem(
   b: PlanBuilder,
   about: string,
   type: string,
   source: string,
   options: MountOptions,
-  target: number,
+  place: Place,
 ): void {
+  const { target } = place;
   // As mount(2) has it, read-only is for the superblock too: but for cgroups, whose superblock is the host's, and
   // tmpfs, which runc makes read-only as a mount alone.
   const isReadOnly = (options.attrSet & MOUNT_ATTR_RDONLY) !== 0 && type !== "tmpfs" && !type.startsWith("cgroup");
@@ -94,6 +102,11 @@ function makeFilesystem(
     b.add(about, "fchdir", target);
     b.add(about, "mount", source, ".", type, options.msFlags, options.data.join(","));
     b.add(about, "close", target);
+    // What mount(2) has no flags for is set on the mount, which lies at the destination now.
+    const top = targetOf(b, about, place.root, place.path, "directory");
+    setRecursive(b, about, top, options);
+    propagate(b, about, top, options);
+    b.add(about, "close", top);
     return;
   }
   const tree = b.newFd();
@@ -101,9 +114,7 @@ function makeFilesystem(
   const like = type === "tmpfs" && !options.data.some((word) => word.startsWith("mode=")) ? target : -1;
   if (like === -1) b.add(about, "fsmount", tree, type, options.attrSet, settings);
   else b.add(about, "fsmountLike", tree, type, options.attrSet, settings, like);
-  if (options.recSet !== 0 || options.recClear !== 0) {
-    b.add(about, "mountSetattr", tree, "", AT_EMPTY_PATH | AT_RECURSIVE, options.recSet, options.recClear, 0, -1);
-  }
+  setRecursive(b, about, tree, options);
   finish(b, about, tree, target, options);
 }
 
@@ -116,13 +127,16 @@ function planRemount(b: PlanBuilder, about: string, mount: Mount, options: Mount
 
 /** Only what the options name is set or cleared; everything else stays as the source has it. */
 function setAttributes(b: PlanBuilder, about: string, fd: number, options: MountOptions): void {
-  const { attrSet, attrClear, recSet, recClear } = options;
+  const { attrSet, attrClear } = options;
   if (attrSet !== 0 || attrClear !== 0) {
     b.add(about, "mountSetattr", fd, "", AT_EMPTY_PATH, attrSet, attrClear, 0, -1);
   }
-  if (recSet !== 0 || recClear !== 0) {
-    b.add(about, "mountSetattr", fd, "", AT_EMPTY_PATH | AT_RECURSIVE, recSet, recClear, 0, -1);
-  }
+  setRecursive(b, about, fd, options);
+}
+
+function setRecursive(b: PlanBuilder, about: string, fd: number, { recSet, recClear }: MountOptions): void {
+  if (recSet === 0 && recClear === 0) return;
+  b.add(about, "mountSetattr", fd, "", AT_EMPTY_PATH | AT_RECURSIVE, recSet, recClear, 0, -1);
 }
 
 function finish(b: PlanBuilder, about: string, tree: number, target: number, options: MountOptions): void {
@@ -157,7 +171,7 @@ function planCgroupMount(
   const target = targetOf(b, about, root, mount.destination, "directory", NO_SYMLINKS);
   const [unified] = cgroupViews;
   if (container.host.cgroup === "v2" && unified) {
-    mountView(b, about, unified, "cgroup2", fresh, options, target);
+    mountView(b, about, unified, "cgroup2", fresh, options, { root, path: mount.destination, target });
     return;
   }
   const tree = b.newFd();
@@ -165,8 +179,9 @@ function planCgroupMount(
   b.add(about, "fsmount", tree, "tmpfs", attrs, ["source=tmpfs", "mode=755"]);
   b.add(about, "attach", tree, target);
   for (const view of cgroupViews) {
-    const at = targetOf(b, about, root, `${mount.destination}/${view.name}`, "directory", NO_SYMLINKS);
-    mountView(b, `${about}/${view.name}`, view, "cgroup", fresh, options, at);
+    const path = `${mount.destination}/${view.name}`;
+    const at = targetOf(b, about, root, path, "directory", NO_SYMLINKS);
+    mountView(b, `${about}/${view.name}`, view, "cgroup", fresh, options, { root, path, target: at });
     // The usual names for hierarchies that hold several controllers.
     const names = view.name.split(",");
     if (names.length > 1) {
@@ -187,16 +202,16 @@ function mountView(
   type: string,
   fresh: boolean,
   options: MountOptions,
-  target: number,
+  place: Place,
 ): void {
   if (fresh) {
-    makeFilesystem(b, about, type, type, { ...options, data: [...view.options] }, target);
+    makeFilesystem(b, about, type, type, { ...options, data: [...view.options] }, place);
     return;
   }
   const tree = b.newFd();
   b.add(about, "openTree", tree, AT_FDCWD, view.path, 0);
   setAttributes(b, about, tree, options);
-  finish(b, about, tree, target, options);
+  finish(b, about, tree, place.target, options);
 }
 
 function byteLength(text: string): number {

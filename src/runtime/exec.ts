@@ -31,7 +31,7 @@ import type { ExecOptions, ExecResult } from "./options.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
 import { writePidFile } from "./pid-file.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
-import { ownTerminalSize } from "./terminal.ts";
+import { inheritTerminalSize } from "./terminal.ts";
 import { exitOf } from "./wait.ts";
 
 /**
@@ -64,7 +64,7 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
   const host = hostFacts(hierarchies.layout);
   const process = checkedProcess(options, config, record, host);
   checkTerminal(process, options);
-  if (foreground) process.consoleSize ??= ownTerminalSize();
+  if (foreground) inheritTerminalSize(process);
 
   const fds = new Map<string, number>();
   using _fds = { [Symbol.dispose]: () => fds.forEach(closeQuiet) };

@@ -29,8 +29,8 @@ import { absolutePath, stateRoot, storageRoot } from "./paths.ts";
 import { writePidFile } from "./pid-file.ts";
 import { cgroupRequest, type Loaded, loadContainer, planParameters } from "./prepare.ts";
 import { removeState } from "./remove-state.ts";
-import { ownTerminalSize } from "./terminal.ts";
 import { newRecord, StateDirectory, type StateRecord } from "./state.ts";
+import { inheritTerminalSize } from "./terminal.ts";
 import { Undo } from "./undo.ts";
 
 export interface Launched {
@@ -55,8 +55,7 @@ export function launch(options: LaunchOptions): Launched {
   const { container } = loaded;
   checkTerminal(container, options);
   for (const { path, message } of container.warnings) warn(`${path}: ${message}`);
-  // Nobody else sets the size before the process may ask for it.
-  if (options.foreground) container.spec.process.consoleSize ??= ownTerminalSize();
+  if (options.foreground) inheritTerminalSize(container.spec.process);
   using undo = new Undo();
   const state = new StateDirectory(stateRoot(options.root), container.id);
   state.create();

@@ -164,6 +164,16 @@ export function getrlimit(resource: number): Limit {
   return prlimit(0, resource);
 }
 
+/**
+ * Blocks every signal in this thread, so that they wait for the program that execve makes of it. The threads of the
+ * engine have theirs blocked from the start.
+ */
+export function blockSignals(): void {
+  check(syscall(SYS.rt_sigprocmask, SIG_SETMASK, new Uint8Array(8).fill(0xff), null, 8), "rt_sigprocmask");
+}
+
+const SIG_SETMASK = 2;
+
 /** setns(2) of this thread: with the threads of an engine only some namespaces allow it. */
 export function setns(fd: number, flags: number): void {
   check(syscall(SYS.setns, fd, flags), "setns");

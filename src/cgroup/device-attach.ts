@@ -36,7 +36,6 @@ export function attachDeviceFilter(dir: string, filter: Uint8Array): void {
     throw new SyscallError("cannot limit devices: attach a filter to cgroup", codeOf(error), {
       path: dir,
       fix: "a filter on a cgroup above, attached without BPF_F_ALLOW_MULTI, forbids others below",
-      cause: error,
     });
   } finally {
     // The attachment keeps the program.
@@ -120,7 +119,6 @@ function load(instructions: Uint8Array, dir: string): number {
     throw new SyscallError("cannot limit devices: load a filter for cgroup", codeOf(error), {
       path: dir,
       fix,
-      cause: error,
     });
   }
 }

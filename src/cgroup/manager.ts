@@ -197,13 +197,9 @@ const MKDIR_FIXES: Record<string, string> = {
 
 function mkdirError(dir: string, error: unknown): Error {
   const code = codeOf(error);
-  if (code === "ENOENT") return new TsrunError(`cannot make cgroup ${dir}: the one above it is gone`, { cause: error });
+  if (code === "ENOENT") return new TsrunError(`cannot make cgroup ${dir}: the one above it is gone`);
   const fix = MKDIR_FIXES[code];
-  return new SyscallError(
-    "mkdir",
-    code,
-    fix === undefined ? { path: dir, cause: error } : { path: dir, fix, cause: error },
-  );
+  return new SyscallError("mkdir", code, fix === undefined ? { path: dir } : { path: dir, fix });
 }
 
 /** @throws TsrunError when a cgroup that we did not make has processes: limits and signals would hit them too */
@@ -441,7 +437,7 @@ function signalAll(pids: readonly number[], signal: NodeJS.Signals | number): vo
       process.kill(pid, signal);
     } catch (error) {
       // It ended meanwhile.
-      if (!isErrno(error, "ESRCH")) throw new SyscallError(`kill ${pid}`, codeOf(error), { cause: error });
+      if (!isErrno(error, "ESRCH")) throw new SyscallError(`kill ${pid}`, codeOf(error));
     }
   }
 }

@@ -42,7 +42,7 @@ export function chownGroup(dir: string, uid: number): void {
       chownSync(path, uid, -1);
     } catch (error) {
       // The list has files of controllers that this cgroup does not have.
-      if (!isErrno(error, "ENOENT")) throw new SyscallError("chown", codeOf(error), { path, cause: error });
+      if (!isErrno(error, "ENOENT")) throw new SyscallError("chown", codeOf(error), { path });
     }
   }
 }

@@ -42,6 +42,6 @@ function remove(dir: string): boolean {
     if (isErrno(error, "ENOENT")) return true;
     // ENOTEMPTY is what rmdir of other filesystems says; EINTR when cgroup_mutex is waited for.
     if (isErrno(error, "EBUSY", "ENOTEMPTY", "EINTR")) return false;
-    throw new SyscallError("rmdir", codeOf(error), { path: dir, cause: error });
+    throw new SyscallError("rmdir", codeOf(error), { path: dir });
   }
 }

@@ -2,6 +2,7 @@
 import { isErrno, SyscallError, TsrunError } from "../errors.ts";
 import { O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open as openFile, writeOnce } from "../sys/file.ts";
+import { readGroupFile } from "./files.ts";
 
 /** One write(2) to one file of a cgroup. */
 export interface CgroupWrite {
@@ -77,7 +78,7 @@ function openForWrite(dir: string, controller: string, write: CgroupWrite): numb
         fix: `this kernel or this cgroup lacks it: is the ${controller} controller enabled?`,
       });
     }
-    throw new SyscallError(`cannot set ${controller} limit: open`, codeOf(error), { path, cause: error });
+    throw new SyscallError(`cannot set ${controller} limit: open`, codeOf(error), { path });
   }
 }
 
@@ -86,8 +87,24 @@ function refused(dir: string, controller: string, write: CgroupWrite, error: unk
   const operation = `cannot set ${controller} limit: write "${write.value}" to`;
   const path = `${dir}/${write.file}`;
   // As above: the text of ENOENT means a missing command to callers.
-  if (code === "ENOENT") return new TsrunError(`${operation} ${path}: the kernel knows no such name`, { cause: error });
-  return new SyscallError(operation, code, { path, cause: error });
+  if (code === "ENOENT") return new TsrunError(`${operation} ${path}: the kernel knows no such name`);
+  const fix = fixFor(dir, controller, code);
+  return new SyscallError(operation, code, fix === undefined ? { path } : { path, fix });
+}
+
+function fixFor(dir: string, controller: string, code: string): string | undefined {
+  const above = dir.slice(0, dir.lastIndexOf("/"));
+  if (controller === "cpuset") {
+    const show = (name: string) =>
+      readGroupFile(`${above}/cpuset.${name}.effective`) ?? readGroupFile(`${above}/cpuset.effective_${name}`) ?? "?";
+    return `the cgroup above has cpus ${show("cpus")} and mems ${show("mems")}`;
+  }
+  if (controller === "memory" && code === "EBUSY") {
+    const usage = readGroupFile(`${dir}/memory.current`) ?? readGroupFile(`${dir}/memory.usage_in_bytes`);
+    return `${usage} bytes are in use, and not all of them can be given back`;
+  }
+  if (code === "ENODEV") return "there is no whole disk with this number (a partition has no limits)";
+  return undefined;
 }
 
 /** The errno name of an error of node:fs. */

@@ -13,7 +13,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "./build.mjs";
-import { ensureDebianPackages, ensureNodeModules, entry, has, isRoot, ROOT, run, say } from "./tools.mjs";
+import { ensureDebianPackages, ensureNodeModules, entry, isRoot, ROOT, run, say } from "./tools.mjs";
 
 const SANDBOX = join(ROOT, "test/helpers/sandbox");
 const RUN_IN_VM = join(ROOT, "test/vm/run-in-vm");
@@ -26,6 +26,9 @@ const passedOn = argv.filter((arg) => !/^--(unit|integration|vm|no-vm)$/.test(ar
 const isWanted = (stage) => (wanted.length === 0 ? !(stage === "vm" && noVm) : wanted.includes(stage));
 
 if (!process.stdout.isTTY) process.env.NO_COLOR = "1";
+
+/** How a suite runs: no input, and an end even if it hangs. */
+const BOUNDS = { stdio: ["ignore", "inherit", "inherit"], timeout: 40 * 60_000, killSignal: "SIGKILL" };
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 
@@ -90,48 +93,36 @@ function readReport(path) {
   };
 }
 
-function vitest(projects, report) {
-  return [
-    VITEST,
-    "run",
-    ...projects.map((project) => `--project=${project}`),
-    "--passWithNoTests",
-    // The repository is read-only in the sandbox: the configuration is loaded without a bundle beside it.
-    "--configLoader=runner",
-    "--reporter=default",
-    "--reporter=json",
-    `--outputFile.json=${report}`,
-    ...passedOn,
-  ];
+/** The command that runs these suites; the repository may be read-only, so no bundled configuration is put beside it. */
+function vitest(projects) {
+  const suites = projects.map((project) => `--project=${project}`);
+  const reporters = ["--reporter=default", "--reporter=json"];
+  return [VITEST, "run", ...suites, "--passWithNoTests", "--configLoader=runner", ...reporters, ...passedOn];
 }
 
 function unit(directory) {
-  const result = spawnSync(process.execPath, vitest(["unit"], join(directory, "report.json")), {
-    cwd: ROOT,
-    stdio: ["ignore", "inherit", "inherit"],
-  });
+  // Root needs none of its rights for these, so they cannot do harm with them either.
+  if (canSandbox()) return sandboxed(directory, ["unit"]);
+  const report = `--outputFile.json=${join(directory, "report.json")}`;
+  const result = spawnSync(process.execPath, [...vitest(["unit"]), report], { cwd: ROOT, ...BOUNDS });
   return { code: result.status ?? 1 };
 }
 
 function integration(directory) {
   if (!isRoot) return { skipped: "needs root (try: sudo npm test)" };
-  if (!has("unshare")) return { skipped: "needs unshare (Debian package util-linux)" };
-  // The report is written to the one directory that the sandbox leaves writable; the repository is read-only.
-  const args = [
-    "--ro",
-    ROOT,
-    "--",
-    "bash",
-    "-c",
-    'report=$PWD/report.json; cd "$1"; shift; exec "$@" "--outputFile.json=$report"',
-    "in-sandbox",
-  ];
-  const command = [
-    ROOT,
-    process.execPath,
-    ...vitest(["integration", "conformance"], "-").filter((arg) => arg !== "--outputFile.json=-"),
-  ];
-  const result = spawnSync(SANDBOX, [...args, ...command], { cwd: directory, stdio: ["ignore", "inherit", "inherit"] });
+  if (!canSandbox()) return { skipped: "this root may not make a mount namespace for the sandbox (unshare --mount)" };
+  return sandboxed(directory, ["integration", "conformance"]);
+}
+
+function canSandbox() {
+  return isRoot && spawnSync("unshare", ["--mount", "true"], { stdio: "ignore" }).status === 0;
+}
+
+/** Runs suites where the host is read-only; the report goes to the one directory that stays writable. */
+function sandboxed(directory, projects) {
+  const script = 'report=$PWD/report.json; cd "$1"; shift; exec "$@" "--outputFile.json=$report"';
+  const command = ["bash", "-c", script, "in-sandbox", ROOT, process.execPath, ...vitest(projects)];
+  const result = spawnSync(SANDBOX, ["--ro", ROOT, "--", ...command], { cwd: directory, ...BOUNDS });
   return { code: result.status ?? 1 };
 }
 

@@ -1,6 +1,7 @@
 /** The three ways the sources of sys/ are carried: Bun on the sources, Bun compiled to one file, an ESM bundle for Node. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -21,9 +22,9 @@ execve("/bin/sh", ["sh", "-c", "echo after $$; ls -l /proc/$$/fd; grep Threads /
 describe.skipIf(!existsSync(BUN))("sys as a bundle", () => {
   let directory: string;
   beforeAll(() => {
-    // Below the project: the bundle for Node looks for koffi from where it lies.
-    mkdirSync(join(ROOT, "build"), { recursive: true });
-    directory = mkdtempSync(join(ROOT, "build/test-sys-"));
+    directory = mkdtempSync(join(tmpdir(), "tsrun-test-sys-"));
+    // The bundle for Node looks for koffi from where it lies.
+    symlinkSync(join(ROOT, "node_modules"), join(directory, "node_modules"));
     writeFileSync(join(directory, "program.ts"), PROGRAM);
   });
   afterAll(() => rmSync(directory, { recursive: true, force: true }));

@@ -2,6 +2,7 @@
  * The runtime's end of the socket to the native init: messages of 16 bytes, answered with one byte.
  */
 import { errnoName } from "../errno.ts";
+import { isErrno } from "../errors.ts";
 import { MESSAGE } from "../plan/step.ts";
 import { closeQuiet } from "../sys/file.ts";
 import { recvMessage, sendMsg } from "../sys/socket.ts";
@@ -41,9 +42,13 @@ export class SyncSocket {
     }
   }
 
-  /** Lets the init go on after an `await`. */
+  /** Lets the init go on after an `await`. That it has died meanwhile is for next() to say. */
   answer(): void {
-    sendMsg(this.fd, GO);
+    try {
+      sendMsg(this.fd, GO);
+    } catch (error) {
+      if (!isErrno(error, "EPIPE", "ECONNRESET")) throw error;
+    }
   }
 
   [Symbol.dispose](): void {

@@ -161,8 +161,7 @@ function converse(
         throw stepFailure(plan, message.step, message.code);
       case "eof":
         if (isReady) return { pid, master };
-        waitid({ pid: pid === 0 ? firstPid : pid });
-        throw initDied(plan, undefined);
+        throw initDied(waitid({ pid: pid || firstPid }));
     }
   }
 }

@@ -6,6 +6,8 @@ import { errnoText } from "../errno.ts";
 import { StepError, TsrunError } from "../errors.ts";
 import { describeStep } from "../plan/describe.ts";
 import type { Plan, Step } from "../plan/step.ts";
+import { signalName } from "../sys/constants.ts";
+import type { WaitStatus } from "../sys/process.ts";
 
 /** @param index of the step that failed, -1 or beyond the plan when the init could not say */
 export function stepFailure(plan: Plan, index: number, code: string): TsrunError {
@@ -18,14 +20,19 @@ export function stepFailure(plan: Plan, index: number, code: string): TsrunError
   return new StepError(message, index, code, fix ? { fix } : {});
 }
 
-/** The init ended without a word: it was killed. */
-export function initDied(plan: Plan, signal: string | undefined): TsrunError {
-  const limit = plan.steps.some((step) => step.op === "write" && step.about === "linux.cgroupsPath");
+/** The init ended without a word. @param end how; undefined when nobody can tell any more */
+export function initDied(end: WaitStatus | undefined): TsrunError {
+  if (end?.kind === "exited") {
+    return new TsrunError(`the container's process ended with ${end.exitCode} while it was being set up`);
+  }
+  const signal = end === undefined ? undefined : signalName(end.signal);
+  const fix =
+    signal === "SIGKILL"
+      ? "is linux.resources.memory.limit too small, or did somebody kill it?"
+      : "look at the kernel's log";
   return new TsrunError(
     `the container's process was killed${signal ? ` by ${signal}` : ""} while it was being set up`,
-    {
-      fix: limit ? "is linux.resources.memory.limit too small, or did somebody kill it?" : "look at the kernel's log",
-    },
+    { fix },
   );
 }
 

@@ -143,8 +143,8 @@ function converse(
         throw stepFailure(plan, message.step, message.code);
       case "eof":
         if (record.phase === "running") return master;
-        if (record.pid === 0) waitid({ pid: firstPid });
-        throw initDied(plan, undefined);
+        // That of the container's process is collected by the undoing.
+        throw initDied(waitid({ pid: record.pid || firstPid }, { keep: record.pid !== 0 }));
     }
   }
 }

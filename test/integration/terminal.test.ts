@@ -1,0 +1,305 @@
+/** A container with a terminal: `run` at a terminal of the caller's, and a console socket for those who detach. */
+import { spawnSync } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect } from "vitest";
+import { isErrno } from "../../src/errors.ts";
+import { POLLIN, SOCK_STREAM } from "../../src/sys/constants.ts";
+import { closeQuiet, read, write } from "../../src/sys/file.ts";
+import { isTerminal, pidfdSendSignal, pollFd } from "../../src/sys/process.ts";
+import { accept, recvMessage, unixListen } from "../../src/sys/socket.ts";
+import { makeBundle } from "../helpers/bundle.ts";
+import { runDetached, sleepingBundle, startContainer } from "../helpers/container.ts";
+import { needs } from "../helpers/needs.ts";
+import {
+  deleteContainers,
+  expectNothingLeft,
+  inventory,
+  type Leftovers,
+  newId,
+  RUNTIME,
+  run,
+  runOk,
+  stateOf,
+} from "../helpers/runtime.ts";
+import { scratch } from "../helpers/scratch.ts";
+
+const root = needs({ root: true, commands: ["script"] });
+const own = needs({ root: true, tsrun: true, commands: ["script"] });
+
+let before: Leftovers;
+beforeAll(() => {
+  before = inventory();
+});
+afterAll(() => {
+  deleteContainers();
+  expectNothingLeft(before);
+});
+
+/** Runs a shell script at a terminal of its own; what it writes there, without the end of input that `script` types. */
+function atTerminal(script: string, input = ""): { code: number; output: string } {
+  const file = join(scratch("script"), "script.sh");
+  writeFileSync(file, `stty rows 33 cols 101\nR=${RUNTIME}\n${script}\n`);
+  const result = spawnSync("script", ["--quiet", "--return", "--command", `sh ${file}`, "/dev/null"], {
+    input,
+    encoding: "utf8",
+    timeout: 60_000,
+  });
+  return { code: result.status ?? -1, output: result.stdout.replaceAll(/\r|\^@/g, "") };
+}
+
+const terminalBundle = (script: string) => makeBundle({ args: ["sh", "-c", script], terminal: true });
+
+describe("run at a terminal", () => {
+  root("the process has a terminal, of the caller's size, which controls it", () => {
+    const bundle = terminalBundle(
+      "tty; stty size; cat /proc/self/stat | cut -d' ' -f7; ls -l /proc/self/fd/1; : > /dev/tty && echo tty",
+    );
+    const { code, output } = atTerminal(`$R run -b ${bundle.path} ${newId()}`);
+    expect(code).toBe(0);
+    const lines = output.trim().split("\n");
+    expect(lines[0]).toMatch(/^\/dev\/(pts\/0|console)$/);
+    expect(lines[1]).toBe("33 101");
+    // A controlling terminal has a number other than 0; this one is pts 0 of the container (major 136).
+    expect(Number(lines[2])).toBe(136 << 8);
+    expect(lines.at(-1)).toBe("tty");
+  });
+
+  root("/dev/console is the same terminal", () => {
+    const bundle = terminalBundle("echo to-console > /dev/console; [ -c /dev/console ] && echo device");
+    const { output } = atTerminal(`$R run -b ${bundle.path} ${newId()}`);
+    expect(output).toContain("to-console");
+    expect(output).toContain("device");
+  });
+
+  root("what is typed reaches the process, and control characters its own terminal", () => {
+    const bundle = terminalBundle("read line; echo got:$line");
+    const { output } = atTerminal(`$R run -b ${bundle.path} ${newId()}`, "typed\n");
+    expect(output).toContain("got:typed");
+  });
+
+  root("the exit code comes through", () => {
+    expect(atTerminal(`$R run -b ${terminalBundle("exit 23").path} ${newId()}`).code).toBe(23);
+  });
+
+  root("the caller's terminal is as it was, however the process ended", () => {
+    for (const script of ["true", "stty -echo raw; exit 3", "kill -KILL $$"]) {
+      const { output } = atTerminal(
+        `stty -g > before; $R run -b ${terminalBundle(script).path} ${newId()}; stty -g > after; cmp before after && echo same`.replaceAll(
+          /before|after/g,
+          (name) => join(state, name),
+        ),
+      );
+      expect(output, script).toContain("same");
+    }
+  });
+
+  root("a lot of output arrives whole", () => {
+    const bundle = terminalBundle("i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done; echo the end");
+    const lines = atTerminal(`$R run -b ${bundle.path} ${newId()}`).output.trim().split("\n");
+    expect(lines).toHaveLength(5001);
+    expect(lines.at(-1)).toBe("the end");
+    expect(lines[4999]).toBe("line 4999");
+  });
+
+  root("a change of the window's size reaches the process", () => {
+    const shared = scratch("shared");
+    chmodSync(shared, 0o777);
+    const script =
+      "trap 'stty size; exit 0' WINCH; : > /shared/ready; i=0; while [ $i -lt 600 ]; do sleep 0.05; i=$((i+1)); done; exit 1";
+    const bundle = makeBundle({
+      args: ["sh", "-c", script],
+      terminal: true,
+      mounts: [{ destination: "/shared", source: shared, options: ["bind"] }],
+    });
+    // Until the monitor waits for it, a change is lost: the size is changed more than once.
+    const { code, output } = atTerminal(
+      `( until [ -e ${shared}/ready ]; do sleep 0.05; done
+         for rows in 50 51 50 51 50 51 50 51; do stty rows $rows cols 120 < /dev/tty; sleep 0.2; done ) 2> /dev/null &
+       $R run -b ${bundle.path} ${newId()}`,
+    );
+    expect(code).toBe(0);
+    expect(output).toMatch(/5[01] 120/);
+  });
+
+  root("a key that interrupts does so in the container, not outside", () => {
+    const shared = scratch("shared");
+    chmodSync(shared, 0o777);
+    // That the line has come through the terminals shows that run passes keys on.
+    const script = "trap 'echo interrupted; exit 4' INT; read line; : > /shared/ready; while :; do sleep 0.05; done";
+    const bundle = makeBundle({
+      args: ["sh", "-c", script],
+      terminal: true,
+      mounts: [{ destination: "/shared", source: shared, options: ["bind"] }],
+    });
+    const { code, output } = atTerminal(
+      `(echo; until [ -e ${shared}/ready ]; do sleep 0.05; done; printf '\\003') |
+       script --quiet --return --command '${RUNTIME} run -b ${bundle.path} ${newId()}' /dev/null`,
+    );
+    expect(output).toContain("interrupted");
+    expect(code).toBe(4);
+  });
+
+  root("consoleSize is the first size where there is no terminal to ask", () => {
+    const bundle = terminalBundle("stty size");
+    bundle.edit((spec) => {
+      spec.process.consoleSize = { height: 12, width: 34 };
+    });
+    const { fd } = consoleOf((socket) => ["run", "-d", "--console-socket", socket, "-b", bundle.path, newId()]);
+    expect(readUntil(fd, "\n")).toContain("12 34");
+    closeQuiet(fd);
+  });
+
+  own("the terminal belongs to the user of the process", () => {
+    const bundle = terminalBundle("stat -L -c '%u %g' /proc/self/fd/0");
+    bundle.edit((spec) => {
+      spec.process.user = { uid: 1000, gid: 1000 };
+    });
+    expect(atTerminal(`$R run -b ${bundle.path} ${newId()}`).output.trim()).toMatch(/^1000 \d+$/);
+  });
+
+  own("a detached container with a terminal needs a console socket", () => {
+    for (const verb of [["create"], ["run", "-d"]]) {
+      const result = run([...verb, "-b", terminalBundle("true").path, newId()]);
+      expect(result.code).toBe(1);
+      expect(result.stderr).toContain("cannot allocate tty if tsrun will detach without setting console socket");
+    }
+  });
+
+  own("a console socket for a container without a terminal is refused", () => {
+    const result = run(["create", "--console-socket", "/tmp/none", "-b", makeBundle().path, newId()]);
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain("cannot use console socket if tsrun will not detach or allocate tty");
+  });
+
+  own("an image without /dev/pts says what is missing", () => {
+    const bundle = terminalBundle("true");
+    bundle.edit((spec) => {
+      spec.mounts = spec.mounts.filter(({ destination }) => destination !== "/dev/pts");
+    });
+    const { code, output } = atTerminal(`$R run -b ${bundle.path} ${newId()}`);
+    expect(code).toBe(1);
+    expect(output).toContain("process.terminal");
+  });
+});
+
+let state: string;
+beforeAll(() => {
+  state = scratch("state");
+});
+
+/** Runs the runtime with a console socket and takes the descriptor it sends there. */
+function consoleOf(args: (socket: string) => string[], dir = scratch("console")): { fd: number; name: string } {
+  mkdirSync(dir, { recursive: true });
+  const socket = join(dir, "console.sock");
+  const listener = unixListen(socket, { type: SOCK_STREAM });
+  const result = runDetached(args(socket));
+  if (result.code !== 0) throw new Error(result.stderr());
+  const connection = accept(listener);
+  const { data, fds } = recvMessage(connection);
+  closeQuiet(connection);
+  closeQuiet(listener);
+  expect(fds).toHaveLength(1);
+  return { fd: fds[0] as number, name: new TextDecoder().decode(data) };
+}
+
+/** Reads the master of a terminal until it has given the text, or its other end is closed. */
+function readUntil(fd: number, text: string): string {
+  const buffer = new Uint8Array(4096);
+  let all = "";
+  while (!all.includes(text)) {
+    pollFd(fd, POLLIN, 20_000);
+    try {
+      const length = read(fd, buffer);
+      if (length === 0) break;
+      all += new TextDecoder().decode(buffer.subarray(0, length));
+    } catch (error) {
+      if (isErrno(error, "EIO")) break; // Nobody has the slave open any more.
+      throw error;
+    }
+  }
+  return all;
+}
+
+describe("console socket", () => {
+  root("receives the master of the container's terminal, and a name with it", () => {
+    const id = newId();
+    const bundle = terminalBundle("echo hello; read line; echo got:$line; sleep 3600");
+    const { fd, name } = consoleOf((socket) => ["create", "--console-socket", socket, "-b", bundle.path, id]);
+    expect(isTerminal(fd)).toBe(true);
+    expect(name.length).toBeGreaterThan(0);
+    runOk(["start", id]);
+    expect(readUntil(fd, "hello")).toContain("hello");
+    write(fd, "typed\n");
+    expect(readUntil(fd, "got:typed")).toContain("got:typed");
+    closeQuiet(fd);
+    runOk(["delete", "--force", id]);
+  });
+
+  root("may have a path longer than a socket's name", () => {
+    const bundle = terminalBundle("echo long; sleep 3600");
+    const id = newId();
+    const dir = join(scratch(), "d".repeat(150));
+    const { fd } = consoleOf((socket) => ["run", "-d", "--console-socket", socket, "-b", bundle.path, id], dir);
+    expect(readUntil(fd, "long")).toContain("long");
+    closeQuiet(fd);
+    runOk(["delete", "--force", id]);
+  });
+
+  own("nobody listening there fails, by name, and nothing is left", () => {
+    const id = newId();
+    const socket = join(scratch(), "nobody.sock");
+    const result = run(["create", "--console-socket", socket, "-b", terminalBundle("true").path, id]);
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain(socket);
+    expect(stateOf(id)).toBeUndefined();
+    expect(existsSync(socket)).toBe(false);
+  });
+
+  root("the end of the process closes the terminal", () => {
+    const { fd } = consoleOf((socket) => [
+      "run",
+      "-d",
+      "--console-socket",
+      socket,
+      "-b",
+      terminalBundle("true").path,
+      newId(),
+    ]);
+    expect(readUntil(fd, "never")).not.toContain("never");
+    closeQuiet(fd);
+  });
+});
+
+describe("exec with a terminal", () => {
+  root("--tty gives the process one of the container's, of the caller's size", () => {
+    const { id } = startContainer(sleepingBundle());
+    const { code, output } = atTerminal(`$R exec -t ${id} sh -c 'tty; stty size; exit 6'`);
+    expect(output.trim().split("\n")).toEqual([expect.stringMatching(/^\/dev\/pts\/\d$/), "33 101"]);
+    expect(code).toBe(6);
+    runOk(["delete", "--force", id]);
+  });
+
+  root("detached, its master goes to a console socket", () => {
+    const { id } = startContainer(sleepingBundle());
+    const { fd } = consoleOf((socket) => ["exec", "-d", "-t", "--console-socket", socket, id, "echo", "over there"]);
+    expect(readUntil(fd, "over there")).toContain("over there");
+    closeQuiet(fd);
+    runOk(["delete", "--force", id]);
+  });
+});
+
+own("--pidfd-socket receives a pidfd of the process", () => {
+  const dir = scratch();
+  const listener = unixListen(join(dir, "pidfd.sock"), { type: SOCK_STREAM });
+  const id = newId();
+  expect(
+    runDetached(["run", "-d", "--pidfd-socket", join(dir, "pidfd.sock"), "-b", sleepingBundle().path, id]).code,
+  ).toBe(0);
+  const connection = accept(listener);
+  const [fd = -1] = recvMessage(connection).fds;
+  expect(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8")).toMatch(new RegExp(`^Pid:\\s+${stateOf(id)?.pid}$`, "m"));
+  pidfdSendSignal(fd, 9);
+  for (const one of [fd, connection, listener]) closeQuiet(one);
+  runOk(["delete", "--force", id]);
+});

@@ -24,23 +24,61 @@ const KIND = { exists: 0, directory: 1, file: 2, likeDescriptor: 3 } as const;
 /** Flags of the `target` op. */
 const NO_SYMLINKS = 1;
 
+/** A mount whose descriptor stays open, so that what lies below it is found through it and not by its path. */
+export interface Anchor {
+  /** As config.json has it, without a slash at its end. */
+  destination: string;
+  fd: number;
+}
+
 /** fsconfig(2) takes strings of at most this many bytes. */
 const FSCONFIG_MAX = 255;
 
-export function planMounts(b: PlanBuilder, container: ContainerSpec, parameters: PlanParameters, root: number): void {
+/** @returns the mounts that hold a masked or read-only path; whoever uses them closes them */
+export function planMounts(
+  b: PlanBuilder,
+  container: ContainerSpec,
+  parameters: PlanParameters,
+  root: number,
+): Anchor[] {
   const mounts = container.spec.mounts ?? [];
+  const { maskedPaths, readonlyPaths } = container.spec.linux ?? {};
+  const restricted = [...(maskedPaths ?? []), ...(readonlyPaths ?? [])];
+  let anchors: Anchor[] = [];
   mounts.forEach((mount, i) => {
     const about = `mounts[${i}] ${mount.destination}`;
     const options = parseMountOptions(mount.options ?? []);
-    if (options.remount) planRemount(b, about, mount, options, root);
-    else if (options.bind || options.rbind || mount.type === "bind") planBind(b, about, mount, options, root);
-    else if (mount.type === "cgroup" || mount.type === "cgroup2") {
+    if (options.remount) {
+      planRemount(b, about, mount, options, root);
+      return;
+    }
+    const destination = mount.destination.replace(/\/+$/, "");
+    // What is mounted over others hides them: they are no way to anything any more.
+    for (const { fd } of anchors.filter((anchor) => isBelow(anchor.destination, destination))) {
+      b.add(about, "close", fd);
+    }
+    anchors = anchors.filter((anchor) => !isBelow(anchor.destination, destination));
+    let tree: number | undefined;
+    if (mount.type === "cgroup" || mount.type === "cgroup2") {
       planCgroupMount(b, about, mount, options, container, parameters, root);
-    } else planFilesystem(b, about, mount, options, root);
+    } else if (options.bind || options.rbind || mount.type === "bind") {
+      tree = planBind(b, about, mount, options, root);
+    } else {
+      tree = planFilesystem(b, about, mount, options, root);
+    }
+    if (tree === undefined) return;
+    if (restricted.some((path) => isBelow(path, destination))) anchors.push({ destination, fd: tree });
+    else b.add(about, "close", tree);
   });
   // A working directory that the image lacks is made, as runc does, while the root can still be written.
   const cwd = container.spec.process?.cwd;
   if (cwd && cwd !== "/") b.add("process.cwd", "close", targetOf(b, "process.cwd", root, cwd, "directory"));
+  return anchors;
+}
+
+/** Is it this directory, or does it lie below? Both as they are written: the directory has no slash at its end. */
+export function isBelow(path: string, directory: string): boolean {
+  return path === directory || path.startsWith(`${directory}/`);
 }
 
 /** Opens a place below the root, made when missing. @returns its descriptor */
@@ -57,7 +95,8 @@ export function targetOf(
   return fd;
 }
 
-function planBind(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): void {
+/** @returns the descriptor of the mount */
+function planBind(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): number {
   const tree = b.newFd();
   const recursive = options.rbind ? AT_RECURSIVE : 0;
   b.add(about, "openTree", tree, AT_FDCWD, mount.source ?? "", recursive);
@@ -65,15 +104,17 @@ function planBind(b: PlanBuilder, about: string, mount: Mount, options: MountOpt
   const target = b.newFd();
   b.add(about, "target", target, root, mount.destination, KIND.likeDescriptor, tree, 0);
   finish(b, about, tree, target, options);
+  return tree;
 }
 
-function planFilesystem(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): void {
+/** @returns the descriptor of the mount */
+function planFilesystem(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): number {
   const type = mount.type ?? "none";
   // These two show the kernel's own files, and masks, read-only paths and LSM labels rely on where they are:
   // an image that puts a link there is refused.
   const flags = type === "proc" || type === "sysfs" ? NO_SYMLINKS : 0;
   const target = targetOf(b, about, root, mount.destination, "directory", flags);
-  makeFilesystem(b, about, type, mount.source ?? type, options, { root, path: mount.destination, target });
+  return makeFilesystem(b, about, type, mount.source ?? type, options, { root, path: mount.destination, target });
 }
 
 /** Where a mount goes: a path below the root, and the descriptor that it was opened as. */
@@ -83,7 +124,7 @@ interface Place {
   target: number;
 }
 
-/** A new file system of this type at a place. */
+/** A new file system of this type at a place. @returns the descriptor of the mount */
 function makeFilesystem(
   b: PlanBuilder,
   about: string,
@@ -91,7 +132,7 @@ function makeFilesystem(
   source: string,
   options: MountOptions,
   place: Place,
-): void {
+): number {
   const { target } = place;
   // As mount(2) has it, read-only is for the superblock too: but for cgroups, whose superblock is the host's, and
   // tmpfs, which runc makes read-only as a mount alone.
@@ -106,8 +147,7 @@ function makeFilesystem(
     const top = targetOf(b, about, place.root, place.path, "directory");
     setRecursive(b, about, top, options);
     propagate(b, about, top, options);
-    b.add(about, "close", top);
-    return;
+    return top;
   }
   const tree = b.newFd();
   // A tmpfs over a directory of the image takes its mode, unless the options say another.
@@ -116,6 +156,7 @@ function makeFilesystem(
   else b.add(about, "fsmountLike", tree, type, options.attrSet, settings, like);
   setRecursive(b, about, tree, options);
   finish(b, about, tree, target, options);
+  return tree;
 }
 
 function planRemount(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): void {
@@ -139,11 +180,11 @@ function setRecursive(b: PlanBuilder, about: string, fd: number, { recSet, recCl
   b.add(about, "mountSetattr", fd, "", AT_EMPTY_PATH | AT_RECURSIVE, recSet, recClear, 0, -1);
 }
 
+/** The descriptor of the mount stays open. */
 function finish(b: PlanBuilder, about: string, tree: number, target: number, options: MountOptions): void {
   b.add(about, "attach", tree, target);
   propagate(b, about, tree, options);
   b.add(about, "close", target);
-  b.add(about, "close", tree);
 }
 
 function propagate(b: PlanBuilder, about: string, tree: number, options: MountOptions): void {
@@ -205,13 +246,14 @@ function mountView(
   place: Place,
 ): void {
   if (fresh) {
-    makeFilesystem(b, about, type, type, { ...options, data: [...view.options] }, place);
+    b.add(about, "close", makeFilesystem(b, about, type, type, { ...options, data: [...view.options] }, place));
     return;
   }
   const tree = b.newFd();
   b.add(about, "openTree", tree, AT_FDCWD, view.path, 0);
   setAttributes(b, about, tree, options);
   finish(b, about, tree, place.target, options);
+  b.add(about, "close", tree);
 }
 
 function byteLength(text: string): number {

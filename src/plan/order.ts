@@ -62,10 +62,10 @@ export function planContainer(container: ContainerSpec, parameters: PlanParamete
   planInside(b, container, parameters);
 
   const root = planRoot(b, container, parameters);
-  planMounts(b, container, parameters, root);
+  const anchors = planMounts(b, container, parameters, root);
   planDevices(b, container, root);
   if (process.terminal) planConsole(b, container, root);
-  planMasks(b, container, root);
+  planMasks(b, container, root, anchors);
   planSysctls(b, container);
   planRootEnd(b, container, root);
   planRootPropagation(b, container);

@@ -1,0 +1,44 @@
+/** The attacker of test/fixtures/security, compiled once for each file of tests. Needs gcc. */
+import { execFileSync, spawnSync } from "node:child_process";
+import { chmodSync, copyFileSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT, type Started, spawn } from "./runtime.ts";
+import { scratch } from "./scratch.ts";
+
+let binary: string | undefined;
+
+/** Path of the program: static, so that it runs in any root filesystem. */
+export function attacker(): string {
+  if (binary === undefined) {
+    binary = join(scratch("attacker"), "attacker");
+    execFileSync("gcc", ["-static", "-O1", "-o", binary, join(ROOT, "test/fixtures/security/attacker.c")]);
+  }
+  return binary;
+}
+
+/** Puts it into a root filesystem as /bin/attacker. */
+export function withAttacker(rootfs: string): void {
+  const path = join(rootfs, "bin/attacker");
+  copyFileSync(attacker(), path);
+  chmodSync(path, 0o755);
+}
+
+/** Exchanges two names on the host until `stop` is called, which gives how often it did. */
+export async function swapping(a: string, b: string): Promise<{ stop(): Promise<number> }> {
+  const process: Started = spawn(["swap", a, b], { runtime: attacker() });
+  await process.waitFor("swapping");
+  return {
+    async stop() {
+      process.child.stdin?.end();
+      const { stdout, stderr } = await process.exit;
+      const count = /swapped (\d+)/.exec(stdout)?.[1];
+      if (count === undefined) throw new Error(`the attacker failed: ${stderr}`);
+      return Number(count);
+    },
+  };
+}
+
+/** F_GET_SEALS of a file, as fcntl(2) has them. */
+export function sealsOf(path: string): number {
+  return Number.parseInt(spawnSync(attacker(), ["seals", path], { encoding: "utf8" }).stdout, 16);
+}

@@ -15,6 +15,7 @@ import {
   processCgroups,
   thaw,
 } from "../../../src/cgroup/manager.ts";
+import { planCgroup } from "../../../src/cgroup/plan.ts";
 import { makeBundle } from "../../helpers/bundle.ts";
 import { needs } from "../../helpers/needs.ts";
 import { destroyAll, ended, left, make, newName, runIn, startIn } from "./helpers.ts";
@@ -145,6 +146,33 @@ describe("cgroup lifecycle", () => {
     const child = await startIn(record, "trap 'exit 7' USR1; echo ready; while :; do sleep 0.05; done");
     killCgroup(record, "SIGUSR1");
     expect(await ended(child)).toMatch(/^(7|SIGUSR1)$/);
+  });
+
+  root("what a killed create had only planned is no leave to kill what was there before", async () => {
+    const name = newName();
+    const theirs = make({ cgroupsPath: `/${name}` });
+    const child = await startIn(theirs, forever);
+    const request = { id: "x", cgroupsPath: `/${name}`, rootless: false, hierarchies: detectCgroups() };
+    const planned = planCgroup(request);
+    expect(planned).toMatchObject({ paths: theirs.paths, made: [], planned: true });
+    killCgroup(planned, "SIGKILL");
+    killCgroup(planned, "SIGTERM");
+    destroyCgroup(planned, { kill: true });
+    expect(cgroupProcesses(planned)).toEqual([]);
+    expect(cgroupProcesses(theirs)).toEqual([child.pid]);
+  });
+
+  root("what is planned is what is made", () => {
+    const cgroupsPath = `/${newName()}/a/b`;
+    const planned = planCgroup({ id: "x", cgroupsPath, rootless: false, hierarchies: detectCgroups() });
+    const record = make({ cgroupsPath });
+    expect({ ...planned, made: planned.made.toSorted() }).toEqual({
+      ...record,
+      made: record.made.toSorted(),
+      planned: true,
+    });
+    destroyCgroup(planned, { kill: true });
+    expect(left(record)).toEqual([]);
   });
 
   root("a path that goes up is refused before anything is made", () => {

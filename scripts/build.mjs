@@ -13,9 +13,6 @@ const COMPILE = [
   "--compile",
   "--bytecode",
   "--minify",
-  // What only help and ps need stays out of the way until then: 1.5 ms of a start.
-  "--format=esm",
-  "--splitting",
   // The process is over before compiled code could pay: 4 ms of CPU time in the engine's threads.
   "--compile-jit-policy=1000",
   // What is imported on demand (help, the rare verbs) is then a file of its own, and costs nothing until it is

@@ -13,7 +13,7 @@ import { cpuWrites as cpuWritesV2 } from "./v2/cpu.ts";
 import { ioWrites } from "./v2/io.ts";
 import { memoryWrites as memoryWritesV2 } from "./v2/memory.ts";
 import { unifiedWrites } from "./v2/unified.ts";
-import type { ControllerWrites } from "./write.ts";
+import type { CgroupWrite, ControllerWrites } from "./write.ts";
 
 /**
  * What to write in each controller, device rules aside. Controllers that nothing was asked of are not in the list.
@@ -21,28 +21,28 @@ import type { ControllerWrites } from "./write.ts";
  * @throws SpecError for what this version of cgroups does not have
  */
 export function resourceWrites(resources: LinuxResources, version: 1 | 2): ControllerWrites[] {
-  const list = version === 1 ? v1Writes(resources) : v2Writes(resources);
-  return list.filter(({ writes }) => writes.length > 0);
+  const list: ControllerWrites[] = [];
+  if (version === 1) v1Writes(resources, list);
+  else v2Writes(resources, list);
+  return list;
 }
 
-function v1Writes(r: LinuxResources): ControllerWrites[] {
+function v1Writes(r: LinuxResources, list: ControllerWrites[]): void {
   if (r.unified !== undefined && Object.keys(r.unified).length > 0) {
     throw new SpecError([{ path: "linux.resources.unified", message: "needs cgroup v2, and this host has v1" }]);
   }
-  return [
-    { controller: "cpuset", writes: r.cpu ? cpusetWrites(r.cpu) : [] },
-    { controller: "memory", writes: r.memory ? memoryWritesV1(r.memory) : [] },
-    { controller: "cpu", writes: r.cpu ? cpuWritesV1(r.cpu) : [] },
-    { controller: "pids", writes: r.pids ? pidsWrites(r.pids) : [] },
-    { controller: "blkio", writes: r.blockIO ? blkioWrites(r.blockIO) : [] },
-    { controller: "hugetlb", writes: hugetlbWrites(r.hugepageLimits ?? [], "limit_in_bytes") },
-    { controller: "net_cls", writes: r.network ? netClsWrites(r.network) : [] },
-    { controller: "net_prio", writes: r.network ? netPrioWrites(r.network) : [] },
-    { controller: "rdma", writes: r.rdma ? rdmaWrites(r.rdma) : [] },
-  ];
+  if (r.cpu) add(list, "cpuset", cpusetWrites(r.cpu));
+  if (r.memory) add(list, "memory", memoryWritesV1(r.memory));
+  if (r.cpu) add(list, "cpu", cpuWritesV1(r.cpu));
+  if (r.pids) add(list, "pids", pidsWrites(r.pids));
+  if (r.blockIO) add(list, "blkio", blkioWrites(r.blockIO));
+  if (r.hugepageLimits) add(list, "hugetlb", hugetlbWrites(r.hugepageLimits, "limit_in_bytes"));
+  if (r.network) add(list, "net_cls", netClsWrites(r.network));
+  if (r.network) add(list, "net_prio", netPrioWrites(r.network));
+  if (r.rdma) add(list, "rdma", rdmaWrites(r.rdma));
 }
 
-function v2Writes(r: LinuxResources): ControllerWrites[] {
+function v2Writes(r: LinuxResources, list: ControllerWrites[]): void {
   if (r.network?.classID) {
     throw new SpecError([{ path: "linux.resources.network.classID", message: "cgroup v2 has no network classes" }]);
   }
@@ -51,27 +51,30 @@ function v2Writes(r: LinuxResources): ControllerWrites[] {
       { path: "linux.resources.network.priorities", message: "cgroup v2 has no network priorities" },
     ]);
   }
-  return [
-    { controller: "pids", writes: r.pids ? pidsWrites(r.pids) : [] },
-    { controller: "memory", writes: r.memory ? memoryWritesV2(r.memory) : [] },
-    { controller: "io", writes: r.blockIO ? ioWrites(r.blockIO) : [] },
-    { controller: "cpu", writes: r.cpu ? cpuWritesV2(r.cpu) : [] },
-    { controller: "cpuset", writes: r.cpu ? cpusetWrites(r.cpu) : [] },
-    { controller: "hugetlb", writes: hugetlbWrites(r.hugepageLimits ?? [], "max") },
-    { controller: "rdma", writes: r.rdma ? rdmaWrites(r.rdma) : [] },
-    // Last, so that a file named outright has the last word.
-    ...(r.unified ? unifiedWrites(r.unified) : []),
-  ];
+  if (r.pids) add(list, "pids", pidsWrites(r.pids));
+  if (r.memory) add(list, "memory", memoryWritesV2(r.memory));
+  if (r.blockIO) add(list, "io", ioWrites(r.blockIO));
+  if (r.cpu) add(list, "cpu", cpuWritesV2(r.cpu));
+  if (r.cpu) add(list, "cpuset", cpusetWrites(r.cpu));
+  if (r.hugepageLimits) add(list, "hugetlb", hugetlbWrites(r.hugepageLimits, "max"));
+  if (r.rdma) add(list, "rdma", rdmaWrites(r.rdma));
+  // Last, so that a file named outright has the last word.
+  if (r.unified) list.push(...unifiedWrites(r.unified));
+}
+
+function add(list: ControllerWrites[], controller: string, writes: CgroupWrite[]): void {
+  if (writes.length > 0) list.push({ controller, writes });
 }
 
 /** What was asked and cannot be had, though a container can well start without it: one sentence each. */
 export function resourceWarnings(resources: LinuxResources, version: 1 | 2): string[] {
-  const warnings: string[] = [];
   const { memory } = resources;
+  if (memory === undefined) return [];
+  const warnings: string[] = [];
   const warn = (name: string, why: string) => warnings.push(`linux.resources.memory.${name} is ignored: ${why}`);
-  if (memory?.kernel) warn("kernel", "the kernel has no limit of its own for kernel memory any more");
-  if (memory?.kernelTCP) warn("kernelTCP", "the kernel has no limit of its own for TCP buffers any more");
-  if (version === 2 && memory?.swappiness !== undefined) warn("swappiness", "cgroup v2 has no swappiness");
-  if (version === 2 && memory?.disableOOMKiller) warn("disableOOMKiller", "cgroup v2 cannot disable the OOM killer");
+  if (memory.kernel) warn("kernel", "the kernel has no limit of its own for kernel memory any more");
+  if (memory.kernelTCP) warn("kernelTCP", "the kernel has no limit of its own for TCP buffers any more");
+  if (version === 2 && memory.swappiness !== undefined) warn("swappiness", "cgroup v2 has no swappiness");
+  if (version === 2 && memory.disableOOMKiller) warn("disableOOMKiller", "cgroup v2 cannot disable the OOM killer");
   return warnings;
 }

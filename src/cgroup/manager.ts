@@ -18,7 +18,7 @@ import {
   parseCgroupFile,
 } from "./hierarchies.ts";
 import { chownGroup } from "./owner.ts";
-import { type CgroupPlace, cgroupPlace, placeDirectory } from "./path.ts";
+import { baseOf, type CgroupPath, cgroupPath } from "./path.ts";
 import { removeGroup, removeIfUnused } from "./remove.ts";
 import { resourceWarnings, resourceWrites } from "./resources.ts";
 import { DEFAULT_DEVICE_WRITES, deviceWrites } from "./v1/devices.ts";
@@ -57,8 +57,6 @@ export interface CgroupRecord {
   made: string[];
   /** Written down beforehand, see planCgroup: what was there already may hold processes of others. */
   planned?: true;
-  /** Limits that the container's first process could not be made under; see applyLateLimits. */
-  late?: { dir: string; write: CgroupWrite }[];
 }
 
 /**
@@ -69,9 +67,10 @@ export interface CgroupRecord {
 export function createCgroup(request: CgroupRequest): CgroupRecord {
   const { layout, v1, unified } = request.hierarchies;
   const record: CgroupRecord = { layout, paths: {}, made: [] };
+  const path = cgroupPath(request.cgroupsPath, request.id);
   try {
-    if (layout === "v2") createV2(request, unified as Hierarchy, record);
-    else createV1(request, v1, unified, record);
+    if (layout === "v2") createV2(request, path, unified as Hierarchy, record);
+    else createV1(request, path, v1, unified, record);
   } catch (error) {
     undoCreate(record);
     throw error;
@@ -81,6 +80,7 @@ export function createCgroup(request: CgroupRequest): CgroupRecord {
 
 function createV1(
   request: CgroupRequest,
+  path: CgroupPath,
   v1: readonly Hierarchy[],
   unified: Hierarchy | undefined,
   record: CgroupRecord,
@@ -88,12 +88,14 @@ function createV1(
   const resources = request.resources ?? {};
   const wanted = resourceWrites(resources, 1);
   for (const hierarchy of v1) {
-    const group = makeGroup(request, hierarchy, record);
-    if (group === undefined) continue;
-    for (const name of hierarchy.controllers) record.paths[name] = group.dir;
-    if (hierarchy.controllers.includes("cpuset")) inheritCpuset(group.dirs, record.made);
+    const dir = makeGroup(request, path, hierarchy, record);
+    if (dir === undefined) continue;
+    for (const name of hierarchy.controllers) {
+      record.paths[name] = dir;
+      if (name === "cpuset") inheritCpuset(directories(hierarchy.mount, dir), record.made);
+    }
   }
-  if (unified !== undefined) joinUnified(request, unified, record);
+  if (unified !== undefined) joinUnified(request, path, unified, record);
   refuseFrozen(record);
   for (const { controller, writes } of wanted) {
     const dir = record.paths[controller];
@@ -105,22 +107,22 @@ function createV1(
 }
 
 /** In a hybrid layout the v2 hierarchy carries no limits; its cgroup is for kill, pressure and eBPF only. */
-function joinUnified(request: CgroupRequest, unified: Hierarchy, record: CgroupRecord): void {
+function joinUnified(request: CgroupRequest, path: CgroupPath, unified: Hierarchy, record: CgroupRecord): void {
   try {
-    const group = makeGroup(request, unified, record);
-    if (group !== undefined) record.paths[""] = group.dir;
+    const dir = makeGroup(request, path, unified, record);
+    if (dir !== undefined) record.paths[""] = dir;
   } catch (error) {
     // A read-only one, say: the container works without.
     if (!isErrno(error, "EROFS", "EACCES", "EPERM")) throw error;
   }
 }
 
-function createV2(request: CgroupRequest, unified: Hierarchy, record: CgroupRecord): void {
+function createV2(request: CgroupRequest, path: CgroupPath, unified: Hierarchy, record: CgroupRecord): void {
   const resources = request.resources ?? {};
   const wanted = resourceWrites(resources, 2);
   const needed = wanted.map(({ controller }) => controller);
-  const group = makeGroup(request, unified, record);
-  if (group === undefined) {
+  const dir = makeGroup(request, path, unified, record);
+  if (dir === undefined) {
     const first = needed[0];
     if (first === undefined) return;
     throw new TsrunError(
@@ -128,34 +130,33 @@ function createV2(request: CgroupRequest, unified: Hierarchy, record: CgroupReco
       { fix: `delegate a cgroup to this user, or remove linux.resources.${first}` },
     );
   }
-  record.paths[""] = group.dir;
-  enableControllers(group.dirs, record.made, needed);
+  record.paths[""] = dir;
+  enableControllers(directories(unified.mount, dir), record.made, needed);
   refuseFrozen(record);
-  for (const { controller, writes } of wanted) apply(record, group.dir, controller, writes, request);
+  for (const { controller, writes } of wanted) apply(record, dir, controller, writes, request);
   for (const warning of resourceWarnings(resources, 2)) request.warn?.(warning);
   limitDevices(request, record);
-  if (request.owner !== undefined) chownGroup(group.dir, request.owner);
+  if (request.owner !== undefined) chownGroup(dir, request.owner);
 }
 
-interface Group {
-  dir: string;
-  /** From the place where the path begins (the base, which was there before) down to the cgroup itself. */
-  dirs: string[];
-}
-
-/** One cgroup of the container; undefined when rootless, nobody asked for it and it may not be made. */
-function makeGroup(request: CgroupRequest, hierarchy: Hierarchy, record: CgroupRecord): Group | undefined {
-  const place = cgroupPlace(hierarchy, request.cgroupsPath, request.id, record.layout);
-  const dir = placeDirectory(place);
+/** Makes one cgroup of the container; undefined when rootless, nobody asked for it and it may not be made. */
+function makeGroup(
+  request: CgroupRequest,
+  path: CgroupPath,
+  hierarchy: Hierarchy,
+  record: CgroupRecord,
+): string | undefined {
+  const base = baseOf(hierarchy, path, record.layout);
+  const dir = `${base}/${path.names.join("/")}`;
   try {
-    if (!makeDirectories(place, record.made)) refuseOccupied(dir);
+    if (!makeDirectories(base, path.names, record.made)) refuseOccupied(dir);
   } catch (error) {
     if (isErrno(error, "ENOTDIR")) throw new TsrunError(`cannot make cgroup ${dir}: a file of cgroupfs has this name`);
     const denied = isErrno(error, "EACCES", "EPERM", "EROFS");
     if (denied && request.rootless && !request.cgroupsPath) return undefined;
     throw error;
   }
-  return { dir, dirs: directories(hierarchy.mount, dir) };
+  return dir;
 }
 
 /** Each directory from `mount` to `dir`, both included. */
@@ -171,8 +172,8 @@ function directories(mount: string, dir: string): string[] {
 }
 
 /** Makes a directory and those above it that are missing; false when it was there already. */
-function makeDirectories({ base, names }: CgroupPlace, made: string[]): boolean {
-  const dir = placeDirectory({ base, names });
+function makeDirectories(base: string, names: readonly string[], made: string[]): boolean {
+  const dir = `${base}/${names.join("/")}`;
   // Another container's delete may take a parent away in between: some attempts, each from the top.
   for (let attempt = 0; ; attempt++) {
     try {
@@ -184,7 +185,7 @@ function makeDirectories({ base, names }: CgroupPlace, made: string[]): boolean 
       if (!isErrno(error, "ENOENT") || attempt === 10) throw mkdirError(dir, error);
     }
     if (names.length === 1) throw new TsrunError(`cannot make cgroup ${dir}: ${base} is gone`);
-    makeDirectories({ base, names: names.slice(0, -1) }, made);
+    makeDirectories(base, names.slice(0, -1), made);
   }
 }
 
@@ -311,11 +312,6 @@ function undoCreate(record: CgroupRecord): void {
   } catch {
     // What failed before is the error to report.
   }
-}
-
-/** Sets the limits that had to wait until the container's first process is in its cgroup. Most have none. */
-export function applyLateLimits({ late }: CgroupRecord): void {
-  for (const { dir, write } of late ?? []) applyWrites(dir, write.file.split(".")[0] as string, [write]);
 }
 
 /** How the init joins: on v1 it writes "0" to each tasks file; the directory is for CLONE_INTO_CGROUP. */

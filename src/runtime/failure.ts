@@ -15,9 +15,18 @@ export function stepFailure(plan: Plan, index: number, code: string): TsrunError
   if (!step) return new StepError(`the init failed outside its plan: ${code} (${errnoText(code)})`, index, code);
   const command = commandFailure(plan, step, code);
   if (command) return new StepError(command.message, index, code, command.fix ? { fix: command.fix } : {});
-  const message = `${step.about}: ${describeStep(step)}: ${code} (${sourceText(step, code)})`;
+  const message = `${step.about}: ${inWords(plan, index, step)}: ${code} (${sourceText(step, code)})`;
   const fix = fixFor(step, code);
   return new StepError(message, index, code, fix ? { fix } : {});
+}
+
+/** The step as the plan has it, but for a write: of that the reader wants to know the file, not the descriptor. */
+function inWords(plan: Plan, index: number, step: Step): string {
+  if (step.op !== "write") return describeStep(step);
+  const fd = step.args[0];
+  const opened = plan.steps.slice(0, index).findLast(({ op, args }) => /^open(In)?$/.test(op) && args[0] === fd);
+  const path = opened?.args[opened.op === "open" ? 1 : 2] ?? plan.inherit.find((one) => one.fd === fd)?.name ?? fd;
+  return `write ${JSON.stringify(step.args[1])} to ${path}`;
 }
 
 /** The init ended without a word. @param end how; undefined when nobody can tell any more */
@@ -93,6 +102,8 @@ function fixFor(step: Step, code: string): string | undefined {
       return "groups cannot be set where an ordinary user maps a single id";
     case "capabilities EPERM":
       return "tsrun cannot give capabilities that it does not have itself";
+    case "write EACCES":
+      return step.about === "process.oomScoreAdj" ? "lowering it needs CAP_SYS_RESOURCE" : undefined;
     case "rlimit EPERM":
       return "raising a hard limit needs CAP_SYS_RESOURCE";
     case "fsmount EPERM":

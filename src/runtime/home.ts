@@ -34,6 +34,10 @@ function readPasswd(rootFd: number): string {
   try {
     const buffer = new Uint8Array(MAX_BYTES);
     return utf8Text(buffer.subarray(0, read(fd, buffer)));
+  } catch (error) {
+    // A directory is opened and not read, and a fifo or a device has nothing yet.
+    if (isErrno(error, "EISDIR", "EAGAIN", "EINVAL")) return "";
+    throw error;
   } finally {
     closeQuiet(fd);
   }

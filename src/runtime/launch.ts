@@ -55,6 +55,9 @@ export function launch(options: LaunchOptions): Launched {
   const { container } = loaded;
   checkTerminal(container, options);
   for (const { path, message } of container.warnings) warn(`${path}: ${message}`);
+  if (process.env.NOTIFY_SOCKET) {
+    warn("NOTIFY_SOCKET is not supported in this release: the container cannot tell that it is ready");
+  }
   if (options.foreground) inheritTerminalSize(container.spec.process);
   using undo = new Undo();
   const state = new StateDirectory(stateRoot(options.root), container.id);

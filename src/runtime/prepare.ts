@@ -39,11 +39,20 @@ export function loadContainer(
   const bundle = absolutePath(options.bundle);
   const { spec, text } = loadSpec(bundle, options.configFile);
   const hierarchies = detectCgroups();
-  const listenFds = Number(process.env.LISTEN_FDS ?? 0) || 0;
+  const listenFds = listenFdsOf(process.env, process.pid);
   // Those of an annotation are the bundle's; these are the caller's.
   const layers = options.layers?.map((layer) => (layer.startsWith("sha256:") ? layer : absolutePath(layer)));
   const container = resolve(spec, { ...options, bundle, layers, listenFds }, adjust(hostFacts(hierarchies.layout)));
   return { container, text, hierarchies };
+}
+
+/**
+ * How many descriptors from 3 on were handed to this process for its container. Without a LISTEN_PID that is ours the
+ * variables are another program's, and 3 is perhaps a descriptor of the engine. Rules: sd_listen_fds(3); as runc has it.
+ */
+export function listenFdsOf(env: Readonly<Record<string, string | undefined>>, pid: number): number {
+  if (env.LISTEN_PID !== String(pid)) return 0;
+  return /^\d{1,6}$/.test(env.LISTEN_FDS ?? "") ? Number(env.LISTEN_FDS) : 0;
 }
 
 /** The cgroup that config.json asks for. */

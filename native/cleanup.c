@@ -6,10 +6,11 @@
  *   u path          unlink(2)
  *   r path          rmdir(2)
  *   t path          remove a tree; nothing is followed and no mount is crossed
+ *   s path          stop here when something before could not be removed; the path is not used
  *   x count args..  run a program (args[0] is its path) and wait for it
  *
- * Something that is gone already is fine. An error is one line on descriptor 2 and does not
- * keep the rest from being done.
+ * Something that is gone already is fine. An error is one line on descriptor 2 and, up to the
+ * next "s", does not keep the rest from being done.
  */
 #include "monitor.h"
 
@@ -21,6 +22,7 @@ void cleanup(struct reader *records)
 {
 	char *op, *path;
 	size_t size;
+	int failed = 0;
 
 	while (records->at < records->end) {
 		int result = 0;
@@ -51,11 +53,17 @@ void cleanup(struct reader *records)
 		case 't':
 			result = remove_tree(path);
 			break;
+		case 's':
+			if (failed)
+				return;
+			break;
 		default:
 			result = -EPROTO;
 		}
-		if (result < 0 && result != -ENOENT)
+		if (result < 0 && result != -ENOENT) {
+			failed = 1;
 			complain("remove", path, -result);
+		}
 	}
 }
 

@@ -12,9 +12,10 @@ import { openInitBinary } from "./binary.ts";
  *   k  ends what is left in a cgroup: without a pid namespace the end of the first process does not
  *   c  removes a cgroup with those that the container made below it
  *   u  unlink(2)    r  rmdir(2)    t  removes a directory and all below it, but never through a mount
+ *   s  stops when something could not be removed: what comes after it is how to find that again
  */
 export interface CleanupStep {
-  op: "k" | "c" | "u" | "r" | "t";
+  op: "k" | "c" | "u" | "r" | "t" | "s";
   path: string;
 }
 

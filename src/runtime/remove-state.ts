@@ -1,12 +1,19 @@
 /** Removes the directory of a container's state: what tsrun put there and nothing else. */
-import { isErrno } from "../errors.ts";
-import { rmdirSync, unlinkSync } from "../sys/fs.ts";
+import { isErrno, StateError } from "../errors.ts";
+import { readdirSync, rmdirSync, unlinkSync } from "../sys/fs.ts";
 import type { StateDirectory } from "./state.ts";
 
 /** state.json goes last: while it is there, another `delete` can find what the rest names. */
 export const STATE_FILES = ["start.sock", "config.json", "state.json.new", "state.json"] as const;
 
+/** @throws StateError when something else is in it: a directory that cannot go must keep its state.json */
 export function removeState(state: StateDirectory): void {
+  const others = foreign(state.path);
+  if (others.length > 0) {
+    throw new StateError(`${state.path} has what is not tsrun's: ${others.slice(0, 10).join(" ")}`, {
+      fix: "unmount what is mounted there, remove the rest, and delete the container again",
+    });
+  }
   for (const name of STATE_FILES) {
     try {
       unlinkSync(`${state.path}/${name}`);
@@ -18,5 +25,14 @@ export function removeState(state: StateDirectory): void {
     rmdirSync(state.path);
   } catch (error) {
     if (!isErrno(error, "ENOENT")) throw error;
+  }
+}
+
+function foreign(path: string): string[] {
+  try {
+    return readdirSync(path).filter((name) => !(STATE_FILES as readonly string[]).includes(name));
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ENOTDIR")) return [];
+    throw error;
   }
 }

@@ -36,6 +36,8 @@ function cleanupOf({ record, state }: Launched): CleanupStep[] {
     steps.push({ op: leaf ? "c" : "r", path });
   }
   if (record.overlay) steps.push(...cleanupSteps(record.overlay));
+  // What could not be removed is found again from the state.
+  steps.push({ op: "s", path: "" });
   for (const name of STATE_FILES) steps.push({ op: "u", path: `${state.path}/${name}` });
   steps.push({ op: "r", path: state.path });
   return steps;

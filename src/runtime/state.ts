@@ -10,8 +10,9 @@ import { checkId } from "../spec/id.ts";
 import { loadSpec } from "../spec/load.ts";
 import type { Spec } from "../spec/types.ts";
 import type { RootfsRecord } from "../storage/rootfs.ts";
-import { type Fd, flockDir } from "../sys/file.ts";
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "../sys/fs.ts";
+import { O_PATH, O_RDONLY, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from "../sys/constants.ts";
+import { closeQuiet, Fd, flockDir, open, openat2, readText } from "../sys/file.ts";
+import { mkdirSync, renameSync, writeFileSync } from "../sys/fs.ts";
 
 /** Format of state.json; a reader refuses what is newer than itself. */
 const STATE_VERSION = 1;
@@ -82,8 +83,15 @@ export class StateDirectory {
       return flockDir(this.path);
     } catch (error) {
       if (isErrno(error, "ENOENT")) throw missing(this.id);
+      if (isErrno(error, "ENOTDIR", "ELOOP")) throw this.#isNoDirectory(error);
       throw error;
     }
+  }
+
+  #isNoDirectory(cause: unknown): StateError {
+    return new StateError(`the state of container ${this.id} is no directory, or a symbolic link: ${this.path}`, {
+      cause,
+    });
   }
 
   write(record: StateRecord): void {
@@ -95,17 +103,34 @@ export class StateDirectory {
   read(): StateRecord {
     let text: string;
     try {
-      text = readFileSync(`${this.path}/state.json`);
+      text = this.#readBelow();
     } catch (error) {
       if (isErrno(error, "ENOENT", "ENOTDIR")) throw missing(this.id);
+      if (isErrno(error, "ELOOP", "EXDEV")) throw this.#isNoDirectory(error);
       throw error;
     }
     const record = parse(text);
-    if (record === undefined) throw new StateError(`state of container ${this.id} cannot be read: no JSON object`);
-    if (record.version > STATE_VERSION) {
+    if (record !== undefined && record.version > STATE_VERSION) {
       throw new StateError(`state of container ${this.id} was written by a newer tsrun`, { fix: "use that one" });
     }
+    if (record === undefined || !isRecord(record) || record.id !== this.id) {
+      throw new StateError(`state of container ${this.id} cannot be read: ${this.path}/state.json is damaged`, {
+        fix: "what it names (processes, cgroup, layers) is for you to end and remove; then remove the directory",
+      });
+    }
     return record;
+  }
+
+  /** The root of all states may be reached through links; a container's own directory and file are none. */
+  #readBelow(): string {
+    using root = new Fd(open(this.root, O_PATH));
+    const resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+    const fd = openat2(root.fd, `${this.id}/state.json`, { flags: O_RDONLY, resolve });
+    try {
+      return readText(fd, `${this.path}/state.json`);
+    } finally {
+      closeQuiet(fd);
+    }
   }
 
   /** config.json as it was when the container was made. */
@@ -130,6 +155,18 @@ function parse(text: string): StateRecord | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Has it what every use of it relies on? Only root, or the owner, can have written something else. */
+function isRecord(record: StateRecord): boolean {
+  return (
+    [record.version, record.pid, record.startTime, record.namespaces, record.owner].every(Number.isSafeInteger) &&
+    record.pid >= 0 &&
+    [record.id, record.bundle, record.rootfs, record.created].every((text) => typeof text === "string") &&
+    ["creating", "created", "running"].includes(record.phase) &&
+    typeof record.annotations === "object" &&
+    record.annotations !== null
+  );
 }
 
 /** The container's config as it was when it was made. @throws SpecError when somebody has changed it since */

@@ -276,9 +276,12 @@ function removeLayer(storageRoot: string, id: string): void {
   removeTree(overlay, id);
 }
 
-/** One plain removal for the foreground monitor: "t" a tree without crossing mounts, "u" a file, "r" a directory. */
+/**
+ * One plain removal for the foreground monitor: "t" a tree without crossing mounts, "u" a file, "r" a directory.
+ * "s" stops it when something could not be removed: the record of it stays then.
+ */
 export interface CleanupStep {
-  op: "t" | "u" | "r";
+  op: "t" | "u" | "r" | "s";
   path: string;
 }
 
@@ -288,7 +291,7 @@ export function cleanupSteps({ id, storageRoot, mountId, named, links }: RootfsR
   const steps: CleanupStep[] = links.map((link) => ({ op: "u", path: `${overlay}/l/${link}` }));
   steps.push({ op: "t", path: `${overlay}/${initId(mountId)}` });
   if (!named) steps.push({ op: "t", path: `${overlay}/${mountId}` });
-  steps.push({ op: "t", path: `${mountsDir(storageRoot)}/${id}` });
+  steps.push({ op: "s", path: "" }, { op: "t", path: `${mountsDir(storageRoot)}/${id}` });
   return steps;
 }
 

@@ -309,10 +309,10 @@ export function unlock(fd: number): void {
 /**
  * Locks a directory until the handle is disposed of (or this process ends).
  *
- * @throws SyscallError EAGAIN when `nonBlock` and somebody else has it
+ * @throws SyscallError EAGAIN when `nonBlock` and somebody else has it; ENOTDIR for a symbolic link
  */
 export function flockDir(path: string, options: Omit<LockOptions, "path"> = {}): Fd {
-  const directory = new Fd(open(path, O_RDONLY | O_DIRECTORY));
+  const directory = new Fd(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   try {
     flock(directory.fd, { ...options, path });
   } catch (error) {

@@ -100,7 +100,7 @@ function createV1(
   for (const { controller, writes } of wanted) {
     const dir = record.paths[controller];
     if (dir === undefined) throw noController(controller, v1);
-    apply(record, dir, controller, writes, request);
+    apply(dir, controller, writes, request);
   }
   for (const warning of resourceWarnings(resources, 1)) request.warn?.(warning);
   limitDevices(request, record);
@@ -133,7 +133,7 @@ function createV2(request: CgroupRequest, path: CgroupPath, unified: Hierarchy, 
   record.paths[""] = dir;
   enableControllers(directories(unified.mount, dir), record.made, needed);
   refuseFrozen(record);
-  for (const { controller, writes } of wanted) apply(record, dir, controller, writes, request);
+  for (const { controller, writes } of wanted) apply(dir, controller, writes, request);
   for (const warning of resourceWarnings(resources, 2)) request.warn?.(warning);
   limitDevices(request, record);
   if (request.owner !== undefined) chownGroup(dir, request.owner);
@@ -232,23 +232,9 @@ function noController(controller: string, v1: readonly Hierarchy[]): TsrunError 
   });
 }
 
-function apply(
-  record: CgroupRecord,
-  dir: string,
-  controller: string,
-  writes: CgroupWrite[],
-  request: CgroupRequest,
-): void {
+function apply(dir: string, controller: string, writes: CgroupWrite[], request: CgroupRequest): void {
   if (controller === "memory" && request.resources?.memory?.checkBeforeUpdate) checkUsage(dir, request.resources);
-  if (controller !== "pids") {
-    applyWrites(dir, controller, writes);
-    return;
-  }
-  for (const write of writes) {
-    // v2 counts at clone3: the container's own first process would be one too many.
-    if (record.layout === "v2" && write.value === "0") record.late = [{ dir, write }];
-    else applyWrites(dir, controller, [write]);
-  }
+  applyWrites(dir, controller, writes);
 }
 
 /** OCI checkBeforeUpdate: a limit below what is used already is refused rather than followed by the OOM killer. */

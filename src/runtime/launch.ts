@@ -4,7 +4,7 @@
  * The order is what makes it safe to be killed at any point: the state names what is about to be made before it is
  * made, and the init ends by itself when its socket closes.
  */
-import { applyLateLimits, createCgroup, destroyCgroup, joinFds } from "../cgroup/manager.ts";
+import { createCgroup, destroyCgroup, joinFds } from "../cgroup/manager.ts";
 import { planCgroup } from "../cgroup/plan.ts";
 import { TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
@@ -120,7 +120,6 @@ function converse(
         record.pid = message.pid;
         record.startTime = processStat(message.pid)?.startTime ?? 0;
         waitid({ pid: firstPid });
-        if (record.cgroup) applyLateLimits(record.cgroup);
         break;
       case "fd":
         master = message.fd;

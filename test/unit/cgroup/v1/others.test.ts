@@ -5,9 +5,9 @@ import { pidsWrites } from "../../../../src/cgroup/v1/pids.ts";
 import { rdmaWrites } from "../../../../src/cgroup/v1/rdma.ts";
 
 describe("cgroup/v1/pids", () => {
-  test("-1 is no limit, 0 is a limit, and nothing is nothing", () => {
+  test("-1 is no limit, 0 lets one process in, and nothing is nothing", () => {
     const value = (limit?: number) => pidsWrites(limit === undefined ? {} : { limit })[0]?.value;
-    expect([-1, 0, 100, undefined].map(value)).toEqual(["max", "0", "100", undefined]);
+    expect([-1, 0, 100, undefined].map(value)).toEqual(["max", "1", "100", undefined]);
   });
 });
 

@@ -14,33 +14,30 @@ import { SpecError } from "../errors.ts";
 import { byteLength } from "../spec/text.ts";
 import type { CgroupLayout, Hierarchy } from "./hierarchies.ts";
 
-/** The directory that stands above the container's cgroup and the names below it. */
-export interface CgroupPlace {
-  base: string;
+/** A checked path: where it begins in a hierarchy is for baseOf to say. */
+export interface CgroupPath {
   names: string[];
+  isAbsolute: boolean;
 }
 
-/**
- * @param layout of the machine, as relative paths begin elsewhere on v2
- * @throws SpecError for a path that could leave its hierarchy or that names no cgroup of its own
- */
-export function cgroupPlace(
-  hierarchy: Hierarchy,
-  cgroupsPath: string | undefined,
-  id: string,
-  layout: CgroupLayout,
-): CgroupPlace {
-  const names = pathNames(cgroupsPath === undefined || cgroupsPath === "" ? id : cgroupsPath);
+/** @throws SpecError for a path that could leave its hierarchy or that names no cgroup of its own */
+export function cgroupPath(cgroupsPath: string | undefined, id: string): CgroupPath {
+  const text = cgroupsPath === undefined || cgroupsPath === "" ? id : cgroupsPath;
+  const names = pathNames(text);
   if (names.length === 0) {
     // The top, or our own: limits, and signals to all of its processes, would not be for the container.
-    const message = `${JSON.stringify(cgroupsPath)} names no cgroup for the container`;
+    const message = `${JSON.stringify(text)} names no cgroup for the container`;
     throw new SpecError([{ path: "linux.cgroupsPath", message }]);
   }
+  return { names, isAbsolute: text.startsWith("/") };
+}
+
+/** The directory of a hierarchy that a path begins at. `layout` is the machine's. */
+export function baseOf(hierarchy: Hierarchy, { isAbsolute }: CgroupPath, layout: CgroupLayout): string {
   const { own, mount, controllers } = hierarchy;
-  if (cgroupsPath?.startsWith("/")) return { base: mount, names };
-  if (controllers.length > 0) return { base: own, names };
-  if (layout !== "v2" || own === mount) return { base: mount, names };
-  return { base: own.slice(0, own.lastIndexOf("/")), names };
+  if (isAbsolute) return mount;
+  if (controllers.length > 0) return own;
+  return layout !== "v2" || own === mount ? mount : own.slice(0, own.lastIndexOf("/"));
 }
 
 /** The names of a path, checked. Cgroupfs has no symbolic links, so that names without `..` stay beneath. */
@@ -54,9 +51,4 @@ export function pathNames(cgroupsPath: string, where = "linux.cgroupsPath"): str
     }
   }
   return names;
-}
-
-/** Absolute directory of a place. */
-export function placeDirectory({ base, names }: CgroupPlace): string {
-  return `${base}/${names.join("/")}`;
 }

@@ -5,18 +5,18 @@
 import type { LinuxResources } from "../spec/types.ts";
 import { existsSync } from "../sys/fs.ts";
 import type { CgroupRecord, CgroupRequest } from "./manager.ts";
-import { cgroupPlace } from "./path.ts";
+import { baseOf, cgroupPath } from "./path.ts";
 import { resourceWrites } from "./resources.ts";
 
 /** The record that createCgroup gives when every hierarchy lets it. Touches nothing. @throws SpecError */
 export function planCgroup(request: CgroupRequest): CgroupRecord {
   const { layout, v1, unified } = request.hierarchies;
   const record: CgroupRecord = { layout, paths: {}, made: [], planned: true };
+  const path = cgroupPath(request.cgroupsPath, request.id);
   for (const hierarchy of unified ? [...v1, unified] : v1) {
-    const { base, names } = cgroupPlace(hierarchy, request.cgroupsPath, request.id, layout);
-    let dir = base;
+    let dir = baseOf(hierarchy, path, layout);
     let isMissing = false;
-    for (const name of names) {
+    for (const name of path.names) {
       dir = `${dir}/${name}`;
       isMissing ||= !existsSync(dir);
       if (isMissing) record.made.push(dir);

@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { cgroupPlace, pathNames, placeDirectory } from "../../../src/cgroup/path.ts";
+import { baseOf, cgroupPath, pathNames } from "../../../src/cgroup/path.ts";
 
 const memory = { controllers: ["memory"], mount: "/sys/fs/cgroup/memory", root: "/", own: "/sys/fs/cgroup/memory/me" };
 const unified = { controllers: [], mount: "/sys/fs/cgroup", root: "/", own: "/sys/fs/cgroup/user.slice/me.scope" };
-const at = (path: string | undefined, hierarchy = memory, layout: "hybrid" | "v2" = "hybrid") =>
-  placeDirectory(cgroupPlace(hierarchy, path, "box", layout));
+const at = (text: string | undefined, hierarchy = memory, layout: "hybrid" | "v2" = "hybrid") => {
+  const path = cgroupPath(text, "box");
+  return [baseOf(hierarchy, path, layout), ...path.names].join("/");
+};
 
 describe("cgroup/path", () => {
   test("an absolute path is below the mount", () => {

@@ -1,19 +1,32 @@
 /* The last steps: where the program starts, which one it is, and execve(2). */
 #include "init.h"
 
+static int change_directory(const char *path);
 static int check_executable(const char *path);
 static char **pointers(const struct arg *list, char **at);
+
+int op_chdir(struct init *init, const struct arg *args)
+{
+	return init->entered ? 0 : change_directory(args[0].text);
+}
+
+int op_enter(struct init *init, const struct arg *args)
+{
+	int result = change_directory(args[0].text);
+
+	init->entered = result == 0;
+	return result == -EACCES || result == -EPERM ? 0 : result;
+}
 
 /*
  * A directory outside the root, reached through a descriptor of the host, has no path here:
  * getcwd(2) then answers "(unreachable)...". CVE-2024-21626.
  */
-int op_chdir(struct init *init, const struct arg *args)
+static int change_directory(const char *path)
 {
 	static char cwd[PATH_MAX];
-	long result = SYS(chdir, args[0].text);
+	long result = SYS(chdir, path);
 
-	(void)init;
 	if (result == 0)
 		result = SYS(getcwd, cwd, sizeof(cwd));
 	if (result < 0)

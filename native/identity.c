@@ -78,3 +78,28 @@ int op_capabilities(struct init *init, const struct arg *args)
 			result = SYS(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
 	return (int)result;
 }
+
+/*
+ * uid. Not given away: the null device, which is everybody's; what a user namespace does not map (EINVAL) or
+ * own (EPERM); what lies on a read-only filesystem.
+ */
+int op_stdio(struct init *init, const struct arg *args)
+{
+	struct statx status;
+
+	(void)init;
+	for (int fd = 0; fd <= 2; fd++) {
+		long result = status_of(fd, &status);
+
+		if (result < 0)
+			return (int)result;
+		if (status.uid == args[0].u)
+			continue;
+		if ((status.mode & S_IFMT) == S_IFCHR && status.rdev_major == 1 && status.rdev_minor == 3)
+			continue;
+		result = SYS(fchownat, fd, "", args[0].n, -1, AT_EMPTY_PATH);
+		if (result < 0 && result != -EINVAL && result != -EPERM && result != -EROFS)
+			return (int)result;
+	}
+	return 0;
+}

@@ -14,6 +14,8 @@ struct init {
 	int32_t step;
 	/* What exec runs; set by findExecutable. */
 	const char *executable;
+	/* The working directory is entered: chdir has nothing to do. */
+	int entered;
 	/* The tmpfs that masks directories has its first place: clone it from now on. */
 	int mask_attached;
 	/* The umask that was inherited, or -1 when a step has set another. */

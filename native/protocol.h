@@ -45,7 +45,9 @@
 	X(user, "nnnl") \
 	X(capabilities, "uuuu") \
 	X(seccomp, "nb") \
+	X(stdio, "n") \
 	X(chdir, "s") \
+	X(enter, "s") \
 	X(findExecutable, "l") \
 	X(parentDeathSignal, "n") \
 	X(await, "n") \
@@ -53,7 +55,7 @@
 	X(cloexecFrom, "n") \
 	X(exec, "ll")
 
-#define OP_COUNT 48
+#define OP_COUNT 50
 
 enum message {
 	MESSAGE_PID = 1,

@@ -2,6 +2,8 @@
  * A plan in words, one readable line a step: what `tsrun plan` prints and what errors name.
  */
 
+import { S_IFBLK, S_IFCHR, S_IFIFO } from "../linux.ts";
+import { escapeControl } from "../log.ts";
 import { CAPABILITIES } from "../spec/capabilities.ts";
 import { CLONE_NAMES } from "./namespaces.ts";
 import type { OpName, Plan, Step, StepArg } from "./step.ts";
@@ -9,7 +11,9 @@ import type { OpName, Plan, Step, StepArg } from "./step.ts";
 /** One line a step, numbered as errors number them, with the part of config.json it comes from. */
 export function describePlan(plan: Plan): string[] {
   const width = String(plan.steps.length - 1).length;
-  return plan.steps.map((step, i) => `${String(i).padStart(width)}  ${describeStep(step)}  # ${step.about}`);
+  return plan.steps.map(
+    (step, i) => `${String(i).padStart(width)}  ${describeStep(step)}  # ${escapeControl(step.about)}`,
+  );
 }
 
 /** The operation as its man page has it: `mount_setattr 7 rdonly,nosuid`. */
@@ -52,12 +56,14 @@ const DESCRIPTIONS: Partial<Record<OpName, (args: readonly StepArg[]) => string>
   mknod: ([, path, mode, rdev, uid, gid]) =>
     `mknod ${plain(path)} ${nodeType(Number(mode))} ${major(Number(rdev))}:${minor(Number(rdev))} mode ${octal(Number(mode) & 0o7777)} owner ${plain(uid)}:${plain(gid)}`,
   symlink: ([, to, path]) => `symlink ${plain(path)} -> ${plain(to)}`,
-  mask: ([, path]) => `mask ${plain(path)}`,
-  readonly: ([, path]) => `read-only ${plain(path)}`,
+  mask: ([root, path]) => `mask ${plain(path)} in ${plain(root)}`,
+  readonly: ([root, path]) => `read-only ${plain(path)} in ${plain(root)}`,
   checkNull: ([fd]) => `check that ${plain(fd)} is the null device`,
   pivot: ([root]) => `pivot_root ${plain(root)}`,
   moveRoot: ([root]) => `move root ${plain(root)}, chroot`,
   fchown: ([fd, uid, gid]) => `fchown ${plain(fd)} ${plain(uid)}:${plain(gid)}`,
+  enter: ([path]) => `chdir ${plain(path)}, unless only the user may`,
+  stdio: ([uid]) => `fchown 0 to 2 ${plain(uid)}`,
   umask: ([mask]) => `umask ${octal(Number(mask))}`,
   noNewPrivs: () => "no_new_privs",
   boundingSet: ([keep]) => `bounding set ${capabilities(keep)}`,
@@ -125,7 +131,7 @@ function place(dirfd: StepArg | undefined, path: StepArg | undefined): string {
 }
 
 function nodeType(mode: number): string {
-  return { 4802: "c", 14406: "b", 2401: "p" }[mode & 0o170000] ?? "?";
+  return { [S_IFCHR]: "c", [S_IFBLK]: "b", [S_IFIFO]: "p" }[mode & 0o170000] ?? "?";
 }
 
 function major(rdev: number): number {

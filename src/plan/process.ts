@@ -55,6 +55,11 @@ export function planCredentials(b: PlanBuilder, plan: ProcessPlan): void {
   const masks = capabilityMasks(process.capabilities, plan.available);
   if (process.noNewPrivileges) b.add("process.noNewPrivileges", "noNewPrivs");
   b.add("process.capabilities.bounding", "boundingSet", masks.bounding);
+  // Pipes and files of the caller's are opened again as /dev/stdout; a terminal of the container's own is its user's.
+  if (!process.terminal) b.add("process.user", "stdio", user.uid);
+  // Callers name directories that the user may not enter, as /root for another; the user may enter some that root may
+  // not, on network file systems.
+  b.add("process.cwd", "enter", process.cwd);
   const groups = (user.additionalGids ?? []).map(String);
   const setgroups = plan.setgroups || groups.length > 0 ? 1 : 0;
   b.add("process.user", "user", user.uid, user.gid, setgroups, groups);

@@ -106,8 +106,12 @@ export const OPS = {
   capabilities: "uuuu",
   /** seccomp(2) SECCOMP_SET_MODE_FILTER: `flags program` (struct sock_filter[]). */
   seccomp: "nb",
+  /** Gives descriptors 0 to 2 to a user, but for the null device and for what is not ours to give: `uid`. */
+  stdio: "n",
   /** chdir(2), then getcwd(2), which must not say "(unreachable)": `path`. */
   chdir: "s",
+  /** As chdir, and then chdir has nothing left to do; where we may not enter (EACCES, EPERM) it is left to that: `path`. */
+  enter: "s",
   /** The first candidate that is an executable file becomes what `exec` runs: `candidates`. EACCES beats ENOENT. */
   findExecutable: "l",
   /** PR_SET_PDEATHSIG: `signal`. */

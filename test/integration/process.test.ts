@@ -186,20 +186,6 @@ describe("who and where", () => {
     expect(sh("pwd -P", (spec) => Object.assign(spec.process, { cwd: "/usr/bin" }))).toBe("/bin\n");
   });
 
-  root("a working directory that the user may not enter is refused", () => {
-    const bundle = makeBundle();
-    bundle.edit((spec) => {
-      spec.process.user = { uid: 1000, gid: 1000 };
-      spec.process.cwd = "/locked";
-      delete spec.process.capabilities;
-    });
-    mkdirSync(join(bundle.rootfs, "locked"), { mode: 0o700 });
-    const result = runBundle(bundle);
-    expect(result.code).toBe(1);
-    expect(result.stderr).toMatch(/process\.cwd|chdir/);
-    expect(result.stderr.toLowerCase()).toContain("permission denied");
-  });
-
   root("HOME is that of the user's entry in passwd, unless the environment has one", () => {
     const home = (edit: (spec: FullSpec) => void) => sh("echo $HOME", edit).trim();
     expect(home(() => {})).toBe("/root");

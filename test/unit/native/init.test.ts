@@ -406,6 +406,17 @@ describe("native/exec", () => {
   test("a working directory that is missing or no directory is named", () => {
     expect(runInit([["chdir", join(dir, "none")]]).failure).toBe("0 ENOENT");
     expect(runInit([["chdir", "/etc/passwd"]]).failure).toBe("0 ENOTDIR");
+    expect(runInit([["enter", join(dir, "none")]]).failure).toBe("0 ENOENT");
+  });
+
+  test("a working directory that was entered is not looked for again", () => {
+    const steps: HandStep[] = [["enter", dir], ["chdir", join(dir, "none")], ...shell("pwd", out)];
+    expect(runInit(steps).failure).toBeUndefined();
+    expect(lines(out)).toEqual([dir]);
+  });
+
+  test("descriptors 0 to 2 may stay with whom they belong to", () => {
+    expect(runInit([["stdio", process.getuid?.() ?? 0]]).failure).toBeUndefined();
   });
 });
 

@@ -1,0 +1,60 @@
+/** A process that is not root: what it can reach of what it was given. */
+import { chmodSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect } from "vitest";
+import { type FullSpec, makeBundle } from "../helpers/bundle.ts";
+import { sleepingBundle, startContainer } from "../helpers/container.ts";
+import { needs } from "../helpers/needs.ts";
+import {
+  deleteContainers,
+  expectNothingLeft,
+  inventory,
+  type Leftovers,
+  newId,
+  RUNTIME,
+  run,
+  runBundle,
+} from "../helpers/runtime.ts";
+
+const root = needs({ root: true });
+
+let before: Leftovers;
+beforeAll(() => {
+  before = inventory();
+});
+afterAll(() => {
+  deleteContainers();
+  expectNothingLeft(before);
+});
+
+function asApp(spec: FullSpec): void {
+  spec.process.user = { uid: 1000, gid: 1000 };
+}
+
+describe("a user who is not root", () => {
+  root("starts in a directory that only root may enter", () => {
+    const bundle = makeBundle({
+      args: ["pwd"],
+      edit: (spec) => {
+        asApp(spec);
+        spec.process.cwd = "/root/work";
+      },
+    });
+    mkdirSync(join(bundle.rootfs, "root/work"));
+    chmodSync(join(bundle.rootfs, "root"), 0o700);
+    expect(runBundle(bundle)).toMatchObject({ code: 0, stdout: "/root/work\n" });
+  });
+
+  root("opens /dev/stdout and /dev/stderr again when they are pipes", () => {
+    const bundle = makeBundle({ args: ["sh", "-c", "echo one > /dev/stdout; echo two > /dev/stderr"], edit: asApp });
+    // Of a shell, because Node gives its children sockets, which nobody can open by path.
+    const result = run(["-c", `"$0" run -b "$1" "$2" 2>&1 | cat`, RUNTIME, bundle.path, newId()], { runtime: "sh" });
+    expect(result.stdout).toBe("one\ntwo\n");
+  });
+
+  root("opens /dev/stdout of an exec again", () => {
+    const { id } = startContainer(sleepingBundle());
+    const script = `"$0" exec -u 1000:1000 "$1" sh -c 'echo one > /dev/stdout' 2>&1 | cat`;
+    expect(run(["-c", script, RUNTIME, id], { runtime: "sh" }).stdout).toBe("one\n");
+  });
+});

@@ -31,6 +31,9 @@ export interface Anchor {
   fd: number;
 }
 
+const KERNEL_TYPES = ["proc", "sysfs", "devpts", "mqueue"];
+const KERNEL_PLACES = ["/proc", "/sys", "/dev"];
+
 /** fsconfig(2) takes strings of at most this many bytes. */
 const FSCONFIG_MAX = 255;
 
@@ -102,7 +105,7 @@ function planBind(b: PlanBuilder, about: string, mount: Mount, options: MountOpt
   b.add(about, "openTree", tree, AT_FDCWD, mount.source ?? "", recursive);
   setAttributes(b, about, tree, options);
   const target = b.newFd();
-  b.add(about, "target", target, root, mount.destination, KIND.likeDescriptor, tree, 0);
+  b.add(about, "target", target, root, mount.destination, KIND.likeDescriptor, tree, linkFlags(mount));
   finish(b, about, tree, target, options);
   return tree;
 }
@@ -110,11 +113,17 @@ function planBind(b: PlanBuilder, about: string, mount: Mount, options: MountOpt
 /** @returns the descriptor of the mount */
 function planFilesystem(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): number {
   const type = mount.type ?? "none";
-  // These two show the kernel's own files, and masks, read-only paths and LSM labels rely on where they are:
-  // an image that puts a link there is refused.
-  const flags = type === "proc" || type === "sysfs" ? NO_SYMLINKS : 0;
-  const target = targetOf(b, about, root, mount.destination, "directory", flags);
+  const target = targetOf(b, about, root, mount.destination, "directory", linkFlags(mount));
   return makeFilesystem(b, about, type, mount.source ?? type, options, { root, path: mount.destination, target });
+}
+
+/**
+ * An image that puts a link in the place of the kernel's own files is refused: masks, read-only paths, terminals and
+ * LSM labels rely on where they are.
+ */
+function linkFlags({ type = "", destination }: Mount): number {
+  const isKernels = KERNEL_TYPES.includes(type) || KERNEL_PLACES.includes(destination.replace(/\/+$/, ""));
+  return isKernels ? NO_SYMLINKS : 0;
 }
 
 /** Where a mount goes: a path below the root, and the descriptor that it was opened as. */

@@ -6,8 +6,8 @@
 import { isErrno } from "../errors.ts";
 import { utf8Text } from "../sys/call.ts";
 import { resolveInRoot } from "../sys/confined.ts";
-import { O_NONBLOCK, O_RDONLY } from "../sys/constants.ts";
-import { closeQuiet, read } from "../sys/file.ts";
+import { O_RDONLY, S_IFMT, S_IFREG } from "../sys/constants.ts";
+import { closeQuiet, open, read, statx } from "../sys/file.ts";
 
 /** More than any real passwd file: an image may hold anything under that name. */
 const MAX_BYTES = 1 << 20;
@@ -24,20 +24,25 @@ export function homeDirectory(rootFd: number, uid: number): string {
 function readPasswd(rootFd: number): string {
   let fd: number;
   try {
-    // Non-blocking: a fifo of that name must not hold us.
-    fd = resolveInRoot(rootFd, "etc/passwd", O_RDONLY | O_NONBLOCK);
+    fd = resolveInRoot(rootFd, "etc/passwd");
   } catch (error) {
-    // No file, no directory, a link to nowhere or something that is no regular file: no entry.
-    if (isErrno(error, "ENOENT", "ENOTDIR", "ELOOP", "EACCES", "ENXIO", "EISDIR")) return "";
+    // No file, no directory, a link to nowhere: no entry.
+    if (isErrno(error, "ENOENT", "ENOTDIR", "ELOOP", "EACCES")) return "";
     throw error;
   }
   try {
+    // Looked at before it is opened: to open a device can be a deed of its own, and a fifo would hold us.
+    if ((statx(fd, "").mode & S_IFMT) !== S_IFREG) return "";
+    return readFile(open(`/proc/self/fd/${fd}`, O_RDONLY));
+  } finally {
+    closeQuiet(fd);
+  }
+}
+
+function readFile(fd: number): string {
+  try {
     const buffer = new Uint8Array(MAX_BYTES);
     return utf8Text(buffer.subarray(0, read(fd, buffer)));
-  } catch (error) {
-    // A directory is opened and not read, and a fifo or a device has nothing yet.
-    if (isErrno(error, "EISDIR", "EAGAIN", "EINVAL")) return "";
-    throw error;
   } finally {
     closeQuiet(fd);
   }

@@ -69,11 +69,14 @@ function parseLayers(text: string, report: (message: string) => void): string[] 
     report(`must be a JSON array of directories or "sha256:..." layers, lowest first, not ${quote(text)}`);
     return undefined;
   }
+  let isWhole = true;
   for (const [i, layer] of layers.entries()) {
     const problem = layerProblem(layer);
-    if (problem !== undefined) report(`layer ${i} ${problem}`);
+    if (problem === undefined) continue;
+    report(`layer ${i} ${problem}`);
+    isWhole = false;
   }
-  return layers as string[];
+  return isWhole ? (layers as string[]) : undefined;
 }
 
 function own(record: Readonly<Record<string, string>>, key: string): string | undefined {

@@ -1,6 +1,6 @@
 /** What the process of a container is: its capabilities, limits, ids, descriptors, signals, and nothing of its caller's. */
 import { spawnSync } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { type FullSpec, makeBundle } from "../helpers/bundle.ts";

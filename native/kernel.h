@@ -362,6 +362,7 @@ struct cap_data {
 	uint32_t effective, permitted, inheritable;
 };
 #define KEYCTL_JOIN_SESSION_KEYRING 1
+#define KEYCTL_SETPERM 5
 #define SECCOMP_SET_MODE_FILTER 1
 #define SECCOMP_FILTER_FLAG_NEW_LISTENER 8
 struct sock_fprog {

@@ -10,13 +10,18 @@ int op_setsid(struct init *init, const struct arg *args)
 	return result < 0 ? (int)result : 0;
 }
 
+/* What the kernel gives a session keyring, and the search by its owner: an exec finds it by name, and joins it. */
+#define KEYRING_PERMISSIONS 0x3f1b0000
+
 /* A kernel without keyrings has none to leak. */
 int op_keyring(struct init *init, const struct arg *args)
 {
-	long result = SYS(keyctl, KEYCTL_JOIN_SESSION_KEYRING, args[0].text, 0, 0, 0);
+	long keyring = SYS(keyctl, KEYCTL_JOIN_SESSION_KEYRING, args[0].text, 0, 0, 0);
 
 	(void)init;
-	return result < 0 && result != -ENOSYS ? (int)result : 0;
+	if (keyring < 0)
+		return keyring == -ENOSYS ? 0 : (int)keyring;
+	return (int)SYS(keyctl, KEYCTL_SETPERM, keyring, KEYRING_PERMISSIONS, 0, 0);
 }
 
 int op_sethostname(struct init *init, const struct arg *args)

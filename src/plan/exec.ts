@@ -1,10 +1,18 @@
 /**
  * The plan of `exec`: another process in the namespaces and cgroups of a container that runs.
  */
-import { CLONE_NEWUSER, O_PATH, O_WRONLY } from "../linux.ts";
+import type { Host } from "../host.ts";
+import { CLONE_NEWUSER, O_PATH } from "../linux.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
 import { PlanBuilder } from "./builder.ts";
-import { type ProcessPlan, planCredentials, planExec as planExecution, planLimits } from "./process.ts";
+import {
+  type ProcessPlan,
+  planCredentials,
+  planExec as planExecution,
+  planLimits,
+  planOomScore,
+  planRaisedLimits,
+} from "./process.ts";
 import { AWAIT, type Plan } from "./step.ts";
 import { planPty, planTerminal } from "./terminal.ts";
 
@@ -16,6 +24,9 @@ export interface ExecPlanRequest {
   cgroupDirectory: boolean;
   cgroupTasks: readonly string[];
   setgroups: boolean;
+  /** Who set the container up in its user namespace. */
+  setupIds: { uid: number; gid: number };
+  host: Host;
   preserveFds: number;
   noNewKeyring: boolean;
   home: string | undefined;
@@ -30,12 +41,8 @@ export function planExec(request: ExecPlanRequest): Plan {
   const b = new PlanBuilder(firstFd);
   b.inherit("sync");
   b.inherit("plan");
-  if (process.oomScoreAdj !== undefined) {
-    const fd = b.newFd();
-    b.add("process.oomScoreAdj", "open", fd, "/proc/self/oom_score_adj", O_WRONLY, 0);
-    b.add("process.oomScoreAdj", "write", fd, String(process.oomScoreAdj));
-    b.add("process.oomScoreAdj", "close", fd);
-  }
+  planOomScore(b, process);
+  if ((request.namespaces & CLONE_NEWUSER) !== 0) planRaisedLimits(b, process, request.host);
   const container = b.inherit("container");
   b.add("namespaces of the container", "setns", container, request.namespaces);
   b.add("namespaces of the container", "close", container);
@@ -49,7 +56,7 @@ export function planExec(request: ExecPlanRequest): Plan {
     b.add("cgroup of the container", "close", fd);
   }
   if ((request.namespaces & CLONE_NEWUSER) !== 0) {
-    b.add("user namespace", "become", 0, 0, request.setgroups ? 1 : 0);
+    b.add("user namespace", "become", request.setupIds.uid, request.setupIds.gid, request.setgroups ? 1 : 0);
   }
   b.add("process", "setsid");
   if (!request.noNewKeyring) b.add("session keyring", "keyring", `_ses.${request.id}`);

@@ -2,22 +2,19 @@
  * Namespaces: which are joined, which come with the clone, and what is set up in a new one.
  * Rules: OCI config-linux.md "Namespaces", "User namespace mappings"; namespaces(7), clone(2), setns(2).
  */
-import { CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWTIME, CLONE_NEWUSER, O_WRONLY } from "../linux.ts";
+import { CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWTIME, CLONE_NEWUSER } from "../linux.ts";
 import type { ContainerSpec } from "../spec/container.ts";
+import type { LinuxIDMapping } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
 import type { PlanParameters } from "./order.ts";
+import { planOomScore, planRaisedLimits } from "./process.ts";
 import { AWAIT } from "./step.ts";
 
 /** The steps of the first process, in the namespaces of the host, up to the clone. */
 export function planClone(b: PlanBuilder, container: ContainerSpec, parameters: PlanParameters): void {
   const { process } = container.spec;
-  if (process?.oomScoreAdj !== undefined) {
-    // Before the clone and inherited by it: inside a user namespace the kernel refuses to lower it.
-    const fd = b.newFd();
-    b.add("process.oomScoreAdj", "open", fd, "/proc/self/oom_score_adj", O_WRONLY, 0);
-    b.add("process.oomScoreAdj", "write", fd, String(process.oomScoreAdj));
-    b.add("process.oomScoreAdj", "close", fd);
-  }
+  planOomScore(b, process);
+  if (container.userns) planRaisedLimits(b, process, container.host);
   // With privilege over the host the user namespace is joined last, as joining it gives that privilege up;
   // without, joining it first is what gives the right to join the others.
   const joins = [...container.namespaces.join].sort((x, y) => {
@@ -41,7 +38,10 @@ export function planInside(b: PlanBuilder, container: ContainerSpec, parameters:
   if ((container.namespaces.create & CLONE_NEWUSER) !== 0) {
     b.add("linux.uidMappings", "await", AWAIT.ID_MAPS);
   }
-  if (container.userns) b.add("linux.uidMappings", "become", 0, 0, parameters.setgroups ? 1 : 0);
+  if (container.userns) {
+    const { uid, gid } = setupIds(container);
+    b.add("linux.uidMappings", "become", uid, gid, parameters.setgroups ? 1 : 0);
+  }
   for (const name of parameters.cgroupTasks) {
     const fd = b.inherit(`tasks:${name}`);
     // "0" is the writer itself; the check is made against whoever opened the file.
@@ -57,6 +57,20 @@ export function planInside(b: PlanBuilder, container: ContainerSpec, parameters:
   if (hostname) b.add("hostname", "sethostname", hostname);
   if (domainname) b.add("domainname", "setdomainname", domainname);
   if ((container.namespaces.create & CLONE_NEWNET) !== 0) b.add("linux.namespaces network", "loopback");
+}
+
+/**
+ * Who sets a container up in its user namespace: its root or, where the mappings have no root, the user of its process.
+ * It has every capability there whatever its id is, and an id it needs to own what it makes.
+ */
+export function setupIds({ uidMappings, gidMappings, spec }: ContainerSpec): { uid: number; gid: number } {
+  const { uid, gid } = spec.process.user;
+  return { uid: hasRoot(uidMappings) ? 0 : uid, gid: hasRoot(gidMappings) ? 0 : gid };
+}
+
+/** A namespace that is joined may come without its mappings, and is taken to have one. */
+function hasRoot(mappings: readonly LinuxIDMapping[]): boolean {
+  return mappings.length === 0 || mappings.some(({ containerID }) => containerID === 0);
 }
 
 /** Names of namespaces by their CLONE_NEW* bit, for messages. */

@@ -3,6 +3,7 @@
  * Rules: OCI config.md "Process", config-linux.md; capabilities(7), credentials(7), execve(2).
  */
 import type { Host } from "../host.ts";
+import { O_WRONLY } from "../linux.ts";
 import { capabilityNumber } from "../spec/capabilities.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
 import type { LinuxCapabilities } from "../spec/types.ts";
@@ -22,6 +23,27 @@ export interface ProcessPlan {
   firstFd: number;
   /** How many descriptors from 3 on were handed over as LISTEN_FDS. */
   listenFds: number;
+}
+
+/** Before the clone and inherited by it: inside a user namespace the kernel refuses to lower it. */
+export function planOomScore(b: PlanBuilder, { oomScoreAdj }: ResolvedProcess): void {
+  if (oomScoreAdj === undefined) return;
+  const fd = b.newFd();
+  b.add("process.oomScoreAdj", "open", fd, "/proc/self/oom_score_adj", O_WRONLY, 0);
+  b.add("process.oomScoreAdj", "write", fd, String(oomScoreAdj));
+  b.add("process.oomScoreAdj", "close", fd);
+}
+
+/**
+ * Hard limits above those of tsrun, for a process that will be in a user namespace: the right to raise them counts on
+ * the host alone. Being higher than before they disturb nothing until planLimits sets them in full.
+ */
+export function planRaisedLimits(b: PlanBuilder, { rlimits }: ResolvedProcess, host: Host): void {
+  for (const { type, hard } of rlimits ?? []) {
+    const most = host.hardLimits[type];
+    if (most === undefined || u64(hard) <= most) continue;
+    b.add(`process.rlimits ${type}`, "rlimit", RLIMITS[type] ?? -1, u64(hard), u64(hard));
+  }
 }
 
 /** Resource limits and the file mode mask; while the process still has every privilege. */

@@ -11,6 +11,7 @@ import { spawnInit } from "../init/spawn.ts";
 import type { SyncSocket } from "../init/sync.ts";
 import { sendConsole, sendPidfd } from "../io/console.ts";
 import { warn } from "../log.ts";
+import { setupIds } from "../plan/namespaces.ts";
 import { planContainer } from "../plan/order.ts";
 import { AWAIT, type Plan } from "../plan/step.ts";
 import type { ContainerSpec } from "../spec/container.ts";
@@ -211,6 +212,8 @@ function firstRecord(container: ContainerSpec, loaded: Loaded): StateRecord {
     ownPidNamespace: (container.namespaces.create & 0x20000000) !== 0,
     userns: container.userns,
     setgroups: mayUseSetgroups(container),
+    setupIds: setupIds(container),
+    noNewKeyring: container.options.noNewKeyring ?? false,
     execStep: -1,
   });
 }
@@ -247,13 +250,15 @@ function makeRootfs(
   });
 }
 
-/** The ids that root of the container's user namespace is outside. */
-function mappedRoot({ uidMappings, gidMappings, host }: ContainerSpec): { uid: number; gid: number } {
-  const of = (maps: ContainerSpec["uidMappings"], own: number) => {
-    const map = maps.find(({ containerID }) => containerID === 0);
-    return map ? map.hostID : own;
+/** The ids that who sets the container up, its root, has outside. */
+function mappedRoot(container: ContainerSpec): { uid: number; gid: number } {
+  const { uidMappings, gidMappings, host } = container;
+  const outside = (id: number, maps: ContainerSpec["uidMappings"], own: number) => {
+    const map = maps.find(({ containerID, size }) => id >= containerID && id < containerID + size);
+    return map ? map.hostID + id - map.containerID : own;
   };
-  return { uid: of(uidMappings, host.euid), gid: of(gidMappings, host.egid) };
+  const { uid, gid } = setupIds(container);
+  return { uid: outside(uid, uidMappings, host.euid), gid: outside(gid, gidMappings, host.egid) };
 }
 
 /** Opens what the plan will name; all close-on-exec here. */

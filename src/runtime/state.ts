@@ -44,6 +44,10 @@ export interface StateRecord {
   userns: boolean;
   /** May setgroups(2) be called in its user namespace? */
   setgroups: boolean;
+  /** Who set it up in its user namespace; root otherwise. */
+  setupIds: { uid: number; gid: number };
+  /** Do its processes stay in the session keyring of whoever starts them? */
+  noNewKeyring: boolean;
   /** Index of the plan's `exec`, to tell what failed at `start`. */
   execStep: number;
 }

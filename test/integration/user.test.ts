@@ -31,6 +31,25 @@ function asApp(spec: FullSpec): void {
   spec.process.user = { uid: 1000, gid: 1000 };
 }
 
+describe("exec", () => {
+  const keyring = (flags: string[]) => {
+    const bundle = sleepingBundle({ edit: (spec) => delete spec.linux.maskedPaths });
+    const { id } = startContainer(bundle, flags);
+    return run(["exec", id, "sh", "-c", `grep -c '_ses.${id}' /proc/keys`]).stdout;
+  };
+
+  needs({ root: true, files: ["/proc/keys"] })(
+    "joins the session keyring of the container, not that of its caller",
+    () => {
+      expect(keyring([])).toBe("1\n");
+    },
+  );
+
+  needs({ root: true, files: ["/proc/keys"] })("stays in that of its caller where the container does", () => {
+    expect(keyring(["--no-new-keyring"])).toBe("0\n");
+  });
+});
+
 describe("a user who is not root", () => {
   root("starts in a directory that only root may enter", () => {
     const bundle = makeBundle({
@@ -50,6 +69,25 @@ describe("a user who is not root", () => {
     // Of a shell, because Node gives its children sockets, which nobody can open by path.
     const result = run(["-c", `"$0" run -b "$1" "$2" 2>&1 | cat`, RUNTIME, bundle.path, newId()], { runtime: "sh" });
     expect(result.stdout).toBe("one\ntwo\n");
+  });
+
+  root("can be the only one of its user namespace", () => {
+    const mapping = { containerID: 1000, hostID: 100000, size: 1 };
+    const bundle = makeBundle({
+      args: ["sh", "-c", "id -u; cat /proc/self/uid_map"],
+      edit: (spec) => {
+        asApp(spec);
+        spec.linux.namespaces?.push({ type: "user" });
+        Object.assign(spec.linux, { uidMappings: [mapping], gidMappings: [mapping] });
+        // Group 5 means nothing there.
+        const pts = spec.mounts.find(({ destination }) => destination === "/dev/pts");
+        if (pts) pts.options = ["newinstance", "ptmxmode=0666"];
+      },
+    });
+    for (const dir of [bundle.path, bundle.rootfs]) chmodSync(dir, 0o755);
+    const result = runBundle(bundle);
+    expect(result.stderr).toBe("");
+    expect(result.stdout).toMatch(/^1000\n\s+1000\s+100000\s+1\n$/);
   });
 
   root("opens /dev/stdout of an exec again", () => {

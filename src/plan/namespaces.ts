@@ -36,7 +36,11 @@ export function planClone(b: PlanBuilder, container: ContainerSpec, parameters: 
 /** The first steps of the container's process: its ids, its cgroups, its own namespaces' contents. */
 export function planInside(b: PlanBuilder, container: ContainerSpec, parameters: PlanParameters): void {
   if ((container.namespaces.create & CLONE_NEWUSER) !== 0) {
+    // The init is not dumpable, so its /proc files are root's; a runtime that is not root has to write them.
+    const isForeign = container.host.euid !== 0;
+    if (isForeign) b.add("linux.uidMappings", "dumpable", 1);
     b.add("linux.uidMappings", "await", AWAIT.ID_MAPS);
+    if (isForeign) b.add("linux.uidMappings", "dumpable", 0);
   }
   if (container.userns) {
     const { uid, gid } = setupIds(container);

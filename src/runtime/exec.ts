@@ -1,5 +1,6 @@
 /** `exec`: another process in a container that runs. Rules: runc-exec(8); exec is not in the OCI spec. */
-import { detectCgroups, joinFds, processCgroups } from "../cgroup/manager.ts";
+import { execCgroups } from "../cgroup/exec.ts";
+import { detectCgroups, joinFds } from "../cgroup/manager.ts";
 import { SpecError, StateError, TsrunError } from "../errors.ts";
 import { type Host, hostFacts } from "../host.ts";
 import { becomeMonitor } from "../init/monitor.ts";
@@ -30,6 +31,7 @@ import { isAlive, statusOf } from "./lifecycle.ts";
 import type { ExecOptions, ExecResult } from "./options.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
 import { writePidFile } from "./pid-file.ts";
+import { checkPreserved } from "./preserved.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
 import { inheritTerminalSize } from "./terminal.ts";
 import { exitOf } from "./wait.ts";
@@ -56,6 +58,7 @@ export async function execProcess(options: ExecOptions): Promise<ExecResult> {
 }
 
 function launchExec(options: ExecOptions, foreground = false): { pid: number; master: number | undefined } {
+  checkPreserved(options.preserveFds ?? 0);
   const state = new StateDirectory(stateRoot(options.root), options.id);
   const record = state.read();
   checkStatus(record, options);
@@ -70,7 +73,8 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
   using _fds = { [Symbol.dispose]: () => fds.forEach(closeQuiet) };
   fds.set("container", pidfdOpen(record.pid));
   if (!isAlive(record.pid, record.startTime)) throw new StateError("cannot exec in a stopped container");
-  const joins = cgroupJoins(record, options);
+  const paths = record.cgroup ? execCgroups(record.cgroup, record.pid, hierarchies, options.cgroup) : {};
+  const joins = joinFds({ paths });
   for (const join of joins) {
     // Into a user namespace that is joined nobody may clone with a cgroup: the process writes itself in.
     if (join.kind === "directory" && record.userns)
@@ -97,28 +101,6 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
   const init = spawnInit({ plan, fds, preserved: options.preserveFds ?? 0, stdio: options.stdio });
   using sync = init.sync;
   return converse(sync, plan, init.pid, options, foreground);
-
-  function cgroupJoins(of: StateRecord, { cgroup = [] }: ExecOptions) {
-    if (!of.cgroup) return [];
-    const own = processCgroups(of.pid, hierarchies);
-    const paths: Record<string, string> = {};
-    // Where the container's first process is now: one with an init system of its own moves it.
-    for (const controller of Object.keys(of.cgroup.paths))
-      paths[controller] = own?.[controller] ?? of.cgroup.paths[controller] ?? "";
-    for (const text of cgroup) {
-      const colon = text.indexOf(":");
-      const names = colon === -1 ? Object.keys(paths) : text.slice(0, colon).split(",");
-      const path = text.slice(colon + 1);
-      if (path.split("/").includes("..")) throw new TsrunError(`--cgroup ${text}: ".." is not allowed`);
-      for (const name of names) {
-        const base = of.cgroup.paths[name];
-        if (base === undefined)
-          throw new TsrunError(`--cgroup ${text}: the container has no cgroup of controller ${name}`);
-        paths[name] = `${base}/${path}`.replace(/\/+$/, "").replace(/\/{2,}/g, "/");
-      }
-    }
-    return joinFds({ paths });
-  }
 }
 
 function converse(

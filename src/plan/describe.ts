@@ -11,8 +11,8 @@ import type { OpName, Plan, Step, StepArg } from "./step.ts";
 /** One line a step, numbered as errors number them, with the part of config.json it comes from. */
 export function describePlan(plan: Plan): string[] {
   const width = String(plan.steps.length - 1).length;
-  return plan.steps.map(
-    (step, i) => `${String(i).padStart(width)}  ${describeStep(step)}  # ${escapeControl(step.about)}`,
+  return plan.steps.map((step, i) =>
+    escapeControl(`${String(i).padStart(width)}  ${describeStep(step)}  # ${step.about}`),
   );
 }
 

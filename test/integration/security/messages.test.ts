@@ -1,0 +1,147 @@
+/**
+ * What names say cannot forge a line of a log or drive a terminal, and what lies where the command was started, or in
+ * its environment, is not executed.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect } from "vitest";
+import { makeBundle } from "../../helpers/bundle.ts";
+import { sleepingBundle, startContainer } from "../../helpers/container.ts";
+import { needs } from "../../helpers/needs.ts";
+import { newId, RUNTIME, run, runBundle, runOk, stateOf } from "../../helpers/runtime.ts";
+import { scratch } from "../../helpers/scratch.ts";
+
+const EVIL = '\u001b]0;title\u0007\u001b[2J\rtsrun: all is well\n{"level":"info"}\u009b31m\u2028\u202e';
+
+/** A line feed ends a line that is ours; every other control character is escaped. */
+function expectHarmless(text: string, what: string): void {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  expect(text, what).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u202e]/);
+  expect(text, what).not.toMatch(/^tsrun: all is well|^\{"level":"info"\}/m);
+}
+
+describe("names that hold control characters", () => {
+  const root = needs({ root: true, tsrun: true });
+
+  root("in a config they are escaped wherever they are shown", () => {
+    const edits: [string, Parameters<ReturnType<typeof makeBundle>["edit"]>[0]][] = [
+      ["args", (spec) => (spec.process.args = [EVIL])],
+      ["args path", (spec) => (spec.process.args = [`/${EVIL}`])],
+      ["cwd", (spec) => (spec.process.cwd = `/etc/passwd/${EVIL}`)],
+      ["hostname", (spec) => (spec.hostname = EVIL.repeat(10))],
+      ["destination", (spec) => spec.mounts.push({ destination: `/${EVIL}`, type: "nosuch", source: EVIL })],
+      ["source", (spec) => spec.mounts.push({ destination: "/x", source: `/${EVIL}`, options: ["bind"] })],
+      ["type", (spec) => spec.mounts.push({ destination: "/x", type: EVIL, source: "x" })],
+      ["option", (spec) => spec.mounts.push({ destination: "/x", type: "tmpfs", source: "x", options: [EVIL] })],
+      ["cgroup", (spec) => (spec.linux.cgroupsPath = `../${EVIL}`)],
+      ["cgroup name", (spec) => (spec.linux.cgroupsPath = `/${EVIL}`)],
+      ["sysctl", (spec) => (spec.linux.sysctl = { [`net.${EVIL}`]: EVIL })],
+      ["capability", (spec) => (spec.process.capabilities = { bounding: [EVIL] })],
+      ["rlimit", (spec) => (spec.process.rlimits = [{ type: EVIL, soft: 1, hard: 1 }])],
+      ["root", (spec) => (spec.root.path = EVIL)],
+      ["namespace", (spec) => spec.linux.namespaces?.push({ type: EVIL as "user", path: EVIL })],
+      ["layers", (spec) => (spec.annotations = { "org.tsrun.layers": JSON.stringify([EVIL]) })],
+      ["rw layer", (spec) => (spec.annotations = { "org.tsrun.overlay": "true", "org.tsrun.rw-layer": EVIL })],
+      ["version", (spec) => (spec.ociVersion = EVIL)],
+      ["field", (spec) => Object.assign(spec.process, { [EVIL]: EVIL, terminal: EVIL })],
+    ];
+    for (const [name, edit] of edits) {
+      const bundle = makeBundle();
+      bundle.edit(edit);
+      const log = join(scratch("log"), "log");
+      const result = run(["--log", log, "--log-format", "json", "run", "-b", bundle.path, newId()]);
+      expect({ name, code: result.code > 0 || name === "cgroup name" }).toEqual({ name, code: true });
+      expectHarmless(result.stderr, name);
+      const lines = readFileSync(log, "utf8").trimEnd();
+      expectHarmless(lines, name);
+      if (result.code > 0) expect(JSON.parse(lines).level, name).toBe("error");
+      expectHarmless(run(["plan", bundle.path]).stdout, `plan: ${name}`);
+    }
+  });
+
+  root("on the command line too", () => {
+    for (const args of [
+      [EVIL],
+      ["state", EVIL],
+      ["run", EVIL],
+      ["run", "-b", EVIL, "x"],
+      [`--${EVIL}`],
+      ["--log-format", EVIL, "list"],
+      ["kill", "nothing", EVIL],
+      ["exec", "--user", EVIL, "nothing", "true"],
+      ["exec", "--process", EVIL, "nothing"],
+      ["--root", `/proc/${EVIL}`, "state", "x"],
+      ["ps", "--format", EVIL, "nothing"],
+      ["list", "--format", EVIL],
+      ["spec", "-b", EVIL],
+    ]) {
+      const result = run(args);
+      expect(result.code, args.join(" ")).toBeGreaterThan(0);
+      expectHarmless(result.stderr, args.join(" "));
+    }
+  });
+
+  root("a bundle of that name is listed on one line", () => {
+    const bundle = sleepingBundle();
+    const link = join(scratch("links"), EVIL.replaceAll("/", ""));
+    symlinkSync(bundle.path, link);
+    const { id } = startContainer({ path: link });
+    expectHarmless(run(["list"]).stdout, "list");
+    expect(JSON.parse(runOk(["list", "--format", "json"])).some((one: { id: string }) => one.id === id)).toBe(true);
+    expect(
+      runOk(["list"])
+        .split("\n")
+        .filter((line) => line.startsWith(id)),
+    ).toHaveLength(1);
+  });
+});
+
+describe("a hostile environment", () => {
+  const root = needs({ root: true, tsrun: true });
+
+  // BUN_OPTIONS and BUN_BE_BUN are read before any program of ours, as LD_PRELOAD is: docs/security.md says so.
+  root("variables of Bun and Node run nothing and change nothing", () => {
+    const dir = scratch("hostile");
+    const evidence = join(dir, "executed");
+    const script = join(dir, "evil.cjs");
+    writeFileSync(script, `require("node:fs").writeFileSync(${JSON.stringify(evidence)}, "x");\n`);
+    mkdirSync(join(dir, "bin"));
+    writeFileSync(join(dir, "bin/tsrun-init"), `#!/bin/sh\ntouch ${evidence}\n`, { mode: 0o755 });
+    const hostile = {
+      NODE_OPTIONS: `--require=${script} --import=${script}`,
+      BUN_CONFIG_PRELOAD: script,
+      BUN_INSPECT: "0.0.0.0:1",
+      BUN_INSPECT_PRELOAD: script,
+      BUN_INSPECT_CONNECT_TO: "127.0.0.1:1",
+      BUN_DEBUG_QUIET_LOGS: "0",
+      NODE_PATH: dir,
+      PATH: `${join(dir, "bin")}:${process.env.PATH}`,
+      TMPDIR: "/nonexistent",
+      HOME: dir,
+      XDG_CONFIG_HOME: dir,
+    };
+    writeFileSync(join(dir, ".bunfig.toml"), `preload = [${JSON.stringify(script)}]\n`);
+    writeFileSync(join(dir, "bunfig.toml"), `preload = [${JSON.stringify(script)}]\n`);
+    const bundle = makeBundle({ args: ["env"], env: ["PATH=/bin", "HOME=/"] });
+    for (const [name, value] of [["all", ""] as const, ...Object.entries(hostile)]) {
+      const env = name === "all" ? hostile : { PATH: process.env.PATH ?? "", [name]: value };
+      const version = spawnSync(RUNTIME, ["--version"], { env, encoding: "utf8", cwd: dir });
+      expect({ name, out: version.stdout, err: version.stderr }).toEqual({ name, out: runOk(["--version"]), err: "" });
+      const ran = spawnSync(RUNTIME, ["run", "-b", bundle.path, newId()], { env, encoding: "utf8", cwd: dir });
+      expect({ name, code: ran.status, out: ran.stdout.split("\n").sort().join(" ").trim() }).toEqual({
+        name,
+        code: 0,
+        out: "HOME=/ PATH=/bin",
+      });
+      expect(existsSync(evidence), name).toBe(false);
+    }
+  });
+
+  root("the caller's environment is not in the init, nor in the container", () => {
+    const { id } = startContainer(sleepingBundle(), [], { env: { SECRET_OF_CALLER: "secret" } });
+    expect(readFileSync(`/proc/${stateOf(id)?.pid}/environ`, "utf8")).not.toContain("SECRET_OF_CALLER");
+    const { stdout } = runBundle(makeBundle({ args: ["env"] }), [], { env: { SECRET_OF_CALLER: "secret" } });
+    expect(stdout).not.toContain("SECRET_OF_CALLER");
+  });
+});

@@ -79,10 +79,11 @@ const LIMIT_ROWS: Readonly<Record<string, string>> = {
 
 function hardLimits(text: string): Record<string, bigint> {
   const limits: Record<string, bigint> = {};
-  for (const line of text.split("\n").slice(1)) {
-    const name = LIMIT_ROWS[line.slice(0, 26).trim()];
-    const hard = line.slice(26).trim().split(/\s+/)[1];
-    if (name && hard) limits[name] = hard === "unlimited" ? 0xffffffffffffffffn : BigInt(hard);
+  // "%-25s %-20s %-20s %-10s": name, soft limit, hard limit, units. No regular expression: it is read at every start.
+  for (const line of text.split("\n")) {
+    const name = LIMIT_ROWS[line.slice(0, 26).trimEnd()];
+    const hard = line.slice(47, 68).trimEnd();
+    if (name) limits[name] = hard === "unlimited" ? 0xffffffffffffffffn : BigInt(hard);
   }
   return limits;
 }

@@ -2,11 +2,13 @@
  * A plan as the bytes that the native init reads. Text, so that it costs one string and one write; the format is
  * told in docs/architecture.md and decoded by native/decode.c.
  */
-import { OPS, type OpName, type Plan, type StepArg } from "../plan/step.ts";
+import { OPS, type Plan } from "../plan/step.ts";
 import { utf8Bytes } from "../sys/call.ts";
 
 const MAGIC = "tsrun1\0";
-const OP_NUMBERS = Object.fromEntries(Object.keys(OPS).map((name, i) => [name, i])) as Record<OpName, number>;
+const OP_NUMBERS: Partial<Record<string, number>> = {};
+let opCount = 0;
+for (const name in OPS) OP_NUMBERS[name] = opCount++;
 
 export function encodePlan(plan: Plan): Uint8Array {
   const chunks: Uint8Array[] = [];
@@ -14,11 +16,13 @@ export function encodePlan(plan: Plan): Uint8Array {
   for (const { op, args } of plan.steps) {
     text += `${OP_NUMBERS[op]}\0`;
     for (const arg of args) {
-      if (arg instanceof Uint8Array) {
+      if (typeof arg !== "object") {
+        text += `${arg}\0`;
+      } else if (arg instanceof Uint8Array) {
         chunks.push(utf8Bytes(`${text}${arg.length}\0`), arg);
         text = "";
       } else {
-        text += encodeArg(arg);
+        text += arg.length === 0 ? "0\0" : `${arg.length}\0${arg.join("\0")}\0`;
       }
     }
   }
@@ -34,9 +38,4 @@ function concat(chunks: readonly Uint8Array[]): Uint8Array {
     at += chunk.length;
   }
   return whole;
-}
-
-function encodeArg(arg: Exclude<StepArg, Uint8Array>): string {
-  if (typeof arg !== "object") return `${arg}\0`;
-  return arg.length === 0 ? "0\0" : `${arg.length}\0${arg.join("\0")}\0`;
 }

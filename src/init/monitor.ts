@@ -5,7 +5,7 @@
 import { closeQuiet, memfdCreate, setCloexec, write } from "../sys/file.ts";
 import { execve } from "../sys/process.ts";
 import { untilExit } from "../sys/watch.ts";
-import { openInitBinary } from "./binary.ts";
+import { initBinary } from "./binary.ts";
 
 /**
  * What to do when the container has ended, in order; the letters are those of native/cleanup.c. Missing is fine.
@@ -41,13 +41,11 @@ export function encodeMonitor({ pid, pidFd, master, noSubreaper, watch, cleanup 
 /** Resolves when the process has ended; whoever is its parent still collects its exit status. */
 export async function untilEnd(pid: number, pidFd: number): Promise<void> {
   const config = memfdCreate("tsrun-monitor");
-  const binary = openInitBinary();
   try {
     write(config, encodeMonitor({ pid, pidFd: 4, master: -1, noSubreaper: true, watch: true, cleanup: [] }));
-    await untilExit({ binary, argv: ["tsrun-monitor", "3"], fds: [config, pidFd] });
+    await untilExit({ binary: initBinary(), argv: ["tsrun-monitor", "3"], fds: [config, pidFd] });
   } finally {
     closeQuiet(config);
-    closeQuiet(binary);
   }
 }
 
@@ -55,12 +53,10 @@ export async function untilEnd(pid: number, pidFd: number): Promise<void> {
 export function becomeMonitor(request: MonitorRequest): never {
   const config = memfdCreate("tsrun-monitor");
   write(config, encodeMonitor(request));
-  const binary = openInitBinary();
   for (const fd of [config, request.pidFd, request.master]) if (fd >= 0) setCloexec(fd, false);
   try {
-    execve(binary, ["tsrun-monitor", String(config)], []);
+    execve(initBinary(), ["tsrun-monitor", String(config)], []);
   } finally {
     closeQuiet(config);
-    closeQuiet(binary);
   }
 }

@@ -6,7 +6,7 @@ import type { Plan } from "../plan/step.ts";
 import { closeQuiet, memfdCreate, write } from "../sys/file.ts";
 import { socketpair } from "../sys/socket.ts";
 import { posixSpawn } from "../sys/spawn.ts";
-import { openInitBinary } from "./binary.ts";
+import { initBinary } from "./binary.ts";
 import { encodePlan } from "./encode.ts";
 import { SyncSocket } from "./sync.ts";
 
@@ -30,7 +30,6 @@ export interface SpawnedInit {
 export function spawnInit(request: SpawnRequest): SpawnedInit {
   const [ours, theirs] = socketpair();
   const planFd = memfdCreate("tsrun-plan");
-  const binary = openInitBinary();
   try {
     write(planFd, encodePlan(request.plan));
     const [stdin, stdout, stderr] = request.stdio ?? [0, 1, 2];
@@ -47,6 +46,7 @@ export function spawnInit(request: SpawnRequest): SpawnedInit {
       if (name === "sync" || name === "plan") numbers[name] = fd;
       fds.push({ from, to: fd });
     }
+    const binary = initBinary();
     const argv = ["tsrun-init", String(numbers.sync), String(numbers.plan)];
     const pid = posixSpawn({ path: `/proc/self/fd/${binary}`, argv, envp: [], fds });
     return { pid, sync: new SyncSocket(ours) };
@@ -56,6 +56,5 @@ export function spawnInit(request: SpawnRequest): SpawnedInit {
   } finally {
     closeQuiet(theirs);
     closeQuiet(planFd);
-    closeQuiet(binary);
   }
 }

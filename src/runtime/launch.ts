@@ -28,7 +28,8 @@ import { processStat } from "./lifecycle.ts";
 import type { CreateOptions } from "./options.ts";
 import { absolutePath, stateRoot, storageRoot } from "./paths.ts";
 import { writePidFile } from "./pid-file.ts";
-import { cgroupRequest, type Loaded, loadContainer, planParameters } from "./prepare.ts";
+import { cgroupRequest, type Loaded, listenFdsOf, loadContainer, planParameters } from "./prepare.ts";
+import { checkPreserved } from "./preserved.ts";
 import { removeState } from "./remove-state.ts";
 import { newRecord, StateDirectory, type StateRecord } from "./state.ts";
 import { inheritTerminalSize } from "./terminal.ts";
@@ -46,12 +47,15 @@ export interface LaunchOptions extends CreateOptions {
   id: string;
   /** Wait for `start` before the process is executed? */
   waitForStart: boolean;
+  /** Called while the container's process sets itself up: what need not be done before costs no time here. */
+  meanwhile?: ((launched: Omit<Launched, "master">) => void) | undefined;
   /** This process becomes the monitor: signals that come from the process's start on are for that one. */
   foreground?: boolean | undefined;
 }
 
 /** Makes the container, up to its process waiting for `start` or, for `run`, being executed. @throws TsrunError */
 export function launch(options: LaunchOptions): Launched {
+  checkPreserved((options.preserveFds ?? 0) + listenFdsOf(process.env, process.pid));
   const loaded = loadContainer(options);
   const { container } = loaded;
   checkTerminal(container, options);
@@ -60,13 +64,14 @@ export function launch(options: LaunchOptions): Launched {
     warn("NOTIFY_SOCKET is not supported in this release: the container cannot tell that it is ready");
   }
   if (options.foreground) inheritTerminalSize(container.spec.process);
-  using undo = new Undo();
   const state = new StateDirectory(stateRoot(options.root), container.id);
-  state.create();
-  undo.add(() => removeState(state));
-  using _lock = state.lock();
-  state.writeConfig(loaded.text);
+  using _lock = state.create();
+  using undo = new Undo();
+  undo.addRecord(() => removeState(state));
   const record = firstRecord(container, loaded);
+  const request = cgroupRequest(loaded);
+  // What is about to be made, first: should we be killed meanwhile, delete knows where to look.
+  record.cgroup = planCgroup(request);
   state.write(record);
 
   record.overlay = makeRootfs(container, state, options, undo);
@@ -75,15 +80,11 @@ export function launch(options: LaunchOptions): Launched {
     record.rootfs = record.overlay.merged;
     state.write(record);
   }
-  const request = cgroupRequest(loaded);
-  // What is about to be made, first: should we be killed meanwhile, delete knows where to look.
-  record.cgroup = planCgroup(request);
-  state.write(record);
   record.cgroup = createCgroup({ ...request, warn });
   undo.add(() => record.cgroup && destroyCgroup(record.cgroup));
 
   const fds = new Map<string, number>();
-  using _fds = { [Symbol.dispose]: () => fds.forEach(closeQuiet) };
+  using _fds = { [Symbol.dispose]: () => closeAll(fds.values()) };
   openInherited(fds, loaded, record, options, state);
   const plan = planContainer(
     container,
@@ -98,7 +99,10 @@ export function launch(options: LaunchOptions): Launched {
   const init = spawnInit({ plan, fds, preserved, stdio: options.stdio });
   using sync = init.sync;
   undo.add(() => endProcess(record));
-  const master = converse(sync, plan, init.pid, container, options, record, state);
+  const master = converse(sync, plan, init.pid, container, options, record, state, () => {
+    state.writeConfig(loaded.text);
+    options.meanwhile?.({ container, state, record });
+  });
   undo.keep();
   return { container, state, record, master };
 }
@@ -112,6 +116,7 @@ function converse(
   options: LaunchOptions,
   record: StateRecord,
   state: StateDirectory,
+  meanwhile: () => void,
 ): number | undefined {
   let master: number | undefined;
   for (;;) {
@@ -121,6 +126,7 @@ function converse(
         record.pid = message.pid;
         record.startTime = processStat(message.pid)?.startTime ?? 0;
         waitid({ pid: firstPid });
+        meanwhile();
         break;
       case "fd":
         master = message.fd;
@@ -165,6 +171,10 @@ function ready(options: LaunchOptions, record: StateRecord, state: StateDirector
       closeQuiet(pidFd);
     }
   }
+}
+
+function closeAll(fds: Iterable<number>): void {
+  for (const fd of fds) closeQuiet(fd);
 }
 
 /** Ends a process that is our child, and waits for it. */
@@ -280,13 +290,8 @@ function openInherited(
   }
   if (options.waitForStart) fds.set("start", unixListen(state.startSocket));
   const preserved = (container.options.preserveFds ?? 0) + (container.options.listenFds ?? 0);
-  for (let fd = 3; fd < 3 + preserved; fd++) {
-    try {
-      setCloexec(fd, true);
-    } catch (cause) {
-      throw new TsrunError(`descriptor ${fd} is to be preserved, and is not open`, { cause });
-    }
-  }
+  // The monitor has no use for them, and would keep them open.
+  for (let fd = 3; fd < 3 + preserved; fd++) setCloexec(fd, true);
 }
 
 function homeOf(container: ContainerSpec, rootFd: number | undefined): string | undefined {

@@ -6,7 +6,7 @@ import { cleanupSteps } from "../storage/rootfs.ts";
 import { pidfdOpen } from "../sys/process.ts";
 import { deleteContainer } from "./delete.ts";
 import { newId } from "./id.ts";
-import { type Launched, launch } from "./launch.ts";
+import { type Launched, type LaunchOptions, launch } from "./launch.ts";
 import type { RunOptions, RunResult } from "./options.ts";
 import { STATE_FILES } from "./remove-state.ts";
 import { exitOf } from "./wait.ts";
@@ -19,17 +19,20 @@ import { exitOf } from "./wait.ts";
  */
 export function runInForeground(options: RunOptions): RunResult {
   const foreground = !options.detach;
-  const launched = launch({ ...options, id: options.id ?? newId(), waitForStart: false, foreground });
+  let cleanup: CleanupStep[] = [];
+  const meanwhile: LaunchOptions["meanwhile"] = (launched) => {
+    if (foreground && !options.keep) cleanup = cleanupOf(launched);
+  };
+  const launched = launch({ ...options, id: options.id ?? newId(), waitForStart: false, foreground, meanwhile });
   const { id, pid } = launched.record;
   if (options.detach) return { id, pid };
   const pidFd = pidfdOpen(pid);
-  const cleanup = options.keep ? [] : cleanupOf(launched);
   flushLog();
   becomeMonitor({ pid, pidFd, master: launched.master ?? -1, noSubreaper: options.noSubreaper, cleanup });
 }
 
 /** What `delete` would do, as the monitor does it; the state goes last. */
-function cleanupOf({ record, state }: Launched): CleanupStep[] {
+function cleanupOf({ record, state }: Omit<Launched, "master">): CleanupStep[] {
   const steps: CleanupStep[] = [];
   for (const { path, leaf } of record.cgroup ? removalOrder(record.cgroup) : []) {
     if (leaf && !record.ownPidNamespace) steps.push({ op: "k", path });

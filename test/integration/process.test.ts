@@ -268,10 +268,12 @@ describe("descriptors", () => {
     fds.forEach(closeSync);
   });
 
-  own("--preserve-fds of one that is not open is refused", () => {
-    const result = runBundle(makeBundle(), ["--preserve-fds", "30"]);
-    expect(result.code).toBe(1);
-    expect(result.stderr).toContain("descriptor");
+  own("--preserve-fds of more than the caller handed over is refused, and passes nothing of tsrun's own", () => {
+    for (const count of ["1", "3", "30"]) {
+      const result = runBundle(makeBundle(), ["--preserve-fds", count]);
+      expect(result.code).toBe(1);
+      expect(result.stderr).toContain("descriptor 3 is to be preserved, and was not handed over");
+    }
   });
 });
 

@@ -7,14 +7,13 @@ import { destroyCgroup, killCgroup } from "../cgroup/manager.ts";
 import { isErrno, StateError } from "../errors.ts";
 import { removeRootfs } from "../storage/rootfs.ts";
 import { closeQuiet } from "../sys/file.ts";
-import { rmdirSync } from "../sys/fs.ts";
 import { pidfdOpen, pollFd } from "../sys/process.ts";
 import { signalProcess } from "./kill.ts";
 import { isAlive, statusOf } from "./lifecycle.ts";
 import type { DeleteOptions } from "./options.ts";
 import { stateRoot, storageRoot } from "./paths.ts";
 import { removeState } from "./remove-state.ts";
-import { StateDirectory, type StateRecord } from "./state.ts";
+import { MissingError, StateDirectory, type StateRecord } from "./state.ts";
 
 const SIGKILL = 9;
 const POLLIN = 1;
@@ -24,15 +23,25 @@ const KILL_TIMEOUT_MS = 10_000;
 /** @throws StateError when it runs and `force` is not given, or is not there and `force` is not given */
 export function deleteContainer(root: string | undefined, id: string, { force = false }: DeleteOptions = {}): void {
   const state = new StateDirectory(stateRoot(root), id);
-  let record: StateRecord;
   try {
     using _lock = state.lock();
-    record = state.read();
-    deleteLocked(state, record, force);
+    const record = readForced(state, force);
+    if (record) deleteLocked(state, record, force);
+    // Killed before the state was written: all there can be is the directory.
+    else removeState(state);
   } catch (error) {
-    if (!(force && error instanceof StateError && isMissing(error))) throw error;
-    // Killed before the state was written: all there can be is the directory. Engines delete twice: no error.
-    removeRemains(state);
+    // Engines delete twice.
+    if (!(force && error instanceof MissingError)) throw error;
+  }
+}
+
+/** @returns undefined when there is no record and `force` is given */
+function readForced(state: StateDirectory, force: boolean): StateRecord | undefined {
+  try {
+    return state.read();
+  } catch (error) {
+    if (force && error instanceof MissingError) return undefined;
+    throw error;
   }
 }
 
@@ -72,18 +81,5 @@ function end(record: StateRecord): void {
     }
   } finally {
     closeQuiet(pidFd);
-  }
-}
-
-function isMissing(error: StateError): boolean {
-  return error.message.endsWith("does not exist");
-}
-
-function removeRemains(state: StateDirectory): void {
-  removeState(state);
-  try {
-    rmdirSync(state.path);
-  } catch (error) {
-    if (!isErrno(error, "ENOENT")) throw error;
   }
 }

@@ -4,6 +4,7 @@
  * state.json appears by rename and so is whole or absent (invariant 6). It names all that create makes before it is
  * made, so that delete finds everything from it alone (invariant 7).
  */
+import { waitUntil } from "../cgroup/files.ts";
 import type { CgroupRecord } from "../cgroup/manager.ts";
 import { isErrno, StateError } from "../errors.ts";
 import { checkId } from "../spec/id.ts";
@@ -12,10 +13,13 @@ import type { Spec } from "../spec/types.ts";
 import type { RootfsRecord } from "../storage/rootfs.ts";
 import { O_PATH, O_RDONLY, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from "../sys/constants.ts";
 import { closeQuiet, Fd, flockDir, open, openat2, readText } from "../sys/file.ts";
-import { mkdirSync, renameSync, writeFileSync } from "../sys/fs.ts";
+import { fstatSync, mkdirSync, renameSync, rmdirSync, type Stats, statSync, writeFileSync } from "../sys/fs.ts";
 
 /** Format of state.json; a reader refuses what is newer than itself. */
 const STATE_VERSION = 1;
+
+/** Longer than any caller needs who is not stuck: `delete` waits 10 s for a process to die. */
+const LOCK_TIMEOUT_MS = 20_000;
 
 export interface StateRecord {
   version: number;
@@ -66,8 +70,8 @@ export class StateDirectory {
     this.path = `${root}/${id}`;
   }
 
-  /** Makes it; it belongs to this caller alone. @throws StateError when the id is taken */
-  create(): void {
+  /** Makes it, locked: it belongs to this caller alone. @throws StateError when the id is taken */
+  create(): Fd {
     mkdirSync(this.root, { recursive: true, mode: 0o711 });
     try {
       mkdirSync(this.path, { mode: 0o700 });
@@ -79,13 +83,43 @@ export class StateDirectory {
       }
       throw error;
     }
+    try {
+      return this.lock();
+    } catch (error) {
+      // A `delete --force` was quicker than our lock.
+      if (error instanceof MissingError) return this.create();
+      rmdirSync(this.path);
+      throw error;
+    }
   }
 
-  /** Keeps other callers out until the lock is released, or its holder ends. */
+  /**
+   * Keeps other callers out until the lock is released, or its holder ends.
+   *
+   * @throws StateError when there is no such container, and when another caller does not let go of it
+   */
   lock(): Fd {
+    let lock: Fd | undefined;
+    waitUntil(() => {
+      lock = this.#tryLock();
+      return lock !== undefined;
+    }, LOCK_TIMEOUT_MS);
+    if (lock !== undefined) return lock;
+    throw new StateError(`container ${this.id} is in the hands of another tsrun`, {
+      fix: `it has not finished for ${LOCK_TIMEOUT_MS / 1000} s: fuser ${this.path} says which one it is`,
+    });
+  }
+
+  /** @returns undefined when somebody else has it, or had */
+  #tryLock(): Fd | undefined {
     try {
-      return flockDir(this.path);
+      const lock = flockDir(this.path, { nonBlock: true });
+      // Whoever had it may have removed the directory: the name is free then, or that of a new container.
+      if (isSameFile(fstatSync(lock.fd), statSync(this.path))) return lock;
+      lock[Symbol.dispose]();
+      return undefined;
     } catch (error) {
+      if (isErrno(error, "EAGAIN")) return undefined;
       if (isErrno(error, "ENOENT")) throw missing(this.id);
       if (isErrno(error, "ENOTDIR", "ELOOP")) throw this.#isNoDirectory(error);
       throw error;
@@ -147,9 +181,16 @@ export class StateDirectory {
   }
 }
 
+/** There is no such container. */
+export class MissingError extends StateError {}
+
 /** Containerd and others look for "does not exist". */
-function missing(id: string): StateError {
-  return new StateError(`container ${id} does not exist`);
+function missing(id: string): MissingError {
+  return new MissingError(`container ${id} does not exist`);
+}
+
+function isSameFile(a: Stats, b: Stats | undefined): boolean {
+  return b !== undefined && a.ino === b.ino && a.dev === b.dev;
 }
 
 function parse(text: string): StateRecord | undefined {

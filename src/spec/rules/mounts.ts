@@ -68,7 +68,8 @@ function isRoot(destination: string): boolean {
 }
 
 function checkBind({ report, warn }: RuleContext, mount: Mount, options: MountOptions, path: string): void {
-  if (mount.source === undefined || mount.source === "") {
+  // A remount changes what is there already.
+  if (!options.remount && (mount.source === undefined || mount.source === "")) {
     report(`${path}.source`, "is needed for a bind mount");
   }
   if (!options.bind) warn(`${path}.options`, 'lack "bind", though the type says so; taken as if they had it');

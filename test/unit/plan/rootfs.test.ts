@@ -1,0 +1,60 @@
+import { describe, expect, test } from "vitest";
+import { type Case, linesOf, planOf, stepsOf } from "./helpers.ts";
+
+const propagation = (rootfsPropagation: string, more: Case = {}): Case => ({
+  ...more,
+  spec: ({ linux }) => void Object.assign(linux, { rootfsPropagation }),
+});
+
+describe("plan/rootfs", () => {
+  test("before anything is mounted the host's mounts become slaves: nothing of ours goes back", () => {
+    const lines = stepsOf({}, "linux.rootfsPropagation");
+    expect(lines).toEqual(["mount_setattr / recursive slave"]);
+  });
+
+  test("a directory becomes the root as a private clone of itself", () => {
+    expect(stepsOf({}, "root.path").slice(0, 5)).toEqual([
+      expect.stringMatching(/^open_tree \/bundle\/rootfs recursive as (\d+)$/),
+      expect.stringMatching(/^mount_setattr \d+ recursive private$/),
+      expect.stringMatching(/^open \/bundle\/rootfs as \d+$/),
+      expect.stringMatching(/^move_mount \d+ to \d+$/),
+      expect.stringMatching(/^close \d+$/),
+    ]);
+  });
+
+  test("a root that the runtime mounted is inherited by descriptor", () => {
+    const plan = planOf({ parameters: { rootMounted: true } });
+    expect(plan.inherit.some(({ name }) => name === "rootfs")).toBe(true);
+    expect(linesOf(plan).some((line) => line.startsWith("open_tree /bundle/rootfs"))).toBe(false);
+  });
+
+  test("read-only comes after the last change below the root, and before the change to it", () => {
+    const lines = stepsOf({ spec: ({ root }) => void Object.assign(root, { readonly: true }) });
+    const at = lines.findIndex((line) => /^mount_setattr \d+ set rdonly$/.test(line));
+    expect(lines[at + 1]).toMatch(/^pivot_root/);
+    expect(lines.slice(at).some((line) => /^(mknod|symlink|target)/.test(line))).toBe(false);
+  });
+
+  test("--no-pivot moves the root instead", () => {
+    const lines = stepsOf({ options: { noPivot: true } });
+    expect(lines.some((line) => line.startsWith("move root"))).toBe(true);
+    expect(lines.some((line) => line.startsWith("pivot_root"))).toBe(false);
+  });
+
+  for (const [word, last] of [
+    ["private", "mount_setattr / private"],
+    ["rprivate", "mount_setattr / recursive private"],
+    ["slave", "mount_setattr / slave"],
+    ["unbindable", "mount_setattr / unbindable"],
+    ["rshared", "mount_setattr / recursive shared"],
+  ] as const) {
+    test(`${word} is what the container's root is in the end`, () => {
+      expect(stepsOf(propagation(word), "linux.rootfsPropagation").at(-1)).toBe(last);
+    });
+  }
+
+  test("shared leaves the host's mounts shared, but for the one that the root is put on", () => {
+    const lines = stepsOf(propagation("shared", { parameters: { rootParent: "/srv" } }), "linux.rootfsPropagation");
+    expect(lines).toEqual(["mount_setattr /srv private", "mount_setattr / shared"]);
+  });
+});

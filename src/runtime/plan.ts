@@ -1,6 +1,7 @@
 /** `plan`: what `run` would do, without root and without touching anything. */
 import { describeWrites, planCgroup } from "../cgroup/plan.ts";
 import type { Host } from "../host.ts";
+import { escapeControl } from "../log.ts";
 import { describePlan } from "../plan/describe.ts";
 import { planContainer as planSteps } from "../plan/order.ts";
 import type { Plan } from "../plan/step.ts";
@@ -51,5 +52,5 @@ function asRoot(host: Host): Host {
 
 /** What `tsrun plan` prints: the host's part, then the steps of the init with their numbers. */
 export function describeContainerPlan(plan: ContainerPlan): string[] {
-  return [...plan.host.map((line) => `host  ${line}`), ...describePlan(plan)];
+  return [...plan.host.map((line) => escapeControl(`host  ${line}`)), ...describePlan(plan)];
 }

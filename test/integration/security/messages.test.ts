@@ -14,6 +14,9 @@ import { scratch } from "../../helpers/scratch.ts";
 
 const EVIL = '\u001b]0;title\u0007\u001b[2J\rtsrun: all is well\n{"level":"info"}\u009b31m\u2028\u202e';
 
+/** Where such a name is no error: a cgroup may have it, and what the kernel does not have is left out. */
+const ALLOWED = ["cgroup name", "capability"];
+
 /** A line feed ends a line that is ours; every other control character is escaped. */
 function expectHarmless(text: string, what: string): void {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
@@ -51,7 +54,7 @@ describe("names that hold control characters", () => {
       bundle.edit(edit);
       const log = join(scratch("log"), "log");
       const result = run(["--log", log, "--log-format", "json", "run", "-b", bundle.path, newId()]);
-      expect({ name, code: result.code > 0 || name === "cgroup name" }).toEqual({ name, code: true });
+      expect({ name, code: result.code > 0 || ALLOWED.includes(name) }).toEqual({ name, code: true });
       expectHarmless(result.stderr, name);
       const lines = readFileSync(log, "utf8").trimEnd();
       expectHarmless(lines, name);

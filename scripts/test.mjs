@@ -12,8 +12,9 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DEBIAN_ROOTFS, ensureDebianRootfs } from "../test/helpers/debian-rootfs.mjs";
 import { build } from "./build.mjs";
-import { ensureDebianPackages, ensureNodeModules, entry, isRoot, ROOT, run, say } from "./tools.mjs";
+import { ensureDebianPackages, ensureNodeModules, entry, has, isRoot, ROOT, run, say } from "./tools.mjs";
 
 const SANDBOX = join(ROOT, "test/helpers/sandbox");
 const RUN_IN_VM = join(ROOT, "test/vm/run-in-vm");
@@ -39,6 +40,11 @@ await entry(() => {
   const packages = { "busybox-static": "/bin/busybox", runc: "runc", crun: "crun" };
   const lacking = isWanted("integration") && isRoot ? ensureDebianPackages(packages) : [];
   if (lacking.length > 0) say(`not installed, so some tests are skipped: ${lacking.join(" ")}`);
+  if (isWanted("integration") && isRoot && has("mmdebstrap")) {
+    if (!existsSync(DEBIAN_ROOTFS)) say("making a Debian root filesystem, once: about a minute");
+    const reason = ensureDebianRootfs();
+    if (reason !== undefined) say(`no Debian for programs.test.ts: ${reason}`);
+  }
   if (process.env.TSRUN === undefined) build();
 
   if (isWanted("unit")) stage("unit", unit);

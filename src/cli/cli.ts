@@ -89,7 +89,7 @@ function showHelp(word: string | undefined): Promise<number> {
   const verb = word === undefined ? undefined : findVerb(word);
   return import("./help.ts")
     .then(({ helpText }) => {
-      writeOut(helpText(GLOBAL_FLAGS, VERBS, verb));
+      writeOut(helpText(GLOBAL_FLAGS, VERBS, LATER_VERBS, verb));
       return 0;
     })
     .catch((error: unknown) => fail(error, 1));

@@ -122,7 +122,7 @@ function word(arg: NativeArg): number | bigint {
   if (typeof arg === "number") return arg;
   if (arg === null) return 0;
   if (typeof arg === "bigint") return BigInt.asIntN(64, arg);
-  return arg.byteLength === 0 ? 0 : currentEngine().address(arg);
+  return arg.byteLength === 0 ? 0 : (engine ?? currentEngine()).address(arg);
 }
 
 /**
@@ -173,7 +173,7 @@ function bunEngine(native: BunNative): Engine {
       if (opened instanceof Error) throw opened;
       return opened.symbols;
     },
-    address: (view) => native.ptr(view),
+    address: native.ptr,
     errnoReader(location) {
       // The address is the same as long as the thread lives, and the engine's thread is ours.
       const address = location();

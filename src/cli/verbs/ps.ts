@@ -2,6 +2,7 @@ import { TsrunError } from "../../errors.ts";
 import { containerProcesses } from "../../index.ts";
 import { defineVerb } from "../flags.ts";
 import { writeOut } from "../output.ts";
+import { processTable } from "../proc-table.ts";
 
 export const ps = defineVerb({
   name: "ps",
@@ -43,7 +44,6 @@ async function printTable(pids: readonly number[], options: readonly string[]): 
       throw new TsrunError("ps is not installed, so its options cannot be used", {
         fix: "install procps, or leave the options out",
       });
-    const { processTable } = await import("../proc-table.ts");
     writeOut(processTable(pids));
     return 0;
   }

@@ -1,16 +1,13 @@
 /** `exec`: another process in a container that runs. Rules: runc-exec(8); exec is not in the OCI spec. */
 import { execCgroups } from "../cgroup/exec.ts";
 import { detectCgroups, joinFds } from "../cgroup/manager.ts";
-import { SpecError, StateError, TsrunError } from "../errors.ts";
+import { SpecError, StateError } from "../errors.ts";
 import { type Host, hostFacts } from "../host.ts";
 import { becomeMonitor } from "../init/monitor.ts";
 import { spawnInit } from "../init/spawn.ts";
-import type { SyncSocket } from "../init/sync.ts";
-import { sendConsole, sendPidfd } from "../io/console.ts";
 import { flushLog, warn } from "../log.ts";
 import { planExec } from "../plan/exec.ts";
 import { availableCapabilities } from "../plan/process.ts";
-import type { Plan } from "../plan/step.ts";
 import { compileSeccomp } from "../seccomp/compile.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
 import { rlimitProblems } from "../spec/host-checks.ts";
@@ -24,16 +21,15 @@ import { inspectProcess } from "../spec/validate.ts";
 import { O_CLOEXEC, O_PATH, O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open } from "../sys/file.ts";
 import { readlinkSync } from "../sys/fs.ts";
-import { blockSignals, pidfdOpen, waitid } from "../sys/process.ts";
-import { initDied, stepFailure } from "./failure.ts";
+import { pidfdOpen } from "../sys/process.ts";
+import { converse } from "./converse.ts";
 import { homeDirectory } from "./home.ts";
 import { isAlive, statusOf } from "./lifecycle.ts";
 import type { ExecOptions, ExecResult } from "./options.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
-import { writePidFile } from "./pid-file.ts";
 import { checkPreserved } from "./preserved.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
-import { inheritTerminalSize } from "./terminal.ts";
+import { checkTerminal, inheritTerminalSize } from "./terminal.ts";
 import { exitOf } from "./wait.ts";
 
 /**
@@ -66,7 +62,7 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
   const hierarchies = detectCgroups();
   const host = hostFacts(hierarchies.layout);
   const process = checkedProcess(options, config, record, host);
-  checkTerminal(process, options);
+  checkTerminal(process, { consoleSocket: options.consoleSocket, foreground });
   if (foreground) inheritTerminalSize(process);
 
   const fds = new Map<string, number>();
@@ -99,55 +95,9 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
     seccomp: seccomp ? compileSeccomp(seccomp, globalThis.process.arch === "arm64" ? "aarch64" : "x86_64") : undefined,
   });
   const init = spawnInit({ plan, fds, preserved: options.preserveFds ?? 0, stdio: options.stdio });
-  using sync = init.sync;
-  return converse(sync, plan, init.pid, options, foreground);
-}
-
-function converse(
-  sync: SyncSocket,
-  plan: Plan,
-  firstPid: number,
-  options: ExecOptions,
-  foreground: boolean,
-): { pid: number; master: number | undefined } {
-  let pid = 0;
-  let master: number | undefined;
-  let isReady = false;
-  for (;;) {
-    const message = sync.next();
-    switch (message.type) {
-      case "pid":
-        pid = message.pid;
-        waitid({ pid: firstPid });
-        break;
-      case "fd":
-        master = message.fd;
-        break;
-      case "await":
-        if (master !== undefined && options.consoleSocket) {
-          sendConsole(absolutePath(options.consoleSocket), master);
-          closeQuiet(master);
-          master = undefined;
-        }
-        if (options.pidFile) writePidFile(absolutePath(options.pidFile), pid);
-        if (options.pidfdSocket) {
-          const pidFd = pidfdOpen(pid);
-          sendPidfd(absolutePath(options.pidfdSocket), pidFd);
-          closeQuiet(pidFd);
-        }
-        isReady = true;
-        // Those that come from now on are for the monitor.
-        if (foreground) blockSignals();
-        sync.answer();
-        break;
-      case "fail":
-        waitid({ pid: pid === 0 ? firstPid : pid });
-        throw stepFailure(plan, message.step, message.code);
-      case "eof":
-        if (isReady) return { pid, master };
-        throw initDied(waitid({ pid: pid || firstPid }));
-    }
-  }
+  using _sync = init.sync;
+  const { consoleSocket, pidFile, pidfdSocket } = options;
+  return converse({ init, plan, consoleSocket, pidFile, pidfdSocket, foreground });
 }
 
 function checkStatus(record: StateRecord, options: ExecOptions): void {
@@ -156,17 +106,6 @@ function checkStatus(record: StateRecord, options: ExecOptions): void {
   if (status === "creating") throw new StateError("cannot exec in a container that is creating");
   if (status === "paused" && !options.ignorePaused) {
     throw new StateError("cannot exec in a paused container", { fix: "use --ignore-paused" });
-  }
-}
-
-function checkTerminal({ terminal }: ResolvedProcess, options: ExecOptions): void {
-  if (terminal && options.detach && !options.consoleSocket) {
-    throw new TsrunError("cannot allocate tty if tsrun will detach without setting console socket", {
-      fix: "--console-socket PATH",
-    });
-  }
-  if (options.consoleSocket && !(terminal && options.detach)) {
-    throw new TsrunError("cannot use console socket if tsrun will not detach or allocate tty");
   }
 }
 

@@ -6,33 +6,28 @@
  */
 import { createCgroup, destroyCgroup, joinFds } from "../cgroup/manager.ts";
 import { planCgroup } from "../cgroup/plan.ts";
-import { TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
-import type { SyncSocket } from "../init/sync.ts";
-import { sendConsole, sendPidfd } from "../io/console.ts";
 import { warn } from "../log.ts";
 import { setupIds } from "../plan/namespaces.ts";
 import { planContainer } from "../plan/order.ts";
-import { AWAIT, type Plan } from "../plan/step.ts";
+import type { Plan } from "../plan/step.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import { mountRootfs } from "../storage/mount.ts";
 import { prepareRootfs, type RootfsRecord, removeRootfs } from "../storage/rootfs.ts";
 import { O_CLOEXEC, O_PATH, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open, setCloexec } from "../sys/file.ts";
-import { blockSignals, pidfdOpen, pidfdSendSignal, waitid } from "../sys/process.ts";
 import { unixListen } from "../sys/socket.ts";
-import { initDied, stepFailure } from "./failure.ts";
+import { converse } from "./converse.ts";
 import { homeDirectory } from "./home.ts";
 import { mapIds, mayUseSetgroups } from "./idmap.ts";
 import { processStat } from "./lifecycle.ts";
 import type { CreateOptions } from "./options.ts";
-import { absolutePath, stateRoot, storageRoot } from "./paths.ts";
-import { writePidFile } from "./pid-file.ts";
+import { stateRoot, storageRoot } from "./paths.ts";
 import { cgroupRequest, type Loaded, listenFdsOf, loadContainer, planParameters } from "./prepare.ts";
 import { checkPreserved } from "./preserved.ts";
 import { removeState } from "./remove-state.ts";
 import { newRecord, StateDirectory, type StateRecord } from "./state.ts";
-import { inheritTerminalSize } from "./terminal.ts";
+import { checkTerminal, inheritTerminalSize } from "./terminal.ts";
 import { Undo } from "./undo.ts";
 
 export interface Launched {
@@ -58,7 +53,7 @@ export function launch(options: LaunchOptions): Launched {
   checkPreserved((options.preserveFds ?? 0) + listenFdsOf(process.env, process.pid));
   const loaded = loadContainer(options);
   const { container } = loaded;
-  checkTerminal(container, options);
+  checkTerminal(container.spec.process, options);
   for (const { path, message } of container.warnings) warn(`${path}: ${message}`);
   if (process.env.NOTIFY_SOCKET) {
     warn("NOTIFY_SOCKET is not supported in this release: the container cannot tell that it is ready");
@@ -94,114 +89,42 @@ export function launch(options: LaunchOptions): Launched {
       home: homeOf(container, fds.get("rootfs")),
     }),
   );
-  record.execStep = plan.steps.length - 1;
+  if (options.waitForStart) record.lateSteps = lateSteps(plan);
   const preserved = (container.options.preserveFds ?? 0) + (container.options.listenFds ?? 0);
   const init = spawnInit({ plan, fds, preserved, stdio: options.stdio });
-  using sync = init.sync;
-  undo.add(() => endProcess(record));
-  const master = converse(sync, plan, init.pid, container, options, record, state, () => {
-    state.writeConfig(loaded.text);
-    options.meanwhile?.({ container, state, record });
+  using _sync = init.sync;
+  const { consoleSocket, pidFile, pidfdSocket, foreground, waitForStart } = options;
+  const { master } = converse({
+    init,
+    plan,
+    consoleSocket,
+    pidFile,
+    pidfdSocket,
+    foreground,
+    waitForStart,
+    onPid: (pid) => {
+      record.pid = pid;
+      record.startTime = processStat(pid)?.startTime ?? 0;
+      state.writeConfig(loaded.text);
+      options.meanwhile?.({ container, state, record });
+    },
+    onIdMaps: () => mapIds(record.pid, container),
+    onReady: () => {
+      record.phase = waitForStart ? "created" : "running";
+      state.write(record);
+    },
   });
   undo.keep();
   return { container, state, record, master };
-}
-
-/** Answers the init until its process waits for `start`, or was executed. @returns the pty's master when it is for us */
-function converse(
-  sync: SyncSocket,
-  plan: Plan,
-  firstPid: number,
-  container: ContainerSpec,
-  options: LaunchOptions,
-  record: StateRecord,
-  state: StateDirectory,
-  meanwhile: () => void,
-): number | undefined {
-  let master: number | undefined;
-  for (;;) {
-    const message = sync.next();
-    switch (message.type) {
-      case "pid":
-        record.pid = message.pid;
-        record.startTime = processStat(message.pid)?.startTime ?? 0;
-        waitid({ pid: firstPid });
-        meanwhile();
-        break;
-      case "fd":
-        master = message.fd;
-        break;
-      case "await":
-        if (message.tag === AWAIT.ID_MAPS) {
-          // Known to `delete` before anything is done with it.
-          mapIds(record.pid, container);
-        } else {
-          if (master !== undefined && options.consoleSocket) {
-            sendConsole(absolutePath(options.consoleSocket), master);
-            closeQuiet(master);
-            master = undefined;
-          }
-          ready(options, record, state);
-          if (options.foreground) blockSignals();
-        }
-        sync.answer();
-        if (message.tag === AWAIT.READY && options.waitForStart) return master;
-        break;
-      case "fail":
-        if (record.pid === 0) waitid({ pid: firstPid });
-        throw stepFailure(plan, message.step, message.code);
-      case "eof":
-        if (record.phase === "running") return master;
-        // That of the container's process is collected by the undoing.
-        throw initDied(waitid({ pid: record.pid || firstPid }, { keep: record.pid !== 0 }));
-    }
-  }
-}
-
-/** Everything is set up: from now on others may know of the container. */
-function ready(options: LaunchOptions, record: StateRecord, state: StateDirectory): void {
-  record.phase = options.waitForStart ? "created" : "running";
-  state.write(record);
-  if (options.pidFile) writePidFile(absolutePath(options.pidFile), record.pid);
-  if (options.pidfdSocket) {
-    const pidFd = pidfdOpen(record.pid);
-    try {
-      sendPidfd(absolutePath(options.pidfdSocket), pidFd);
-    } finally {
-      closeQuiet(pidFd);
-    }
-  }
 }
 
 function closeAll(fds: Iterable<number>): void {
   for (const fd of fds) closeQuiet(fd);
 }
 
-/** Ends a process that is our child, and waits for it. */
-function endProcess(record: StateRecord): void {
-  if (record.pid === 0) return;
-  const pidFd = pidfdOpen(record.pid);
-  try {
-    pidfdSendSignal(pidFd, 9);
-    waitid({ pidFd });
-  } finally {
-    closeQuiet(pidFd);
-  }
-}
-
-function checkTerminal(container: ContainerSpec, options: LaunchOptions): void {
-  const terminal = container.spec.process.terminal ?? false;
-  const detached = options.waitForStart || options.detach === true;
-  if (terminal && detached && !options.consoleSocket) {
-    throw new TsrunError("cannot allocate tty if tsrun will detach without setting console socket", {
-      fix: "--console-socket PATH, or process.terminal false",
-    });
-  }
-  if (options.consoleSocket && !(terminal && detached)) {
-    throw new TsrunError("cannot use console socket if tsrun will not detach or allocate tty", {
-      fix: "leave --console-socket out, or set process.terminal",
-    });
-  }
+function lateSteps({ steps }: Plan): StateRecord["lateSteps"] {
+  const first = steps.findIndex(({ op }) => op === "awaitStart") + 1;
+  return steps.slice(first).map(({ op, about }, i) => ({ index: first + i, op, about }));
 }
 
 function firstRecord(container: ContainerSpec, loaded: Loaded): StateRecord {
@@ -224,7 +147,7 @@ function firstRecord(container: ContainerSpec, loaded: Loaded): StateRecord {
     setgroups: mayUseSetgroups(container),
     setupIds: setupIds(container),
     noNewKeyring: container.options.noNewKeyring ?? false,
-    execStep: -1,
+    lateSteps: [],
   });
 }
 

@@ -52,8 +52,8 @@ export interface StateRecord {
   setupIds: { uid: number; gid: number };
   /** Do its processes stay in the session keyring of whoever starts them? */
   noNewKeyring: boolean;
-  /** Index of the plan's `exec`, to tell what failed at `start`. */
-  execStep: number;
+  /** The steps of the plan that come after `start`, to tell what failed there. */
+  lateSteps: { index: number; op: string; about: string }[];
 }
 
 /** The directory of one container's state, below the root of all. */

@@ -39,7 +39,9 @@ function record(change: Partial<StateRecord> = {}): StateRecord {
       ownPidNamespace: true,
       userns: false,
       setgroups: true,
-      execStep: 3,
+      setupIds: { uid: 0, gid: 0 },
+      noNewKeyring: false,
+      lateSteps: [],
     } as Omit<StateRecord, "version">),
     ...change,
   };

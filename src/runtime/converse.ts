@@ -1,0 +1,131 @@
+/**
+ * What the runtime and the init say to each other from the spawn to the process: the same for a container and for an
+ * exec. Whatever fails, nothing of it is left: no process, no descriptor, no pid file.
+ */
+import type { SpawnedInit } from "../init/spawn.ts";
+import { sendConsole, sendPidfd } from "../io/console.ts";
+import { AWAIT, type Plan } from "../plan/step.ts";
+import { closeQuiet } from "../sys/file.ts";
+import { unlinkSync } from "../sys/fs.ts";
+import { blockSignals, pidfdOpen, pidfdSendSignal, waitid } from "../sys/process.ts";
+import { initDied, stepFailure } from "./failure.ts";
+import { absolutePath } from "./paths.ts";
+import { writePidFile } from "./pid-file.ts";
+
+export interface ConverseRequest {
+  init: SpawnedInit;
+  plan: Plan;
+  consoleSocket?: string | undefined;
+  pidFile?: string | undefined;
+  pidfdSocket?: string | undefined;
+  /** This process becomes the monitor: signals that come from the process's start on are for that one. */
+  foreground?: boolean | undefined;
+  /** The process waits for `start` when it is set up, instead of being executed. */
+  waitForStart?: boolean;
+  /** The process is there, and sets itself up meanwhile. */
+  onPid?: (pid: number) => void;
+  /** Its user namespace is there, and has no ids yet. */
+  onIdMaps?: () => void;
+  /** Everything is set up. */
+  onReady?: () => void;
+}
+
+export interface Conversed {
+  pid: number;
+  /** The master of the process's terminal, when it was not sent to a console socket. */
+  master: number | undefined;
+}
+
+/** Answers the init until its process waits for `start`, or was executed. @throws TsrunError */
+export function converse(request: ConverseRequest): Conversed {
+  const result: Conversed = { pid: 0, master: undefined };
+  try {
+    return talk(request, result);
+  } catch (error) {
+    if (result.master !== undefined) closeQuiet(result.master);
+    end(result.pid || request.init.pid);
+    throw error;
+  }
+}
+
+function talk(request: ConverseRequest, result: Conversed): Conversed {
+  const { init, plan } = request;
+  let isReady = false;
+  for (;;) {
+    const message = init.sync.next();
+    switch (message.type) {
+      case "pid":
+        result.pid = message.pid;
+        waitid({ pid: init.pid });
+        request.onPid?.(message.pid);
+        break;
+      case "fd":
+        result.master = message.fd;
+        break;
+      case "await":
+        if (message.tag === AWAIT.ID_MAPS) {
+          request.onIdMaps?.();
+          init.sync.answer();
+          break;
+        }
+        isReady = true;
+        handOver(request, result);
+        if (request.waitForStart) return result;
+        break;
+      case "fail":
+        throw stepFailure(plan, message.step, message.code);
+      case "eof":
+        if (isReady) return result;
+        // Collected for good with the end of it.
+        throw initDied(waitid({ pid: result.pid || init.pid }, { keep: true }));
+    }
+  }
+}
+
+/** From the answer on others may know of the process, and it goes its way. */
+function handOver(request: ConverseRequest, result: Conversed): void {
+  const { consoleSocket, pidFile, pidfdSocket } = request;
+  if (result.master !== undefined && consoleSocket) {
+    sendConsole(absolutePath(consoleSocket), result.master);
+    closeQuiet(result.master);
+    result.master = undefined;
+  }
+  request.onReady?.();
+  try {
+    if (pidFile) writePidFile(absolutePath(pidFile), result.pid);
+    if (pidfdSocket) sendOwnPidfd(absolutePath(pidfdSocket), result.pid);
+    if (request.foreground) blockSignals();
+    request.init.sync.answer();
+  } catch (error) {
+    if (pidFile) unlinkQuiet(absolutePath(pidFile));
+    throw error;
+  }
+}
+
+function sendOwnPidfd(socket: string, pid: number): void {
+  const pidFd = pidfdOpen(pid);
+  try {
+    sendPidfd(socket, pidFd);
+  } finally {
+    closeQuiet(pidFd);
+  }
+}
+
+/** Ends a process that is our child, and collects it. */
+function end(pid: number): void {
+  const pidFd = pidfdOpen(pid);
+  try {
+    pidfdSendSignal(pidFd, 9);
+    waitid({ pidFd });
+  } finally {
+    closeQuiet(pidFd);
+  }
+}
+
+function unlinkQuiet(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // It could not be written in the first place.
+  }
+}

@@ -17,12 +17,14 @@ export function killContainer(root: string | undefined, id: string, signal: numb
   if (options.all) {
     // No error when it has stopped: what is left of it, if anything, gets the signal.
     if (record.cgroup && cgroupProcesses(record.cgroup).length > 0) killCgroup(record.cgroup, signal);
+    // A rootless container may have no cgroup: there its process is all that can be found.
+    else signalProcess(record, signal);
     return;
   }
   if (status !== "running" && status !== "created" && status !== "paused")
     throw new StateError("container not running");
   // Without a pid namespace of its own the end of the first process does not end the others.
-  if (signal === SIGKILL && !record.ownPidNamespace && record.cgroup) {
+  if (signal === SIGKILL && !record.ownPidNamespace && record.cgroup && cgroupProcesses(record.cgroup).length > 0) {
     killCgroup(record.cgroup, signal);
     return;
   }

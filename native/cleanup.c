@@ -1,6 +1,8 @@
 /*
  * What is left of a container after its end, removed as the runtime listed it:
  *
+ *   l fd            lock this directory (flock(2)) against other callers; when it has been removed,
+ *                   somebody else has done all of this: stop here
  *   k path          kill what is left in a cgroup directory (a container without a pid namespace)
  *   c path          remove a cgroup directory and those below it
  *   u path          unlink(2)
@@ -14,6 +16,7 @@
  */
 #include "monitor.h"
 
+static int lock_directory(const char *number);
 static int run_program(struct reader *records);
 static void complain(const char *what, const char *path, int error);
 static const char *error_name(int error);
@@ -38,6 +41,10 @@ void cleanup(struct reader *records)
 		if (decode_string(records, &path, &size) < 0)
 			return;
 		switch (op[0]) {
+		case 'l':
+			if (!lock_directory(path))
+				return;
+			break;
 		case 'k':
 			kill_cgroup(path);
 			break;
@@ -65,6 +72,21 @@ void cleanup(struct reader *records)
 			complain("remove", path, -result);
 		}
 	}
+}
+
+/* Whether the directory is still there. The lock ends with us. */
+static int lock_directory(const char *number)
+{
+	struct statx status;
+	int64_t fd;
+	long result;
+
+	if (decode_number(number, &fd) < 0)
+		return 0;
+	do
+		result = SYS(flock, fd, LOCK_EX);
+	while (result == -EINTR);
+	return status_of((int)fd, &status) == 0 && status.nlink > 0;
 }
 
 /* fork(2), execve(2), wait4(2); its exit status is its own affair. */

@@ -32,6 +32,7 @@
 #define NR_fcntl 72
 #define NR_getcwd 79
 #define NR_chdir 80
+#define NR_flock 73
 #define NR_fchdir 81
 #define NR_umask 95
 #define NR_setsid 112
@@ -86,6 +87,7 @@
 #define NR_fstatfs 44
 #define NR_faccessat 48
 #define NR_chdir 49
+#define NR_flock 32
 #define NR_fchdir 50
 #define NR_chroot 51
 #define NR_fchownat 54
@@ -179,6 +181,7 @@
 #define O_RDWR 02
 #define O_NOCTTY 0400
 #define O_NONBLOCK 04000
+#define LOCK_EX 2
 #define O_CLOEXEC 02000000
 #define O_PATH 010000000
 #define AT_FDCWD (-100)

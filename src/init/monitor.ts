@@ -9,13 +9,14 @@ import { initBinary } from "./binary.ts";
 
 /**
  * What to do when the container has ended, in order; the letters are those of native/cleanup.c. Missing is fine.
+ *   l  locks a directory, by its descriptor; when it has been removed somebody else has done all of this
  *   k  ends what is left in a cgroup: without a pid namespace the end of the first process does not
  *   c  removes a cgroup with those that the container made below it
  *   u  unlink(2)    r  rmdir(2)    t  removes a directory and all below it, but never through a mount
  *   s  stops when something could not be removed: what comes after it is how to find that again
  */
 export interface CleanupStep {
-  op: "k" | "c" | "u" | "r" | "t" | "s";
+  op: "l" | "k" | "c" | "u" | "r" | "t" | "s";
   path: string;
 }
 
@@ -29,12 +30,16 @@ export interface MonitorRequest {
   /** Only wait: signals that reach the monitor are not the container's, and it ends with its parent. */
   watch?: boolean;
   cleanup: readonly CleanupStep[];
+  /** A directory that others lock before they work on the container: the clean-up takes that lock, or is not needed. */
+  lockFd?: number | undefined;
 }
 
 /** The monitor's configuration: fields that end in NUL, first its magic. */
-export function encodeMonitor({ pid, pidFd, master, noSubreaper, watch, cleanup }: MonitorRequest): string {
+export function encodeMonitor(request: MonitorRequest): string {
+  const { pid, pidFd, master, noSubreaper, watch, cleanup, lockFd } = request;
   const flags = (noSubreaper ? 1 : 0) | (watch ? 2 : 0);
-  const steps = cleanup.map(({ op, path }) => `${op}\0${path}\0`);
+  const lock: CleanupStep[] = lockFd === undefined ? [] : [{ op: "l", path: String(lockFd) }];
+  const steps = [...lock, ...cleanup].map(({ op, path }) => `${op}\0${path}\0`);
   return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${flags}\0${steps.join("")}`;
 }
 
@@ -53,7 +58,7 @@ export async function untilEnd(pid: number, pidFd: number): Promise<void> {
 export function becomeMonitor(request: MonitorRequest): never {
   const config = memfdCreate("tsrun-monitor");
   write(config, encodeMonitor(request));
-  for (const fd of [config, request.pidFd, request.master]) if (fd >= 0) setCloexec(fd, false);
+  for (const fd of [config, request.pidFd, request.master, request.lockFd ?? -1]) if (fd >= 0) setCloexec(fd, false);
   try {
     execve(initBinary(), ["tsrun-monitor", String(config)], []);
   } finally {

@@ -1,14 +1,18 @@
 /** `run`: create and start in one, and in the foreground wait for the end. */
 import { removalOrder } from "../cgroup/manager.ts";
+import { isErrno } from "../errors.ts";
 import { becomeMonitor, type CleanupStep } from "../init/monitor.ts";
 import { flushLog } from "../log.ts";
 import { cleanupSteps } from "../storage/rootfs.ts";
+import { O_DIRECTORY, O_RDONLY } from "../sys/constants.ts";
+import { open } from "../sys/file.ts";
 import { pidfdOpen } from "../sys/process.ts";
 import { deleteContainer } from "./delete.ts";
 import { newId } from "./id.ts";
 import { type Launched, type LaunchOptions, launch } from "./launch.ts";
 import type { RunOptions, RunResult } from "./options.ts";
 import { STATE_FILES } from "./remove-state.ts";
+import type { StateDirectory } from "./state.ts";
 import { exitOf } from "./wait.ts";
 
 /**
@@ -28,7 +32,20 @@ export function runInForeground(options: RunOptions): RunResult {
   if (options.detach) return { id, pid };
   const pidFd = pidfdOpen(pid);
   flushLog();
-  becomeMonitor({ pid, pidFd, master: launched.master ?? -1, noSubreaper: options.noSubreaper, cleanup });
+  const lockFd = openState(launched.state);
+  // Deleted already: nothing is left to clean up.
+  if (lockFd === undefined) cleanup = [];
+  becomeMonitor({ pid, pidFd, master: launched.master ?? -1, noSubreaper: options.noSubreaper, cleanup, lockFd });
+}
+
+/** What the monitor locks, as every other caller does. */
+function openState(state: StateDirectory): number | undefined {
+  try {
+    return open(state.path, O_RDONLY | O_DIRECTORY);
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return undefined;
+    throw error;
+  }
 }
 
 /** What `delete` would do, as the monitor does it; the state goes last. */

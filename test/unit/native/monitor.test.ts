@@ -1,6 +1,7 @@
 /** The foreground monitor: exit codes, signals, the terminal, and what it removes afterwards. */
 import { spawn } from "node:child_process";
 import {
+  closeSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -246,6 +247,27 @@ describe("native/cleanup", () => {
     expect(await run.code).toBe(3);
     expect(run.output().trim().split("\n")).toEqual(["cleanup", "config"]);
     expect(run.errors()).toBe("");
+  });
+
+  test("a directory that was removed meanwhile, and made anew, is somebody else's", async () => {
+    mkdirSync(join(dir, "state"));
+    for (const [script, isLeft] of [
+      [`rmdir ${dir}/state; mkdir ${dir}/state`, true],
+      ["true", false],
+    ] as const) {
+      writeFileSync(join(dir, "file"), "");
+      const stdin = openSync(join(dir, "state"), "r");
+      const run = monitor(script, {
+        stdin,
+        cleanup: [
+          ["l", "0"],
+          ["u", join(dir, "file")],
+        ],
+      });
+      expect(await run.code).toBe(0);
+      closeSync(stdin);
+      expect(existsSync(join(dir, "file"))).toBe(isLeft);
+    }
   });
 
   test("what is gone already is fine; an error is one line and keeps nothing from being done", async () => {

@@ -112,7 +112,7 @@ function checkStatus(record: StateRecord, options: ExecOptions): void {
 /** The process of the file, or the container's own with what the options change. @throws SpecError */
 function checkedProcess(options: ExecOptions, config: Spec, record: StateRecord, host: Host): ResolvedProcess {
   const asked =
-    options.process === undefined ? fromOptions(options, config) : loadProcess(absolutePath(options.process));
+    options.process === undefined ? fromOptions(options, config) : fromFile(absolutePath(options.process), config);
   const { process, problems, warnings } = inspectProcess(asked);
   problems.push(...unsupportedProcess(process), ...rlimitProblems(process, host));
   if (record.userns) problems.push(...unmappedIds(process.user, config.linux ?? {}));
@@ -120,6 +120,17 @@ function checkedProcess(options: ExecOptions, config: Spec, record: StateRecord,
   const resolved = resolveProcess(process, host, warnings);
   for (const { path, message } of warnings) warn(`${path}: ${message}`);
   return resolved;
+}
+
+/** As runc has it: capabilities and limits that the file does not speak of are those of the container's own process. */
+function fromFile(path: string, config: Spec): Process {
+  const process = loadProcess(path);
+  if (typeof process !== "object" || process === null || Array.isArray(process)) return process;
+  return {
+    ...process,
+    ...(config.process?.capabilities && { capabilities: process.capabilities ?? config.process.capabilities }),
+    ...(config.process?.rlimits && { rlimits: process.rlimits ?? config.process.rlimits }),
+  };
 }
 
 function fromOptions(options: ExecOptions, config: Spec): Process {

@@ -1,7 +1,7 @@
 /** `exec`: another process in a container that runs. Rules: runc-exec(8); exec is not in the OCI spec. */
 import { execCgroups } from "../cgroup/exec.ts";
 import { detectCgroups, joinFds } from "../cgroup/manager.ts";
-import { SpecError, StateError } from "../errors.ts";
+import { isErrno, SpecError, StateError, TsrunError } from "../errors.ts";
 import { type Host, hostFacts } from "../host.ts";
 import { becomeMonitor } from "../init/monitor.ts";
 import { spawnInit } from "../init/spawn.ts";
@@ -55,6 +55,7 @@ export async function execProcess(options: ExecOptions): Promise<ExecResult> {
 
 function launchExec(options: ExecOptions, foreground = false): { pid: number; master: number | undefined } {
   checkPreserved(options.preserveFds ?? 0);
+  refuseBoth(options);
   const state = new StateDirectory(stateRoot(options.root), options.id);
   const record = state.read();
   checkStatus(record, options);
@@ -67,7 +68,7 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
 
   const fds = new Map<string, number>();
   using _fds = { [Symbol.dispose]: () => fds.forEach(closeQuiet) };
-  fds.set("container", pidfdOpen(record.pid));
+  fds.set("container", openContainer(record));
   if (!isAlive(record.pid, record.startTime)) throw new StateError("cannot exec in a stopped container");
   const paths = record.cgroup ? execCgroups(record.cgroup, record.pid, hierarchies, options.cgroup) : {};
   const joins = joinFds({ paths });
@@ -100,6 +101,28 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
   return converse({ init, plan, consoleSocket, pidFile, pidfdSocket, foreground });
 }
 
+/** What a process file says is not said again. A terminal is: podman does. */
+const PROCESS_OPTIONS = ["args", "cwd", "env", "user", "additionalGids", "caps", "noNewPrivs"] as const;
+
+function refuseBoth(options: ExecOptions): void {
+  if (options.process === undefined) return;
+  const both = PROCESS_OPTIONS.filter((name) => options[name] !== undefined);
+  if (both.length === 0) return;
+  throw new TsrunError(`a process file and ${both.join(", ")} exclude each other`, {
+    fix: `put it into ${options.process}`,
+  });
+}
+
+/** @throws StateError when it has ended since its state was read */
+function openContainer(record: StateRecord): number {
+  try {
+    return pidfdOpen(record.pid);
+  } catch (cause) {
+    if (isErrno(cause, "ESRCH")) throw new StateError("cannot exec in a stopped container", { cause });
+    throw cause;
+  }
+}
+
 function checkStatus(record: StateRecord, options: ExecOptions): void {
   const status = statusOf(record);
   if (status === "stopped") throw new StateError("cannot exec in a stopped container");
@@ -113,6 +136,7 @@ function checkStatus(record: StateRecord, options: ExecOptions): void {
 function checkedProcess(options: ExecOptions, config: Spec, record: StateRecord, host: Host): ResolvedProcess {
   const asked =
     options.process === undefined ? fromOptions(options, config) : fromFile(absolutePath(options.process), config);
+  if (options.tty !== undefined) asked.terminal = options.tty;
   const { process, problems, warnings } = inspectProcess(asked);
   problems.push(...unsupportedProcess(process), ...rlimitProblems(process, host));
   if (record.userns) problems.push(...unmappedIds(process.user, config.linux ?? {}));

@@ -6,12 +6,13 @@
  */
 import { createCgroup, destroyCgroup, joinFds } from "../cgroup/manager.ts";
 import { planCgroup } from "../cgroup/plan.ts";
+import { TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
 import { warn } from "../log.ts";
 import { setupIds } from "../plan/namespaces.ts";
 import { planContainer } from "../plan/order.ts";
 import type { Plan } from "../plan/step.ts";
-import type { ContainerSpec } from "../spec/container.ts";
+import type { ContainerSpec, JoinedNamespace } from "../spec/container.ts";
 import { mountRootfs } from "../storage/mount.ts";
 import { prepareRootfs, type RootfsRecord, removeRootfs } from "../storage/rootfs.ts";
 import { O_CLOEXEC, O_PATH, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
@@ -141,7 +142,7 @@ function firstRecord(container: ContainerSpec, loaded: Loaded): StateRecord {
     startTime: 0,
     cgroup: undefined,
     overlay: undefined,
-    namespaces: container.namespaces.create | container.namespaces.join.reduce((bits, join) => bits | join.flag, 0),
+    namespaces: namespaceBits(container),
     ownPidNamespace: (container.namespaces.create & 0x20000000) !== 0,
     userns: container.userns,
     setgroups: mayUseSetgroups(container),
@@ -149,6 +150,12 @@ function firstRecord(container: ContainerSpec, loaded: Loaded): StateRecord {
     noNewKeyring: container.options.noNewKeyring ?? false,
     lateSteps: [],
   });
+}
+
+function namespaceBits({ namespaces: { create, join } }: ContainerSpec): number {
+  let bits = create;
+  for (const { flag } of join) bits |= flag;
+  return bits;
 }
 
 /** Now, as RFC 3339 with nine digits of a second. The finer of the two clocks does not notice when the time is set. */
@@ -205,7 +212,7 @@ function openInherited(
   const { container } = loaded;
   if (record.overlay) fds.set("rootfs", mountRootfs(record.overlay));
   for (const join of container.namespaces.join) {
-    fds.set(`ns:${join.type}`, open(join.path, O_RDONLY | O_CLOEXEC));
+    fds.set(`ns:${join.type}`, openNamespace(join));
   }
   for (const join of record.cgroup ? joinFds(record.cgroup) : []) {
     if (join.kind === "directory") fds.set("cgroup", open(join.path, O_PATH | O_CLOEXEC));
@@ -215,6 +222,14 @@ function openInherited(
   const preserved = (container.options.preserveFds ?? 0) + (container.options.listenFds ?? 0);
   // The monitor has no use for them, and would keep them open.
   for (let fd = 3; fd < 3 + preserved; fd++) setCloexec(fd, true);
+}
+
+function openNamespace({ type, path }: JoinedNamespace): number {
+  try {
+    return open(path, O_RDONLY | O_CLOEXEC);
+  } catch (cause) {
+    throw new TsrunError(`linux.namespaces ${type}`, { cause, fix: "has the process it belonged to ended?" });
+  }
 }
 
 function homeOf(container: ContainerSpec, rootFd: number | undefined): string | undefined {

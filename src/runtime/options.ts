@@ -69,7 +69,7 @@ export interface DeleteOptions {
 
 export interface ExecOptions extends RootOption {
   id: string;
-  /** A file with an OCI process object; the other process fields are then left out. */
+  /** A file with an OCI process object. It says all about the process: no `args`, `cwd`, `env`, `user`, … beside it. */
   process?: string | undefined;
   /** The command and its arguments. Required without `process`. */
   args?: readonly string[] | undefined;

@@ -12,7 +12,7 @@ import { newId } from "./id.ts";
 import { type Launched, type LaunchOptions, launch } from "./launch.ts";
 import type { RunOptions, RunResult } from "./options.ts";
 import { STATE_FILES } from "./remove-state.ts";
-import type { StateDirectory } from "./state.ts";
+import { MissingError, type StateDirectory } from "./state.ts";
 import { exitOf } from "./wait.ts";
 
 /**
@@ -72,6 +72,15 @@ export async function runContainer(options: RunOptions): Promise<RunResult> {
   const { id, pid } = record;
   if (options.detach) return { id, pid };
   const { exitCode } = await exitOf(pid);
-  if (!options.keep) deleteContainer(options.root, id);
+  if (!options.keep) deleteEnded(options.root, id);
   return { id, pid, exitCode };
+}
+
+function deleteEnded(root: string | undefined, id: string): void {
+  try {
+    deleteContainer(root, id);
+  } catch (error) {
+    // Somebody else was quicker.
+    if (!(error instanceof MissingError)) throw error;
+  }
 }

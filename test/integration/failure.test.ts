@@ -13,6 +13,7 @@ import {
   type Leftovers,
   newId,
   run,
+  runBundle,
   runOk,
   stateOf,
 } from "../helpers/runtime.ts";
@@ -27,6 +28,39 @@ beforeAll(() => {
 afterAll(() => {
   deleteContainers();
   expectNothingLeft(before);
+});
+
+describe("exec", () => {
+  own("refuses a process file and flags that say the same", () => {
+    const file = join(scratch(), "process.json");
+    writeFileSync(file, JSON.stringify({ args: ["true"], cwd: "/", user: { uid: 0, gid: 0 } }));
+    const { id } = startContainer(sleepingBundle());
+    const result = run(["exec", "--process", file, "--user", "5", "--cwd", "/tmp", id, "ls"]);
+    expect(result.code).toBe(255);
+    expect(result.stderr).toContain("a process file and args, cwd, user exclude each other");
+    runOk(["exec", "--process", file, id]);
+  });
+});
+
+describe("a namespace that is not there", () => {
+  own("is named by its kind and path", () => {
+    const bundle = makeBundle({
+      edit: (spec) => {
+        for (const namespace of spec.linux.namespaces ?? [])
+          if (namespace.type === "network") namespace.path = "/nosuch";
+      },
+    });
+    expect(runBundle(bundle).stderr).toContain("linux.namespaces network: open /nosuch: ENOENT");
+  });
+});
+
+describe("a container in a program", () => {
+  own("that somebody else deletes as it ends has ended all the same", async () => {
+    const id = newId();
+    const running = runContainer({ bundle: sleepingBundle().path, id });
+    runOk(["delete", "--force", id]);
+    expect(await running).toMatchObject({ id, exitCode: 137 });
+  });
 });
 
 describe("a start that was killed", () => {

@@ -78,7 +78,7 @@ export function isDefaultRules(
   rules: readonly LinuxDeviceCgroup[] = [],
   devices: readonly LinuxDevice[] = [],
 ): boolean {
-  return devices.length === 0 && rules.every((rule) => !rule.allow);
+  return devices.length === 0 && !rules.some((rule) => rule.allow);
 }
 
 /** Without letters: all access. runc refuses that; the spec makes the field optional. */

@@ -175,5 +175,7 @@ function environment({ process, home, listenFds }: ProcessPlan): string[] {
 /** The last setting of a variable wins, as with getenv(3) after putenv(3). */
 export function lastValue(env: readonly string[], name: string): string | undefined {
   const prefix = `${name}=`;
-  return env.findLast((entry) => entry.startsWith(prefix))?.slice(prefix.length);
+  let value: string | undefined;
+  for (const entry of env) if (entry.startsWith(prefix)) value = entry.slice(prefix.length);
+  return value;
 }

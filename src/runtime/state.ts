@@ -204,10 +204,12 @@ function parse(text: string): StateRecord | undefined {
 
 /** Has it what every use of it relies on? Only root, or the owner, can have written something else. */
 function isRecord(record: StateRecord): boolean {
+  const { version, pid, startTime, namespaces, owner, id, bundle, rootfs, created } = record;
+  // Loops: a method of arrays that is written in JavaScript, as every() is, costs 0.04 ms at its first use.
+  for (const number of [version, pid, startTime, namespaces, owner]) if (!Number.isSafeInteger(number)) return false;
+  for (const text of [id, bundle, rootfs, created]) if (typeof text !== "string") return false;
   return (
-    [record.version, record.pid, record.startTime, record.namespaces, record.owner].every(Number.isSafeInteger) &&
-    record.pid >= 0 &&
-    [record.id, record.bundle, record.rootfs, record.created].every((text) => typeof text === "string") &&
+    pid >= 0 &&
     ["creating", "created", "running"].includes(record.phase) &&
     typeof record.annotations === "object" &&
     record.annotations !== null

@@ -99,7 +99,7 @@ describe("where the process is", () => {
   });
 
   root("with the container's environment and what --env adds to it", () => {
-    expect(sh("echo $KEPT $ADDED $OTHER", "-e", "ADDED=a,b", "--env", "OTHER=c d")).toBe("yes a,b c d\n");
+    expect(sh("echo $KEPT $ADDED $OTHER", "-e", "ADDED=a b", "-e", "OTHER=c d")).toBe("yes a b c d\n");
   });
 
   root("the last of two settings of a variable counts", () => {
@@ -114,6 +114,12 @@ describe("who the process is", () => {
     expect(sh("id -u", "-u", "1000")).toBe("1000\n");
   });
 
+  own("a comma in a variable is a part of it, and both names of a flag may be used", () => {
+    expect(sh("echo $A $B; id -G", "-e", "A=1,2", "--env", "B=3", "--additional-gids", "4", "-g", "5")).toBe(
+      "1,2 3\n0 4 5\n",
+    );
+  });
+
   own("a user by name is refused: names are the container's business", () => {
     const result = exec(["--user", "app"], "true");
     expect(result.code).toBe(255);
@@ -121,11 +127,7 @@ describe("who the process is", () => {
   });
 
   root("--additional-gids adds groups", () => {
-    expect(sh("id -G", "--additional-gids", "2000", "-g", "3000").trim().split(" ").sort()).toEqual([
-      "0",
-      "2000",
-      "3000",
-    ]);
+    expect(sh("id -G", "-g", "2000", "-g", "3000").trim().split(" ").sort()).toEqual(["0", "2000", "3000"]);
   });
 
   root("HOME is that of the user in the container's passwd", () => {
@@ -176,18 +178,31 @@ describe("--process", () => {
       args: ["sh", "-c", 'id -u; id -G; pwd; echo "$A"; umask; grep Cap /proc/self/status | tail -n 1; ulimit -n'],
       env: ["PATH=/bin", "A=b"],
       cwd: "/etc",
-      user: { uid: 1000, gid: 1000, additionalGids: [2000], umask: 0o77 },
+      user: { uid: 1000, gid: 1000, additionalGids: [2000] },
       rlimits: [{ type: "RLIMIT_NOFILE", soft: 77, hard: 88 }],
       noNewPrivileges: true,
     });
     const lines = runOk(["exec", "--process", file, container.id]).split("\n");
-    expect(lines.slice(0, 5)).toEqual(["1000", "1000 2000", "/etc", "b", "0077"]);
+    expect(lines.slice(0, 5)).toEqual(["1000", "1000 2000", "/etc", "b", "0022"]);
     expect(lines[6]).toBe("77");
   });
 
-  root("capabilities that the file leaves out are not given", () => {
-    const file = processFile({ args: ["grep", "CapEff", "/proc/self/status"], env: ["PATH=/bin"] });
-    expect(runOk(["exec", "-p", file, container.id])).toBe("CapEff:\t0000000000000000\n");
+  own("the umask of the file counts", () => {
+    const file = processFile({
+      args: ["sh", "-c", "umask"],
+      env: ["PATH=/bin"],
+      user: { uid: 0, gid: 0, umask: 0o77 },
+    });
+    expect(runOk(["exec", "-p", file, container.id])).toBe("0077\n");
+  });
+
+  root("capabilities and limits that the file leaves out are the container's; empty ones are none", () => {
+    const args = ["sh", "-c", "grep CapEff /proc/self/status; ulimit -n"];
+    const out = runOk(["exec", "-p", processFile({ args, env: ["PATH=/bin"] }), container.id]);
+    expect(out).toBe(sh("grep CapEff /proc/self/status; ulimit -n"));
+    expect(out).not.toContain("0000000000000000");
+    const none = processFile({ args, env: ["PATH=/bin"], capabilities: { bounding: [] } });
+    expect(runOk(["exec", "-p", none, container.id])).toContain("CapEff:\t0000000000000000\n");
   });
 
   own("a file with problems is refused with all of them", () => {

@@ -316,7 +316,7 @@ describe("kill", () => {
     remove(id);
   });
 
-  root("without a pid namespace KILL ends every process of the container", async () => {
+  own("without a pid namespace KILL ends every process of the container", async () => {
     const bundle = makeBundle({
       args: ["sh", "-c", "sleep 3601 & sleep 3602 & echo ready; wait"],
       edit: (spec) => {

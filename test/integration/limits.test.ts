@@ -162,7 +162,7 @@ describe("the cgroup itself", () => {
     expect(runBundle(bundle).stdout).toBe("77\n");
   });
 
-  on("pids")("cgroupsPath is where it is, and delete takes away what was made for it", () => {
+  own("pids")("cgroupsPath is where it is, and delete takes away what was made for it", () => {
     const bundle = sleepingBundle({
       edit: (spec) => {
         spec.linux.cgroupsPath = `/${TEST_PREFIX}-parent/below/${newId()}`;

@@ -217,7 +217,7 @@ describe("file systems", () => {
     expect(sh("ls /t/below; awk '{print $5}' /proc/self/mountinfo | grep -c '^/t'", mounts)).toBe("file\nover\n3\n");
   });
 
-  root("an unknown file system type fails with its name", () => {
+  own("an unknown file system type fails with its name", () => {
     const result = runBundle(bundleOf("true", [{ destination: "/t", type: "nosuchfs", source: "x" }]));
     expect(result.code).toBe(1);
     expect(result.stderr).toContain("nosuchfs");
@@ -300,7 +300,7 @@ describe("a hostile image", () => {
     expect(result.stderr).toContain("symbolic link");
   });
 
-  root("a /dev/null of the image's own is not what masks paths", () => {
+  own("a /dev/null of the image's own is not what masks paths", () => {
     const bundle = bundleOf("cat /proc/kcore | head -c 5; cat /proc/keys", []);
     bundle.edit((spec) => {
       spec.mounts = spec.mounts.filter(({ destination }) => !destination.startsWith("/dev"));
@@ -359,7 +359,7 @@ describe("devices and links of /dev", () => {
     );
   });
 
-  root("a /dev that is bound from the host gets nothing made in it", () => {
+  own("a /dev that is bound from the host gets nothing made in it", () => {
     const dir = scratch("dev");
     const bundle = makeBundle({ args: ["ls", "/dev"] });
     bundle.edit((spec) => {
@@ -498,7 +498,7 @@ describe("propagation", () => {
     ["shared", ["shared"]],
     ["rshared", ["shared"]],
   ] as const) {
-    root(`rootfsPropagation ${word} is what the root has`, () => {
+    own(`rootfsPropagation ${word} is what the root has`, () => {
       const request: BundleRequest = {
         edit: (spec) => {
           spec.linux.rootfsPropagation = word;

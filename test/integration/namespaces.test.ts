@@ -93,7 +93,7 @@ describe("new namespaces", () => {
     expect(output(bundleWith("echo $$; ls -d /proc/[0-9]* | head -n 1", {}))).toBe("1\n/proc/1\n");
   });
 
-  root("hostname and domainname are the container's alone", () => {
+  own("hostname and domainname are the container's alone", () => {
     const host = readFileSync("/proc/sys/kernel/hostname", "utf8");
     const bundle = bundleWith("hostname; cat /proc/sys/kernel/domainname", {}, (spec) => {
       spec.hostname = "inner-host";
@@ -119,7 +119,7 @@ describe("new namespaces", () => {
     expect(lines.some((line) => line.includes("tsrun-test"))).toBe(false);
   });
 
-  needs({ root: true, kernel: [5, 6] })("a time namespace is new", () => {
+  needs({ root: true, tsrun: true, kernel: [5, 6] })("a time namespace is new", () => {
     const link = output(bundleWith("readlink /proc/self/ns/time", { time: "" })).trim();
     expect(link).not.toBe(readlinkSync("/proc/self/ns/time"));
   });
@@ -211,7 +211,7 @@ describe("joined namespaces", () => {
     runOk(["delete", "--force", id]);
   });
 
-  root("a path that is not there, or is no namespace, is refused by name", () => {
+  own("a path that is not there, or is no namespace, is refused by name", () => {
     for (const path of ["/no/such/ns", "/etc/passwd"]) {
       const result = runBundle(bundleWith("true", { network: path }));
       expect(result.code).toBe(1);
@@ -219,7 +219,7 @@ describe("joined namespaces", () => {
     }
   });
 
-  root("a namespace of another kind is refused", () => {
+  own("a namespace of another kind is refused", () => {
     const result = runBundle(bundleWith("true", { network: "/proc/self/ns/uts" }));
     expect(result.code).toBe(1);
     expect(result.stderr).toContain("/proc/self/ns/uts");

@@ -195,7 +195,7 @@ describe("who and where", () => {
     expect(home((spec) => spec.process.env?.push("HOME="))).toBe("/root");
   });
 
-  root("a passwd that is a fifo, a link to nowhere or huge does no harm", () => {
+  own("a passwd that is a fifo, a link to nowhere or huge does no harm", () => {
     for (const make of ["mkfifo", "ln -s /nowhere", "mkdir"]) {
       const bundle = makeBundle({ args: ["echo", "runs"] });
       spawnSync("sh", ["-c", `rm ${bundle.rootfs}/etc/passwd; ${make} ${bundle.rootfs}/etc/passwd`]);

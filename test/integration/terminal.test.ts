@@ -236,7 +236,7 @@ describe("console socket", () => {
     runOk(["delete", "--force", id]);
   });
 
-  root("may have a path longer than a socket's name", () => {
+  own("may have a path longer than a socket's name", () => {
     const bundle = terminalBundle("echo long; sleep 3600");
     const id = newId();
     const dir = join(scratch(), "d".repeat(150));

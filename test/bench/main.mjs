@@ -100,7 +100,7 @@ function lifeJobs(program, bundle) {
     { label: "exec", argv: [program, "exec", id, "true"] },
     { label: "", argv: [program, "kill", id, "KILL"] },
     // The kernel needs a moment to end it; delete is to find it stopped.
-    { label: "delete", quietUs: 10_000, argv: [program, "delete", id] },
+    { label: "delete", quietUs: 60_000, argv: [program, "delete", id] },
   ];
 }
 

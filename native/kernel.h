@@ -244,6 +244,7 @@ struct statfs {
 #define MS_REC 16384
 #define MS_SLAVE (1 << 19)
 #define MNT_DETACH 2
+#define UMOUNT_NOFOLLOW 8
 #define FSOPEN_CLOEXEC 1
 #define FSMOUNT_CLOEXEC 1
 #define FSCONFIG_SET_FLAG 0

@@ -234,6 +234,12 @@ int op_pivot(struct init *init, const struct arg *args)
 	return result == 0 ? (int)SYS(chdir, "/") : result;
 }
 
+int op_detach(struct init *init, const struct arg *args)
+{
+	(void)init;
+	return (int)SYS(umount2, args[0].text, MNT_DETACH | UMOUNT_NOFOLLOW);
+}
+
 int op_moveRoot(struct init *init, const struct arg *args)
 {
 	int result = (int)SYS(fchdir, as_int(&args[0]));

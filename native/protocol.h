@@ -27,6 +27,7 @@
 	X(readonly, "ns") \
 	X(checkNull, "n") \
 	X(pivot, "n") \
+	X(detach, "s") \
 	X(moveRoot, "n") \
 	X(pty, "nn") \
 	X(console, "nn") \
@@ -55,7 +56,7 @@
 	X(cloexecFrom, "n") \
 	X(exec, "ll")
 
-#define OP_COUNT 50
+#define OP_COUNT 51
 
 enum message {
 	MESSAGE_PID = 1,

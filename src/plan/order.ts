@@ -39,6 +39,8 @@ export interface PlanParameters {
   rootMounted: boolean;
   /** The mount point that holds rootfs.path, as the host's mountinfo has it. */
   rootParent: string;
+  /** With --no-pivot: where procfs and sysfs are mounted on the host, and on what mount; the latest first. */
+  hostKernelMounts: readonly { path: string; parent: string }[];
   /** May setgroups(2) be called (not in a user namespace that an ordinary user mapped)? */
   setgroups: boolean;
   /** Does the process wait for `start`: descriptor "start"? */
@@ -67,7 +69,7 @@ export function planContainer(container: ContainerSpec, parameters: PlanParamete
   if (process.terminal) planConsole(b, container, root);
   planMasks(b, container, root, anchors);
   planSysctls(b, container);
-  planRootEnd(b, container, root);
+  planRootEnd(b, container, parameters, root);
   planRootPropagation(b, container);
 
   if (process.terminal) planTerminal(b, process.user.uid);

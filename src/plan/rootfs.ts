@@ -60,12 +60,37 @@ export function planRoot(b: PlanBuilder, container: ContainerSpec, parameters: P
 }
 
 /** After the last change below the root: makes it read-only when asked, and changes to it. */
-export function planRootEnd(b: PlanBuilder, container: ContainerSpec, root: number): void {
+export function planRootEnd(b: PlanBuilder, container: ContainerSpec, parameters: PlanParameters, root: number): void {
   if (container.rootfs.readonly) {
     b.add("root.readonly", "mountSetattr", root, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1);
   }
-  b.add("root.path", container.options.noPivot ? "moveRoot" : "pivot", root);
+  if (container.options.noPivot) planMove(b, container, parameters, root);
+  else b.add("root.path", "pivot", root);
   b.add("root.path", "close", root);
+}
+
+/**
+ * The host's mounts stay in the mount namespace, out of sight. A procfs or sysfs among them would let whoever makes a
+ * user namespace in the container mount one without our masks: the kernel allows it where one is fully visible already.
+ */
+function planMove(b: PlanBuilder, container: ContainerSpec, parameters: PlanParameters, root: number): void {
+  for (const { path, parent } of parameters.hostKernelMounts) {
+    // Where the host's mounts are still shared, what is done here would be done there.
+    b.add("--no-pivot", "mountSetattr", AT_FDCWD, parent, 0, 0, 0, MS_PRIVATE, -1);
+    b.add("--no-pivot", "mountSetattr", AT_FDCWD, path, AT_RECURSIVE, 0, 0, MS_PRIVATE, -1);
+    if (!container.userns) {
+      b.add("--no-pivot", "detach", path);
+      continue;
+    }
+    // Those of a more privileged mount namespace are locked: they can be covered only.
+    const [cover, at] = [b.newFd(), b.newFd()];
+    b.add("--no-pivot", "fsmount", cover, "tmpfs", MOUNT_ATTR_RDONLY, ["source=tmpfs"]);
+    b.add("--no-pivot", "open", at, path, O_PATH, 0);
+    b.add("--no-pivot", "attach", cover, at);
+    b.add("--no-pivot", "close", at);
+    b.add("--no-pivot", "close", cover);
+  }
+  b.add("root.path", "moveRoot", root);
 }
 
 /** The propagation the container asked for on its root. */

@@ -73,6 +73,8 @@ export const OPS = {
   checkNull: "n",
   /** pivot_root(2) into descriptor `root`, detaching the old root: `root`. */
   pivot: "n",
+  /** umount2(2) with MNT_DETACH of a path in the current mount namespace: `path`. */
+  detach: "s",
   /** --no-pivot: moves `root` over /, chroot(2): `root`. */
   moveRoot: "n",
   // --- terminal ---

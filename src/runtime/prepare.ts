@@ -11,6 +11,7 @@ import {
 } from "../cgroup/manager.ts";
 import { cgroupViews } from "../cgroup/views.ts";
 import { type Host, hostFacts } from "../host.ts";
+import { dirname } from "../path.ts";
 import type { PlanParameters } from "../plan/order.ts";
 import { compileSeccomp } from "../seccomp/compile.ts";
 import type { ContainerSpec } from "../spec/container.ts";
@@ -78,6 +79,7 @@ export function planParameters(
     cgroupTasks: joins.filter((join) => join.kind === "tasks").map((join) => join.name),
     cgroupViews: hasCgroupMount(container) && cgroup ? cgroupViews(cgroup, loaded.hierarchies) : [],
     rootParent: container.spec.linux?.rootfsPropagation?.endsWith("shared") ? mountOf(container.rootfs.path) : "/",
+    hostKernelMounts: container.options.noPivot ? kernelMounts(container.rootfs.path) : [],
     setgroups: mayUseSetgroups(container),
     seccomp: seccomp ? compileSeccomp(seccomp, process.arch === "arm64" ? "aarch64" : "x86_64") : undefined,
   };
@@ -90,11 +92,27 @@ function hasCgroupMount(container: ContainerSpec): boolean {
 /** The mount point that holds a path: the longest one of proc_pid_mountinfo(5) that begins it. */
 export function mountOf(path: string): string {
   let best = "/";
-  for (const line of readFileSync("/proc/self/mountinfo").split("\n")) {
-    const point = (line.split(" ")[4] ?? "").replace(/\\([0-7]{3})/g, (_, octal) =>
-      String.fromCharCode(Number.parseInt(octal, 8)),
-    );
+  for (const { point } of mountTable()) {
     if (point.length > best.length && (path === point || path.startsWith(`${point}/`))) best = point;
   }
   return best;
+}
+
+/** Mount points of procfs and sysfs that are not below the container's root, the last that was mounted first. */
+function kernelMounts(root: string): { path: string; parent: string }[] {
+  const found = mountTable().filter(
+    ({ point, type }) => (type === "proc" || type === "sysfs") && point !== root && !point.startsWith(`${root}/`),
+  );
+  return found.map(({ point }) => ({ path: point, parent: mountOf(dirname(point)) })).reverse();
+}
+
+function mountTable(): { point: string; type: string }[] {
+  const lines = readFileSync("/proc/self/mountinfo").trimEnd().split("\n");
+  return lines.map((line) => {
+    const fields = line.split(" ");
+    const point = (fields[4] ?? "").replace(/\\([0-7]{3})/g, (_, octal) =>
+      String.fromCharCode(Number.parseInt(octal, 8)),
+    );
+    return { point, type: fields[fields.indexOf("-") + 1] ?? "" };
+  });
 }

@@ -37,6 +37,7 @@ export const PARAMETERS: PlanParameters = {
   cgroupViews: [],
   rootMounted: false,
   rootParent: "/",
+  hostKernelMounts: [],
   setgroups: true,
   waitForStart: false,
   home: "/root",

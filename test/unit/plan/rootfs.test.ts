@@ -41,6 +41,17 @@ describe("plan/rootfs", () => {
     expect(lines.some((line) => line.startsWith("pivot_root"))).toBe(false);
   });
 
+  test("--no-pivot leaves no procfs or sysfs of the host in the mount namespace", () => {
+    const parameters = { hostKernelMounts: [{ path: "/srv/proc", parent: "/srv" }] };
+    const lines = stepsOf({ options: { noPivot: true }, parameters }, "--no-pivot");
+    // Private first: the host must keep its own.
+    expect(lines).toEqual([
+      "mount_setattr /srv private",
+      "mount_setattr /srv/proc recursive private",
+      "umount /srv/proc",
+    ]);
+  });
+
   for (const [word, last] of [
     ["private", "mount_setattr / private"],
     ["rprivate", "mount_setattr / recursive private"],

@@ -87,6 +87,15 @@ describe("descriptors", () => {
     }
   });
 
+  root("so it is where the descriptor is there on purpose: the directory is outside the container", () => {
+    const bundle = sleepingBundle();
+    symlinkSync("/proc/self/fd/7", join(bundle.rootfs, "link7"));
+    const { id } = startContainer(bundle);
+    const result = runWithDescriptors(["exec", "--preserve-fds", "7", "--cwd", "/link7", id, "sh", "-c", "pwd; ls"]);
+    expect({ code: result.code === 0, stdout: result.stdout }).toEqual({ code: false, stdout: "" });
+    expect(result.stderr).toContain("process.cwd");
+  });
+
   root("a command through a descriptor is refused", () => {
     const bundle = sleepingBundle();
     symlinkSync("/proc/self/fd/7/../../bin/sh", join(bundle.rootfs, "bin/up"));

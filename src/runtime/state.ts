@@ -133,7 +133,8 @@ export class StateDirectory {
   }
 
   write(record: StateRecord): void {
-    writeFileSync(`${this.path}/state.json.new`, JSON.stringify(record), { mode: 0o600 });
+    // On the disk before it has its name, or a power failure could leave that of an empty file.
+    writeFileSync(`${this.path}/state.json.new`, JSON.stringify(record), { mode: 0o600, sync: true });
     renameSync(`${this.path}/state.json.new`, `${this.path}/state.json`);
   }
 

@@ -42,9 +42,17 @@ export function readFileSync(path: string): string {
   }
 }
 
-/** Makes the file or, unless `exclusive`, replaces its content. `mode` is for one that is made; the umask counts. */
-export function writeFileSync(path: string, text: string, { mode = 0o666, exclusive = false } = {}): void {
-  const fd = open(path, O_WRONLY | O_CREAT | (exclusive ? O_EXCL : O_TRUNC), mode);
+/**
+ * Makes the file or, unless `exclusive`, replaces its content. `mode` is for one that is made; the umask counts.
+ * `sync` waits until the disk has it.
+ */
+export function writeFileSync(
+  path: string,
+  text: string,
+  { mode = 0o666, exclusive = false, sync = false } = {},
+): void {
+  const flags = O_WRONLY | O_CREAT | (exclusive ? O_EXCL : O_TRUNC) | (sync ? O_SYNC : 0);
+  const fd = open(path, flags, mode);
   try {
     write(fd, text, path);
   } finally {

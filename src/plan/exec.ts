@@ -41,7 +41,7 @@ export function planExec(request: ExecPlanRequest): Plan {
   const b = new PlanBuilder(firstFd);
   b.inherit("sync");
   b.inherit("plan");
-  planOomScore(b, process);
+  planOomScore(b, process, request.host);
   if ((request.namespaces & CLONE_NEWUSER) !== 0) planRaisedLimits(b, process, request.host);
   const container = b.inherit("container");
   b.add("namespaces of the container", "setns", container, request.namespaces);

@@ -13,7 +13,7 @@ import { AWAIT } from "./step.ts";
 /** The steps of the first process, in the namespaces of the host, up to the clone. */
 export function planClone(b: PlanBuilder, container: ContainerSpec, parameters: PlanParameters): void {
   const { process } = container.spec;
-  planOomScore(b, process);
+  planOomScore(b, process, container.host);
   if (container.userns) planRaisedLimits(b, process, container.host);
   // With privilege over the host the user namespace is joined last, as joining it gives that privilege up;
   // without, joining it first is what gives the right to join the others.

@@ -26,10 +26,14 @@ export interface ProcessPlan {
 }
 
 /** Before the clone and inherited by it: inside a user namespace the kernel refuses to lower it. */
-export function planOomScore(b: PlanBuilder, { oomScoreAdj }: ResolvedProcess): void {
+export function planOomScore(b: PlanBuilder, { oomScoreAdj }: ResolvedProcess, host: Host): void {
   if (oomScoreAdj === undefined) return;
   const fd = b.newFd();
+  // The files of a process that is not dumpable are root's. This one is then no more open to others than tsrun is.
+  const mustOpen = host.euid !== 0;
+  if (mustOpen) b.add("process.oomScoreAdj", "dumpable", 1);
   b.add("process.oomScoreAdj", "open", fd, "/proc/self/oom_score_adj", O_WRONLY, 0);
+  if (mustOpen) b.add("process.oomScoreAdj", "dumpable", 0);
   b.add("process.oomScoreAdj", "write", fd, String(oomScoreAdj));
   b.add("process.oomScoreAdj", "close", fd);
 }

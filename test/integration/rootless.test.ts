@@ -95,6 +95,20 @@ describe("a single id", () => {
     expect(status).toBe(0);
   });
 
+  own("oomScoreAdj is the process's, and that of an exec", () => {
+    const bundle = rootlessBundle("cat /proc/self/oom_score_adj; exec sleep 3600", (spec) => {
+      spec.process.oomScoreAdj = 100;
+    });
+    const id = newId();
+    const { stdout, stderr } = asUser(`
+      $R run -d -b ${bundle.path} ${id} < /dev/null > ${home}/out || exit 1
+      $R exec ${id} cat /proc/self/oom_score_adj
+      $R delete -f ${id}
+      cat ${home}/out`);
+    expect(stderr).toBe("");
+    expect(stdout).toBe("100\n100\n");
+  });
+
   own("create, start, exec, state, kill and delete work as root's do", () => {
     const bundle = rootlessBundle("sleep 3600");
     const id = newId();

@@ -56,7 +56,8 @@ async function expectTruthThenNothing(id: string, what: string): Promise<void> {
   if (result.code !== 0) expect(result.stderr, what).toContain("does not exist");
   else {
     const { status, pid } = JSON.parse(result.stdout);
-    expect(["creating", "created", "running", "stopped"], what).toContain(status);
+    // Paused: who ends all of a cgroup's processes freezes it meanwhile.
+    expect(["creating", "created", "running", "paused", "stopped"], what).toContain(status);
     if (status === "running" || status === "created") {
       // The number is that of a process which is there.
       expect(() => process.kill(pid, 0), what).not.toThrow();

@@ -2,7 +2,7 @@
  * The plan of `exec`: another process in the namespaces and cgroups of a container that runs.
  */
 import type { Host } from "../host.ts";
-import { CLONE_NEWUSER, O_PATH } from "../linux.ts";
+import { CLONE_NEWCGROUP, CLONE_NEWUSER, O_PATH } from "../linux.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
 import { PlanBuilder } from "./builder.ts";
 import {
@@ -44,8 +44,11 @@ export function planExec(request: ExecPlanRequest): Plan {
   planOomScore(b, process, request.host);
   if ((request.namespaces & CLONE_NEWUSER) !== 0) planRaisedLimits(b, process, request.host);
   const container = b.inherit("container");
-  b.add("namespaces of the container", "setns", container, request.namespaces);
-  b.add("namespaces of the container", "close", container);
+  // On v2 nobody enters a cgroup from a cgroup namespace that he is outside of: that one is joined from within.
+  const later = request.namespaces & CLONE_NEWCGROUP;
+  const first = request.namespaces & ~CLONE_NEWCGROUP;
+  if (first !== 0) b.add("namespaces of the container", "setns", container, first);
+  if (later === 0) b.add("namespaces of the container", "close", container);
   const cgroup = request.cgroupDirectory ? b.inherit("cgroup") : -1;
   b.add("exec", "clone", 0, cgroup);
   if (cgroup !== -1) b.add("exec", "close", cgroup);
@@ -57,6 +60,10 @@ export function planExec(request: ExecPlanRequest): Plan {
   }
   if ((request.namespaces & CLONE_NEWUSER) !== 0) {
     b.add("user namespace", "become", request.setupIds.uid, request.setupIds.gid, request.setgroups ? 1 : 0);
+  }
+  if (later !== 0) {
+    b.add("namespaces of the container", "setns", container, later);
+    b.add("namespaces of the container", "close", container);
   }
   b.add("process", "setsid");
   if (!request.noNewKeyring) b.add("session keyring", "keyring", `_ses.${request.id}`);

@@ -3,7 +3,7 @@
  * Rules: OCI config-linux.md "Namespaces", "User namespace mappings"; namespaces(7), clone(2), setns(2).
  */
 import { CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWTIME, CLONE_NEWUSER } from "../linux.ts";
-import type { ContainerSpec } from "../spec/container.ts";
+import type { ContainerSpec, JoinedNamespace } from "../spec/container.ts";
 import type { LinuxIDMapping } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
 import type { PlanParameters } from "./order.ts";
@@ -17,20 +17,28 @@ export function planClone(b: PlanBuilder, container: ContainerSpec, parameters: 
   if (container.userns) planRaisedLimits(b, process, container.host);
   // With privilege over the host the user namespace is joined last, as joining it gives that privilege up;
   // without, joining it first is what gives the right to join the others.
-  const joins = [...container.namespaces.join].sort((x, y) => {
+  const joins = container.namespaces.join.filter((join) => !isJoinedInside(container, join.flag));
+  joins.sort((x, y) => {
     const last = Number(x.flag === CLONE_NEWUSER) - Number(y.flag === CLONE_NEWUSER);
     return container.host.privileged ? last : -last;
   });
-  for (const join of joins) {
-    const fd = b.inherit(`ns:${join.type}`);
-    b.add(`linux.namespaces ${join.type} ${join.path}`, "setns", fd, join.flag);
-    b.add(`linux.namespaces ${join.type}`, "close", fd);
-  }
+  for (const join of joins) if (!isJoinedInside(join, container)) planJoin(b, join);
   const cgroup = parameters.cgroupDirectory ? b.inherit("cgroup") : -1;
   // A cgroup namespace made by the clone would have the old cgroup as its root: it is made after joining the new one.
   const flags = container.namespaces.create & ~CLONE_NEWCGROUP;
   b.add("linux.namespaces", "clone", flags, cgroup);
   if (cgroup !== -1) b.add("linux.cgroupsPath", "close", cgroup);
+}
+
+/** On v2 nobody enters a cgroup from a cgroup namespace that he is outside of; in a user namespace the right is lost. */
+function isJoinedInside({ flag }: JoinedNamespace, { userns }: ContainerSpec): boolean {
+  return flag === CLONE_NEWCGROUP && !userns;
+}
+
+function planJoin(b: PlanBuilder, { type, path, flag }: JoinedNamespace): void {
+  const fd = b.inherit(`ns:${type}`);
+  b.add(`linux.namespaces ${type} ${path}`, "setns", fd, flag);
+  b.add(`linux.namespaces ${type}`, "close", fd);
 }
 
 /** The first steps of the container's process: its ids, its cgroups, its own namespaces' contents. */
@@ -52,8 +60,12 @@ export function planInside(b: PlanBuilder, container: ContainerSpec, parameters:
     b.add(`linux.cgroupsPath ${name}`, "write", fd, "0");
     b.add(`linux.cgroupsPath ${name}`, "close", fd);
   }
+  for (const join of container.namespaces.join) if (isJoinedInside(join, container)) planJoin(b, join);
   if ((container.namespaces.create & CLONE_NEWCGROUP) !== 0) {
     b.add("linux.namespaces cgroup", "unshare", CLONE_NEWCGROUP);
+  }
+  for (const join of container.namespaces.join) {
+    if (isJoinedInside(container, join.flag)) planJoin(b, join);
   }
   b.add("process", "setsid");
   if (!container.options.noNewKeyring) b.add("session keyring", "keyring", `_ses.${container.id}`);
@@ -61,6 +73,21 @@ export function planInside(b: PlanBuilder, container: ContainerSpec, parameters:
   if (hostname) b.add("hostname", "sethostname", hostname);
   if (domainname) b.add("domainname", "setdomainname", domainname);
   if ((container.namespaces.create & CLONE_NEWNET) !== 0) b.add("linux.namespaces network", "loopback");
+}
+
+/**
+ * Seen from another container's cgroup namespace the new cgroup is outside of all there is, and where cgroup2 is mounted
+ * with nsdelegate the clone into it fails (ENOENT): that namespace is joined from within. A process that has given its
+ * privilege up to a user namespace could not do that any more.
+ */
+function isJoinedInside(container: ContainerSpec, flag: number): boolean {
+  return flag === CLONE_NEWCGROUP && !container.userns;
+}
+
+function planJoin(b: PlanBuilder, join: ContainerSpec["namespaces"]["join"][number]): void {
+  const fd = b.inherit(`ns:${join.type}`);
+  b.add(`linux.namespaces ${join.type} ${join.path}`, "setns", fd, join.flag);
+  b.add(`linux.namespaces ${join.type}`, "close", fd);
 }
 
 /**

@@ -17,8 +17,7 @@ export function planClone(b: PlanBuilder, container: ContainerSpec, parameters: 
   if (container.userns) planRaisedLimits(b, process, container.host);
   // With privilege over the host the user namespace is joined last, as joining it gives that privilege up;
   // without, joining it first is what gives the right to join the others.
-  const joins = container.namespaces.join.filter((join) => !isJoinedInside(container, join.flag));
-  joins.sort((x, y) => {
+  const joins = [...container.namespaces.join].sort((x, y) => {
     const last = Number(x.flag === CLONE_NEWUSER) - Number(y.flag === CLONE_NEWUSER);
     return container.host.privileged ? last : -last;
   });
@@ -64,30 +63,12 @@ export function planInside(b: PlanBuilder, container: ContainerSpec, parameters:
   if ((container.namespaces.create & CLONE_NEWCGROUP) !== 0) {
     b.add("linux.namespaces cgroup", "unshare", CLONE_NEWCGROUP);
   }
-  for (const join of container.namespaces.join) {
-    if (isJoinedInside(container, join.flag)) planJoin(b, join);
-  }
   b.add("process", "setsid");
   if (!container.options.noNewKeyring) b.add("session keyring", "keyring", `_ses.${container.id}`);
   const { hostname, domainname } = container.spec;
   if (hostname) b.add("hostname", "sethostname", hostname);
   if (domainname) b.add("domainname", "setdomainname", domainname);
   if ((container.namespaces.create & CLONE_NEWNET) !== 0) b.add("linux.namespaces network", "loopback");
-}
-
-/**
- * Seen from another container's cgroup namespace the new cgroup is outside of all there is, and where cgroup2 is mounted
- * with nsdelegate the clone into it fails (ENOENT): that namespace is joined from within. A process that has given its
- * privilege up to a user namespace could not do that any more.
- */
-function isJoinedInside(container: ContainerSpec, flag: number): boolean {
-  return flag === CLONE_NEWCGROUP && !container.userns;
-}
-
-function planJoin(b: PlanBuilder, join: ContainerSpec["namespaces"]["join"][number]): void {
-  const fd = b.inherit(`ns:${join.type}`);
-  b.add(`linux.namespaces ${join.type} ${join.path}`, "setns", fd, join.flag);
-  b.add(`linux.namespaces ${join.type}`, "close", fd);
 }
 
 /**

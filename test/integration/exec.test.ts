@@ -387,6 +387,26 @@ describe("--cgroup", () => {
   });
 });
 
+describe("cgroup namespace", () => {
+  for (const withUser of [false, true]) {
+    root(`of the container${withUser ? ", in its user namespace" : ""}: the process is at its root too`, () => {
+      const bundle = sleepingBundle({
+        edit: (spec) => {
+          spec.linux.namespaces?.push({ type: "cgroup" });
+          if (!withUser) return;
+          spec.linux.namespaces?.push({ type: "user" });
+          spec.linux.uidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+          spec.linux.gidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+        },
+      });
+      const { id } = startContainer(bundle);
+      const lines = runOk(["exec", id, "cat", "/proc/self/cgroup"]).trim().split("\n");
+      expect(lines.map((line) => line.replace(/^.*:/, ""))).toEqual(lines.map(() => "/"));
+      runOk(["delete", "-f", id]);
+    });
+  }
+});
+
 describe("user namespace", () => {
   root("the process has the container's ids, and its mapping", () => {
     const bundle = sleepingBundle({

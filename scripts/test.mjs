@@ -168,7 +168,7 @@ function vm(layout, directory) {
       "--results",
       directory,
     ];
-    const limits = ["--timeout", "2400", "--env", "NO_COLOR", ...(process.stdout.isTTY ? ["-v"] : [])];
+    const limits = ["--timeout", "3000", "--env", "NO_COLOR", ...(process.stdout.isTTY ? ["-v"] : [])];
     if (process.env.TSRUN !== undefined) limits.push("--env", "TSRUN");
     const result = spawnSync(RUN_IN_VM, [...options, ...limits, shared, "--", ...command], {
       cwd: ROOT,

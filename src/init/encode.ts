@@ -1,6 +1,6 @@
 /**
  * A plan as the bytes that the native init reads. Text, so that it costs one string and one write; the format is
- * told in docs/architecture.md and decoded by native/decode.c.
+ * told in docs/init.md and decoded by native/decode.c.
  */
 import { OPS, type Plan } from "../plan/step.ts";
 import { utf8Bytes } from "../sys/call.ts";

@@ -3,12 +3,11 @@
  * Rules: OCI config.md "Process", config-linux.md; capabilities(7), credentials(7), execve(2).
  */
 import type { Host } from "../host.ts";
-import { O_WRONLY } from "../linux.ts";
+import { O_WRONLY, RLIMITS } from "../linux.ts";
 import { capabilityNumber } from "../spec/capabilities.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
 import type { LinuxCapabilities } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
-import { RLIMITS } from "./names.ts";
 
 export interface ProcessPlan {
   process: ResolvedProcess;

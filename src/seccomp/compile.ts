@@ -4,9 +4,10 @@
  * libseccomp (docs/seccomp.md).
  */
 import { type Problem, SpecError } from "../errors.ts";
+import { ARCHITECTURES } from "../spec/rules/seccomp.ts";
 import { didYouMean, quote } from "../spec/text.ts";
 import type { LinuxSeccomp } from "../spec/types.ts";
-import { ARCHITECTURES, NATIVE, type NativeArchitecture } from "./architectures.ts";
+import { NATIVE, type NativeArchitecture } from "./architectures.ts";
 import { MAX_INSTRUCTIONS } from "./assembler.ts";
 import { buildFilter } from "./filter.ts";
 import { decisions, RET_ERRNO_ENOSYS } from "./rules.ts";

@@ -8,7 +8,7 @@ import { describeNeeds } from "../helpers/needs.ts";
 import { newId, runOk } from "../helpers/runtime.ts";
 
 /** Prints one fact a line; sections are told apart by their first word. */
-const PROBE = String.raw`
+const PROBE = `
 cd /
 id | sed 's/^/id /'
 grep -E '^(Umask|Groups|NStgid|NoNewPrivs|Seccomp|Seccomp_filters|Cap|SigBlk|SigIgn|SigCgt|Cpus_allowed_list)' /proc/self/status | grep -v NStgid | sed 's/^/status /'
@@ -23,7 +23,7 @@ for fd in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do [ -e /proc/$$
 sed 's/^/uid_map /' /proc/self/uid_map
 sed 's/^/gid_map /' /proc/self/gid_map
 cat /proc/self/setgroups | sed 's/^/setgroups /'
-cat /proc/self/mountinfo | while read -r id parent dev root point rest; do echo "mount $point ${"$"}rest"; done
+cat /proc/self/mountinfo | while read -r id parent dev root point rest; do echo "mount $point $rest"; done
 find /dev | sort | while read -r path; do echo "dev $(stat -c '%n %F %a %u %g %t:%T' $path) $(readlink $path)"; done
 for ns in cgroup ipc mnt net pid time user uts; do echo "ns $ns $(readlink /proc/self/ns/$ns)"; done
 ip link 2>/dev/null | grep -E '^[0-9]' | sed 's/qlen.*//; s/^/link /'

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { release } from "node:os";
 import { isErrno } from "../../../src/errors.ts";
+import { RLIMITS } from "../../../src/linux.ts";
 import * as k from "../../../src/sys/constants.ts";
 import {
   addSeals,
@@ -231,17 +232,17 @@ export const checks = {
   },
 
   "limits are read and set, without end too": () => {
-    const resource = k.RLIMITS.RLIMIT_CORE as number;
+    const resource = RLIMITS.RLIMIT_CORE as number;
     const before = proc.getrlimit(resource);
     const old = proc.prlimit(0, resource, { soft: 0n, hard: before.hard });
     assert.deepEqual(old, before);
     assert.deepEqual(proc.getrlimit(resource), { soft: 0n, hard: before.hard });
     proc.prlimit(0, resource, before);
     const pid = shell("exec sleep 100");
-    proc.prlimit(pid, k.RLIMITS.RLIMIT_NOFILE as number, { soft: 17n, hard: 4096n });
-    assert.deepEqual(proc.prlimit(pid, k.RLIMITS.RLIMIT_NOFILE as number), { soft: 17n, hard: 4096n });
-    proc.prlimit(pid, k.RLIMITS.RLIMIT_FSIZE as number, { soft: k.RLIM_INFINITY - 1n, hard: k.RLIM_INFINITY });
-    assert.deepEqual(proc.prlimit(pid, k.RLIMITS.RLIMIT_FSIZE as number), {
+    proc.prlimit(pid, RLIMITS.RLIMIT_NOFILE as number, { soft: 17n, hard: 4096n });
+    assert.deepEqual(proc.prlimit(pid, RLIMITS.RLIMIT_NOFILE as number), { soft: 17n, hard: 4096n });
+    proc.prlimit(pid, RLIMITS.RLIMIT_FSIZE as number, { soft: k.RLIM_INFINITY - 1n, hard: k.RLIM_INFINITY });
+    assert.deepEqual(proc.prlimit(pid, RLIMITS.RLIMIT_FSIZE as number), {
       soft: k.RLIM_INFINITY - 1n,
       hard: k.RLIM_INFINITY,
     });

@@ -225,7 +225,9 @@ export const checks = {
           { from: b, to: a },
         ],
       });
-    } catch {}
+    } catch {
+      // It has ended already.
+    }
     close(a);
     close(b);
     assert.equal(readdirSync("/proc/self/fd").length, before);

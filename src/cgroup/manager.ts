@@ -5,6 +5,7 @@
 import { isErrno, SyscallError, TsrunError } from "../errors.ts";
 import type { LinuxDevice, LinuxResources } from "../spec/types.ts";
 import { mkdirSync } from "../sys/fs.ts";
+import { kill } from "../sys/process.ts";
 import { attachDeviceFilter, attachedFilters, detachFilters } from "./device-attach.ts";
 import { defaultDeviceFilter, deviceFilter } from "./device-filter.ts";
 import { allowsEverything, type DeviceRule, deviceRules, isDefaultRules } from "./device-rules.ts";
@@ -25,6 +26,8 @@ import { DEFAULT_DEVICE_WRITES, deviceWrites } from "./v1/devices.ts";
 import { inheritCpuset } from "./v1/inherit.ts";
 import { enableControllers } from "./v2/controllers.ts";
 import { applyWrites, type CgroupWrite, codeOf, writeFile } from "./write.ts";
+
+const SIGKILL = 9;
 
 export { detectCgroups } from "./hierarchies.ts";
 export { cgroupOwner } from "./owner.ts";
@@ -326,7 +329,7 @@ export function joinFds({ paths }: Pick<CgroupRecord, "paths">): CgroupJoin[] {
  * @throws TsrunError naming the processes that are left, when there are some after 2 s
  */
 export function destroyCgroup(record: CgroupRecord, options: { kill?: boolean } = {}): void {
-  if (options.kill) killCgroup(record, "SIGKILL");
+  if (options.kill) killCgroup(record, SIGKILL);
   for (const { path, leaf } of removalOrder(record)) {
     if (leaf) removeGroup(path);
     else removeIfUnused(path);
@@ -370,8 +373,8 @@ function ownPaths({ paths, made, planned }: CgroupRecord): Record<string, string
  *
  * @throws SyscallError when we may not signal one of them
  */
-export function killCgroup(record: CgroupRecord, signal: NodeJS.Signals | number): void {
-  if (signal !== "SIGKILL" && signal !== 9) {
+export function killCgroup(record: CgroupRecord, signal: number): void {
+  if (signal !== SIGKILL) {
     signalAll(cgroupProcesses(record), signal);
     return;
   }
@@ -413,13 +416,13 @@ function freezeQuietly(freezer: Freezer): void {
   }
 }
 
-function signalAll(pids: readonly number[], signal: NodeJS.Signals | number): void {
+function signalAll(pids: readonly number[], signal: number): void {
   for (const pid of pids) {
     try {
-      process.kill(pid, signal);
+      kill(pid, signal);
     } catch (error) {
       // It ended meanwhile.
-      if (!isErrno(error, "ESRCH")) throw new SyscallError(`kill ${pid}`, codeOf(error));
+      if (!isErrno(error, "ESRCH")) throw error;
     }
   }
 }

@@ -1,8 +1,6 @@
-import { TsrunError } from "../../errors.ts";
 import { containerProcesses } from "../../index.ts";
 import { defineVerb } from "../flags.ts";
 import { writeOut } from "../output.ts";
-import { processTable } from "../proc-table.ts";
 
 export const ps = defineVerb({
   name: "ps",
@@ -28,44 +26,7 @@ export const ps = defineVerb({
       writeOut(`${JSON.stringify(pids)}\n`);
       return 0;
     }
-    return printTable(pids, args.slice(1));
+    // Loaded on demand: it runs the ps of the host.
+    return import("../ps-table.ts").then(({ printTable }) => printTable(pids, args.slice(1)));
   },
 });
-
-async function printTable(pids: readonly number[], options: readonly string[]): Promise<number> {
-  const { execa } = await import("execa");
-  const result = await execa("ps", options.length > 0 ? options : ["-ef"], {
-    reject: false,
-    stripFinalNewline: true,
-    cleanup: false,
-  });
-  if (result.code === "ENOENT") {
-    if (options.length > 0)
-      throw new TsrunError("ps is not installed, so its options cannot be used", {
-        fix: "install procps, or leave the options out",
-      });
-    writeOut(processTable(pids));
-    return 0;
-  }
-  if (result.failed) throw new TsrunError(`ps ${options.join(" ")}: ${result.stderr.trim() || result.shortMessage}`);
-  writeOut(filterTable(result.stdout, pids));
-  return 0;
-}
-
-/**
- * The header of ps and those of its lines that belong to `pids`.
- *
- * @throws TsrunError when ps was told not to print a PID column
- */
-export function filterTable(output: string, pids: readonly number[]): string {
-  const [header = "", ...lines] = output.split("\n");
-  const column = header.trim().split(/\s+/).indexOf("PID");
-  if (column === -1) {
-    throw new TsrunError("the output of ps has no PID column", {
-      fix: "use ps options that print one, such as -ef or -o pid,args",
-    });
-  }
-  const wanted = new Set(pids.map(String));
-  const kept = lines.filter((line) => wanted.has(line.trim().split(/\s+/)[column] ?? ""));
-  return `${[header, ...kept].join("\n")}\n`;
-}

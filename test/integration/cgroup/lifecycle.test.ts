@@ -16,6 +16,7 @@ import {
   thaw,
 } from "../../../src/cgroup/manager.ts";
 import { planCgroup } from "../../../src/cgroup/plan.ts";
+import { SIGNALS } from "../../../src/sys/constants.ts";
 import { makeBundle } from "../../helpers/bundle.ts";
 import { needs } from "../../helpers/needs.ts";
 import { destroyAll, ended, left, make, newName, runIn, startIn } from "./helpers.ts";
@@ -127,7 +128,7 @@ describe("cgroup lifecycle", () => {
     thaw(record);
     expect(isFrozen(record)).toBe(false);
     freeze(record);
-    killCgroup(record, "SIGKILL");
+    killCgroup(record, SIGNALS.SIGKILL as number);
     expect(await ended(child)).toBe("SIGKILL");
   });
 
@@ -136,7 +137,7 @@ describe("cgroup lifecycle", () => {
     // Each child outlives its parent and forks anew.
     const script = "f() { while :; do (sleep 0.01 & exec sleep 0.01) & wait; done; }; f & f & f & echo ready; f";
     await startIn(record, script);
-    killCgroup(record, "SIGKILL");
+    killCgroup(record, SIGNALS.SIGKILL as number);
     destroyCgroup(record);
     expect(left(record)).toEqual([]);
   });
@@ -144,7 +145,7 @@ describe("cgroup lifecycle", () => {
   root("another signal reaches every process of the cgroup once", async () => {
     const record = make();
     const child = await startIn(record, "trap 'exit 7' USR1; echo ready; while :; do sleep 0.05; done");
-    killCgroup(record, "SIGUSR1");
+    killCgroup(record, SIGNALS.SIGUSR1 as number);
     expect(await ended(child)).toMatch(/^(7|SIGUSR1)$/);
   });
 
@@ -155,8 +156,8 @@ describe("cgroup lifecycle", () => {
     const request = { id: "x", cgroupsPath: `/${name}`, rootless: false, hierarchies: detectCgroups() };
     const planned = planCgroup(request);
     expect(planned).toMatchObject({ paths: theirs.paths, made: [], planned: true });
-    killCgroup(planned, "SIGKILL");
-    killCgroup(planned, "SIGTERM");
+    killCgroup(planned, SIGNALS.SIGKILL as number);
+    killCgroup(planned, SIGNALS.SIGTERM as number);
     destroyCgroup(planned, { kill: true });
     expect(cgroupProcesses(planned)).toEqual([]);
     expect(cgroupProcesses(theirs)).toEqual([child.pid]);

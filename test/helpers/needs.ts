@@ -7,7 +7,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
-import { describe, test } from "vitest";
+import { describe, type TestContext, test } from "vitest";
 
 export type CgroupLayout = "v1" | "hybrid" | "v2" | "none";
 
@@ -35,10 +35,12 @@ export interface Needs {
 }
 
 /** `test`, or `test.skip` under a name that gives the reason. */
-export function needs(wanted: Needs): (name: string, body: () => unknown, timeoutMs?: number) => void {
+export function needs(
+  wanted: Needs,
+): (name: string, body: (context: TestContext) => unknown, timeoutMs?: number) => void {
   const reason = missing(wanted);
   return (name, body, timeoutMs) => {
-    if (reason === undefined) test(name, body as () => Promise<void>, timeoutMs);
+    if (reason === undefined) test(name, body as (context: TestContext) => Promise<void>, timeoutMs);
     else test.skip(`${name} (skipped: ${reason})`, () => {});
   };
 }

@@ -163,6 +163,9 @@ describe("seccomp", () => {
       return result.code === 128 + SIGSYS ? "signal" : result.stdout.trim();
     }
 
+    /** Some machines, and some virtual ones, have no entry for calls of 32-bit programs: they end by SIGSEGV. */
+    const hasI386 = () => spawnSync(program ?? "", ["i386", "20"], { encoding: "utf8" }).stdout === "ok\n";
+
     const personality = { names: ["personality"], action: "SCMP_ACT_ERRNO" };
     const PERSONALITY = 135;
 
@@ -200,7 +203,8 @@ describe("seccomp", () => {
       expect(call(profile, "64", PERSONALITY)).toBe(`errno ${EPERM}`);
     });
 
-    x86("a call of i386 or x32 is none of a profile for x86_64", () => {
+    x86("a call of i386 or x32 is none of a profile for x86_64", ({ skip }) => {
+      skip(!hasI386(), "no calls of i386 on this machine");
       const profile = { ...allowAll, architectures: ["SCMP_ARCH_X86_64"] };
       const GETPID = { 64: 39, i386: 20 };
       expect(call(profile, "64", GETPID[64])).toBe("ok");
@@ -208,7 +212,8 @@ describe("seccomp", () => {
       expect(call(profile, "x32", GETPID[64])).toBe("signal");
     });
 
-    x86("a profile for i386 too denies there what it denies here", () => {
+    x86("a profile for i386 too denies there what it denies here", ({ skip }) => {
+      skip(!hasI386(), "no calls of i386 on this machine");
       const architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"];
       const profile = { ...allowAll, architectures, syscalls: [personality, deny("socket")] };
       expect(call(profile, "64", PERSONALITY)).toBe(`errno ${EPERM}`);

@@ -1,9 +1,20 @@
-// `npm run build`: the native init, dist/tsrun (the CLI as one file), dist/index.js (the library) and
-// its types. What has not changed since the last build is not built again; `--force` builds all.
+// `npm run build`: the native init, dist/tsrun (the CLI), dist/tsrun-bun (its rare parts), dist/index.js (the
+// library) and its types. What has not changed since the last build is not built again; `--force` builds all.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildObjects, linkProgram } from "./build-engine.mjs";
+import { quickjsSources } from "./quickjs.mjs";
 import { digest, ensureNodeModules, entry, Failure, findBun, output, ROOT, run, say } from "./tools.mjs";
 
 const STAMPS = join(ROOT, "build/stamps.json");
@@ -62,16 +73,31 @@ export function build({ force = false } = {}) {
     () => run(process.execPath, ["scripts/build-native.mjs"], { quiet: true }),
   );
 
-  target("cli", ["dist/tsrun"], sources, defines.join(), () => {
-    const temporary = join(ROOT, `dist/.tsrun.${process.pid}`);
+  const engine = quickjsSources();
+  if (engine.directory !== undefined) {
+    const inputs = [...sources, "build/tsrun-init", "native/engine", "scripts/build-engine.mjs"];
+    target("cli", ["dist/tsrun"], inputs, `${engine.directory} ${compiler} ${defines.join()}`, () => {
+      buildObjects(engine.directory);
+      linkProgram(engine.directory, "src/main.quickjs.ts", join(ROOT, "dist/tsrun"), defines);
+      copyFileSync(join(engine.directory, "LICENSE"), join(ROOT, "dist/LICENSE.quickjs"));
+    });
+  } else {
+    say(`without QuickJS dist/tsrun is the program of Bun, which starts slower: ${engine.reason}`);
+  }
+  target(engine.directory === undefined ? "cli" : "bun", ["dist/tsrun-bun"], sources, defines.join(), () => {
+    const temporary = join(ROOT, `dist/.tsrun-bun.${process.pid}`);
     try {
       bun(["build", ...COMPILE, ...defines, "--external=koffi", join(ROOT, "src/main.ts"), `--outfile=${temporary}`]);
-      // By rename: a running dist/tsrun stays what it is, and there is always a whole one.
-      renameSync(temporary, join(ROOT, "dist/tsrun"));
+      // By rename: a running program stays what it is, and there is always a whole one.
+      renameSync(temporary, join(ROOT, "dist/tsrun-bun"));
     } finally {
       rmSync(temporary, { force: true });
     }
   });
+  if (engine.directory === undefined) {
+    copyFileSync(join(ROOT, "dist/tsrun-bun"), join(ROOT, `dist/.tsrun.${process.pid}`));
+    renameSync(join(ROOT, `dist/.tsrun.${process.pid}`), join(ROOT, "dist/tsrun"));
+  }
 
   target("library", ["dist/index.js"], sources, defines.join(), () => {
     const temporary = join(ROOT, `dist/.index.${process.pid}.js`);

@@ -1,7 +1,8 @@
 /** The native init (and monitor), as a sealed memfd that no one can write to: the only copy that ever meets a container. */
 import { INIT_BASE64 } from "../../build/init-binary.ts";
 import { base64Bytes } from "../sys/call.ts";
-import { addSeals, closeQuiet, dup, memfdCreate, write } from "../sys/file.ts";
+import { host } from "../sys/engine.ts";
+import { addSeals, closeQuiet, dup, memfdCreate, write, writeMemory } from "../sys/file.ts";
 
 const F_SEAL_ALL = 0xf; // SEAL | SHRINK | GROW | WRITE
 
@@ -21,7 +22,8 @@ export function initBinary(): number {
 
 function openInitBinary(): number {
   const fd = memfdCreate("tsrun-init", { executable: true });
-  write(fd, base64Bytes(INIT_BASE64));
+  if (host === undefined) write(fd, base64Bytes(INIT_BASE64));
+  else writeMemory(fd, ...host.initBinary());
   addSeals(fd, F_SEAL_ALL);
   try {
     return dup(fd, LOWEST);

@@ -82,9 +82,24 @@ export function utf8Text(bytes: Uint8Array): string {
   return decoder.decode(bytes);
 }
 
-/** The bytes that a base64 text stands for. */
+/** The bytes that a base64 text (RFC 4648, padded) stands for. */
 export function base64Bytes(text: string): Uint8Array {
   const { fromBase64 } = Uint8Array as { fromBase64?: (text: string) => Uint8Array };
-  // Node 20 has Buffer alone.
-  return fromBase64 === undefined ? new Uint8Array(Buffer.from(text, "base64")) : fromBase64(text);
+  if (fromBase64 !== undefined) return fromBase64(text);
+  // Node 20 has Buffer alone, and the engine of dist/tsrun neither.
+  return typeof Buffer === "undefined" ? decodeBase64(text) : new Uint8Array(Buffer.from(text, "base64"));
+}
+
+const BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+function decodeBase64(text: string): Uint8Array {
+  const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
+  const bytes = new Uint8Array((text.length / 4) * 3 - padding);
+  let at = 0;
+  for (let i = 0; i < text.length; i += 4) {
+    let group = 0;
+    for (let j = i; j < i + 4; j++) group = group * 64 + Math.max(BASE64.indexOf(text.charAt(j)), 0);
+    for (let shift = 16; shift >= 0 && at < bytes.length; shift -= 8) bytes[at++] = (group >> shift) & 0xff;
+  }
+  return bytes;
 }

@@ -1,10 +1,12 @@
 /**
- * The one door to native code: bun:ffi under Bun, koffi under Node.
+ * The one door to native code: bun:ffi under Bun, koffi under Node, and in dist/tsrun what its own engine has.
  *
  * Nearly everything goes through one symbol, syscall(2), with pointers passed as addresses. Its
  * errno is read through __errno_location(3) directly after the call, with nothing in between
  * that allocates (test/unit/sys/errno.test.ts hammers it under garbage collection).
  */
+
+import { type EngineHost, host } from "./engine.ts";
 
 /** The address of a view is taken at the call; the view is kept alive until the call is over. */
 export type NativeArg = number | bigint | Uint8Array | null;
@@ -44,6 +46,7 @@ let rawSyscall: RawFunction | undefined;
 let readErrno: (() => number) | undefined;
 
 function currentEngine(): Engine {
+  if (engine === undefined && host !== undefined) engine = smallEngine(host);
   if (engine === undefined) {
     const { Bun: bun } = globalThis as { Bun?: { FFI?: BunNative } };
     engine = bun === undefined ? koffiEngine() : bunEngine(bun.FFI ?? bunModule());
@@ -186,6 +189,21 @@ function bunEngine(native: BunNative): Engine {
 function bunModule(): BunNative {
   const { getBuiltinModule } = process as unknown as { getBuiltinModule(name: string): unknown };
   return getBuiltinModule("bun:ffi") as BunNative;
+}
+
+/** The engine of dist/tsrun has one C library, which is part of the program. */
+function smallEngine(native: EngineHost): Engine {
+  const functions = native as unknown as Record<string, RawFunction>;
+  return {
+    bind(_library, signatures) {
+      const symbols: Record<string, RawFunction> = {};
+      // Its errno is that of the last call, wherever it lies.
+      for (const name in signatures) symbols[name] = functions[name] ?? (() => 0);
+      return symbols;
+    },
+    address: (view) => native.address(view),
+    errnoReader: () => () => native.errno(),
+  };
 }
 
 interface Koffi {

@@ -127,6 +127,12 @@ export function write(fd: number, data: string | Uint8Array, path?: PathArg): vo
   }
 }
 
+/** Writes memory that is no view of ours. */
+export function writeMemory(fd: number, address: number, length: number): void {
+  let done = 0;
+  while (done < length) done += check(retrying(SYS.write, fd, address + done, length - done), "write");
+}
+
 /** One write(2) of all the data: what files of /proc and of cgroups want. An empty text is written too. */
 export function writeOnce(fd: number, data: string | Uint8Array, path?: PathArg): void {
   const bytes = typeof data === "string" ? utf8Bytes(data) : data;

@@ -1,0 +1,189 @@
+#include "arena.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/*
+ * Blocks of fixed sizes with a free list each. The process is over in milliseconds: what counts is that few pages are
+ * touched, since a page costs more than a thousand allocations.
+ */
+#define SMALL_STEP 16
+#define SMALL_CLASSES 32 /* 16, 32 ... 512 */
+#define STEPS 4          /* then four sizes to each doubling */
+#define CLASSES (SMALL_CLASSES + STEPS * 23)
+#define GROWTH ((size_t)1 << 20)
+#define FIRST ((size_t)1 << 18) /* what nearly every command takes */
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+struct block {
+	uint64_t class;
+	union {
+		struct block *next; /* while free */
+		char data[8];
+	};
+};
+
+#define HEADER offsetof(struct block, data)
+
+#define MAGIC 0x316e757273746a73 /* "sjtsrun1" */
+
+struct arena {
+	uint64_t magic;
+	char *top;    /* what lies above has never been used */
+	char *mapped; /* and this much of it can be used as it is */
+	char *limit;
+	size_t built; /* bytes that the program was built with */
+	void *root;
+	struct block *free[CLASSES];
+};
+
+static struct arena *const arena = (struct arena *)ARENA_BUILT;
+
+static int class_of(size_t size)
+{
+	if (size <= SMALL_STEP * SMALL_CLASSES)
+		return size <= SMALL_STEP ? 0 : (int)((size - 1) / SMALL_STEP);
+	int power = 63 - __builtin_clzll(size - 1); /* 2^power <= size - 1, power >= 9 */
+	size_t step = ((size_t)1 << power) / STEPS;
+	int part = (int)((size - 1 - ((size_t)1 << power)) / step);
+	return SMALL_CLASSES + (power - 9) * STEPS + part;
+}
+
+static size_t class_size(int class)
+{
+	if (class < SMALL_CLASSES)
+		return (size_t)(class + 1) * SMALL_STEP;
+	int power = 9 + (class - SMALL_CLASSES) / STEPS;
+	int part = (class - SMALL_CLASSES) % STEPS;
+	return ((size_t)1 << power) + (size_t)(part + 1) * (((size_t)1 << power) / STEPS);
+}
+
+/* Makes memory up to `end` usable; 0 when there is none left. */
+static int reach(char *end)
+{
+	if (end <= arena->mapped)
+		return 1;
+	if (end > arena->limit)
+		return 0;
+	size_t more = ((size_t)(end - arena->mapped) + GROWTH - 1) & ~(GROWTH - 1);
+	void *got = mmap(arena->mapped, more, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, -1, 0);
+	if (got == MAP_FAILED)
+		return 0;
+	arena->mapped += more;
+	return 1;
+}
+
+static struct block *block_of(const void *pointer)
+{
+	return (struct block *)((char *)pointer - HEADER);
+}
+
+static void *arena_malloc(JSMallocState *state, size_t size)
+{
+	if (size == 0 || size > ARENA_LIMIT / 2)
+		return NULL;
+	int class = class_of(size);
+	size_t room = class_size(class);
+	if (state->malloc_size + room > state->malloc_limit)
+		return NULL;
+	struct block *block = arena->free[class];
+	if (block != NULL) {
+		arena->free[class] = block->next;
+	} else {
+		block = (struct block *)arena->top;
+		if (!reach(arena->top + HEADER + room))
+			return NULL;
+		arena->top += HEADER + room;
+		block->class = (uint64_t)class;
+	}
+	state->malloc_count++;
+	state->malloc_size += room;
+	return block->data;
+}
+
+static void arena_free(JSMallocState *state, void *pointer)
+{
+	if (pointer == NULL)
+		return;
+	struct block *block = block_of(pointer);
+	state->malloc_count--;
+	state->malloc_size -= class_size((int)block->class);
+	block->next = arena->free[block->class];
+	arena->free[block->class] = block;
+}
+
+static size_t arena_usable_size(const void *pointer)
+{
+	return pointer == NULL ? 0 : class_size((int)block_of(pointer)->class);
+}
+
+static void *arena_realloc(JSMallocState *state, void *pointer, size_t size)
+{
+	if (pointer == NULL)
+		return size == 0 ? NULL : arena_malloc(state, size);
+	if (size == 0) {
+		arena_free(state, pointer);
+		return NULL;
+	}
+	size_t room = arena_usable_size(pointer);
+	if (size <= room)
+		return pointer;
+	void *moved = arena_malloc(state, size);
+	if (moved == NULL)
+		return NULL;
+	memcpy(moved, pointer, room);
+	arena_free(state, pointer);
+	return moved;
+}
+
+const JSMallocFunctions arena_functions = { arena_malloc, arena_free, arena_realloc, arena_usable_size };
+
+int arena_is_built(void)
+{
+	return arena->magic == MAGIC;
+}
+
+int arena_create(void)
+{
+	/* Over the page that the linker put here to hold the place. */
+	void *got = mmap(ARENA_BUILT, GROWTH, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+	if (got == MAP_FAILED)
+		return -1;
+	arena->magic = MAGIC;
+	arena->mapped = ARENA_BUILT + GROWTH;
+	arena->limit = ARENA_BUILT + ARENA_LIMIT;
+	arena->top = ARENA_BUILT + ((sizeof(*arena) + 15) & ~(size_t)15);
+	return 0;
+}
+
+/*
+ * What was free when the program was built stays unused: each block of it lies on a page that would have to be copied,
+ * while those taken from now on lie side by side.
+ */
+void arena_resume(void)
+{
+	/* In one go: a page at a time, each by a fault, they cost ten times as much. Kernels before 5.14 do not know this. */
+	madvise(ARENA_BUILT, arena->built, MADV_POPULATE_WRITE);
+	memset(arena->free, 0, sizeof(arena->free));
+	arena->top = arena->mapped = ARENA_TAKEN;
+	arena->limit = ARENA_TAKEN + ARENA_LIMIT;
+	reach(ARENA_TAKEN + FIRST);
+	madvise(ARENA_TAKEN, FIRST, MADV_POPULATE_WRITE);
+}
+
+size_t arena_used(void)
+{
+	arena->built = (size_t)(arena->top - ARENA_BUILT);
+	return arena->built;
+}
+
+void **arena_root(void)
+{
+	return &arena->root;
+}

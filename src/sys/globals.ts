@@ -1,0 +1,94 @@
+/**
+ * The globals that Node and Bun have and the small engine lacks, as far as this program uses them. Not imported by
+ * anything: the build loads it into that engine before all else, because modules use them while they are loaded.
+ */
+import type { EngineHost } from "./engine.ts";
+
+const { tsrunHost: host } = globalThis as unknown as {
+  tsrunHost: { -readonly [K in keyof EngineHost]: EngineHost[K] };
+};
+
+class Encoder {
+  encode(text: string): Uint8Array {
+    return host.encode(text);
+  }
+}
+
+class Decoder {
+  decode(bytes: Uint8Array): string {
+    return host.decode(bytes);
+  }
+}
+
+/** Numbers of the system calls that are needed here, before sys/ is there. */
+const { getcwd, getuid, geteuid, getegid } = {
+  x64: { getcwd: 79, getuid: 102, geteuid: 107, getegid: 108 },
+  arm64: { getcwd: 17, getuid: 174, geteuid: 175, getegid: 177 },
+}[host.arch];
+
+const processGlobal = {
+  arch: host.arch,
+  argv: [] as string[],
+  env: {} as Record<string, string>,
+  pid: 0,
+  getuid: () => host.syscall(getuid),
+  geteuid: () => host.syscall(geteuid),
+  getegid: () => host.syscall(getegid),
+  cwd: currentDirectory,
+};
+
+/** @throws Error when it has been removed */
+function currentDirectory(): string {
+  const buffer = new Uint8Array(4096);
+  const length = host.syscall(getcwd, host.address(buffer), buffer.length);
+  if (length < 0) throw new Error("the current directory is gone");
+  return host.decode(buffer.subarray(0, length - 1));
+}
+
+const BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/** Text of characters below 256 as base64. */
+function btoa(text: string): string {
+  let result = "";
+  for (let i = 0; i < text.length; i += 3) {
+    const byte = (offset: number) => (i + offset < text.length ? text.charCodeAt(i + offset) : 0);
+    const group = (byte(0) << 16) | (byte(1) << 8) | byte(2);
+    for (let j = 0; j < 4; j++) result += i + j > text.length ? "=" : BASE64.charAt((group >> (18 - 6 * j)) & 63);
+  }
+  return result;
+}
+
+let began = 0;
+
+function startProcess(argv: string[], environ: readonly string[], pid: number): void {
+  processGlobal.argv = argv;
+  processGlobal.pid = pid;
+  for (const entry of environ) {
+    const equals = entry.indexOf("=");
+    if (equals > 0) processGlobal.env[entry.slice(0, equals)] = entry.slice(equals + 1);
+  }
+  began = host.now();
+}
+
+host.startProcess = startProcess;
+
+const globals = {
+  TextEncoder: Encoder,
+  TextDecoder: Decoder,
+  btoa,
+  process: processGlobal,
+  performance: {
+    now: () => host.now() - began,
+    get timeOrigin() {
+      return Date.now() - (host.now() - began);
+    },
+  },
+};
+
+for (const [name, value] of Object.entries(globals)) {
+  Object.defineProperty(globalThis, name, { value, writable: true, configurable: true });
+}
+for (const name of ["dispose", "asyncDispose"]) {
+  // What the bundler writes for `using` falls back to these.
+  Object.defineProperty(Symbol, name, { value: Symbol.for(`Symbol.${name}`) });
+}

@@ -27,7 +27,7 @@ extern const unsigned char init_binary[], init_binary_end[];
 struct engine {
 	JSRuntime *runtime;
 	JSContext *context;
-	JSValue start; /* function (argv, env, pid): what src/main.quickjs.ts registered */
+	JSValue start; /* function (argv, pid): what src/main.quickjs.ts registered */
 };
 
 static int call_errno;
@@ -230,7 +230,32 @@ static JSValue host_init_binary(JSContext *ctx, JSValueConst self, int argc, JSV
 	return pair;
 }
 
-/* onStart(f): f(argv, env, pid) is called when the program starts, and only then. */
+static JSValue strings(JSContext *ctx, char **list)
+{
+	JSValue array = JS_NewArray(ctx);
+	for (uint32_t i = 0; list[i] != NULL; i++)
+		JS_SetPropertyUint32(ctx, array, i, JS_NewString(ctx, list[i]));
+	return array;
+}
+
+static JSValue host_getenv(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	(void)self, (void)argc;
+	const char *name = JS_ToCString(ctx, argv[0]);
+	if (name == NULL)
+		return JS_EXCEPTION;
+	const char *value = getenv(name);
+	JS_FreeCString(ctx, name);
+	return value == NULL ? JS_UNDEFINED : JS_NewString(ctx, value);
+}
+
+static JSValue host_environ(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	(void)self, (void)argc, (void)argv;
+	return strings(ctx, environ);
+}
+
+/* onStart(f): f(argv, pid) is called when the program starts, and only then. */
 static JSValue host_on_start(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	(void)self, (void)argc;
@@ -252,6 +277,8 @@ static const JSCFunctionListEntry host_functions[] = {
 	JS_CFUNC_DEF("decode", 1, host_decode),
 	JS_CFUNC_DEF("now", 0, host_now),
 	JS_CFUNC_DEF("initBinary", 0, host_init_binary),
+	JS_CFUNC_DEF("getenv", 1, host_getenv),
+	JS_CFUNC_DEF("environ", 0, host_environ),
 	JS_CFUNC_DEF("onStart", 1, host_on_start),
 #if defined(__aarch64__)
 	JS_PROP_STRING_DEF("arch", "arm64", JS_PROP_ENUMERABLE),
@@ -339,8 +366,13 @@ static uint8_t *compile(const char *name, size_t *length)
 /* Modules are named by their file; all that are part of the program are read while it is built. */
 static JSModuleDef *load_module(JSContext *ctx, const char *name, void *is_building)
 {
-	if (is_building == NULL)
-		run_other_engine(name);
+	if (is_building == NULL) {
+		const char *end = strrchr(name, '.');
+		if (end != NULL && strcmp(end, ".js") == 0)
+			run_other_engine(name);
+		JS_ThrowReferenceError(ctx, "module %s is none of this engine's", name);
+		return NULL;
+	}
 	size_t length;
 	uint8_t *bytecode = compile(name, &length);
 	if (bytecode == NULL) {
@@ -438,14 +470,6 @@ static int build(const char *out, int count, char **modules)
 
 /* --- running ------------------------------------------------------------------------------------------------------- */
 
-static JSValue strings(JSContext *ctx, char **list)
-{
-	JSValue array = JS_NewArray(ctx);
-	for (uint32_t i = 0; list[i] != NULL; i++)
-		JS_SetPropertyUint32(ctx, array, i, JS_NewString(ctx, list[i]));
-	return array;
-}
-
 /*
  * What a program may rely on: descriptors 0 to 2 are open, those above are nobody's by accident, and to write where
  * nobody reads is an error and not the end.
@@ -474,8 +498,8 @@ int main(int argc, char **argv)
 	struct engine *engine = *arena_root();
 	JSContext *ctx = engine->context;
 	JS_UpdateStackTop(engine->runtime);
-	JSValue arguments[] = { strings(ctx, argv), strings(ctx, environ), JS_NewInt32(ctx, getpid()) };
-	JSValue result = JS_Call(ctx, engine->start, JS_UNDEFINED, 3, arguments);
+	JSValue arguments[] = { strings(ctx, argv), JS_NewInt32(ctx, getpid()) };
+	JSValue result = JS_Call(ctx, engine->start, JS_UNDEFINED, 2, arguments);
 	if (JS_IsException(result)) {
 		print_exception(ctx);
 		return 1;

@@ -21,9 +21,13 @@ export interface EngineHost {
   /** Address and length of the native init, which is part of the program. */
   initBinary(): [number, number];
   /** `start` is called when the program starts; the modules are loaded when it is built. */
-  onStart(start: (argv: string[], environ: string[], pid: number) => void): void;
+  onStart(start: (argv: string[], pid: number) => void): void;
+  /** A variable of the environment. */
+  getenv(name: string): string | undefined;
+  /** All of them, as "NAME=value". */
+  environ(): string[];
   /** Of globals.ts: what `process` is from now on. To be called first when the program starts. */
-  readonly startProcess: (argv: string[], environ: readonly string[], pid: number) => void;
+  readonly startProcess: (argv: string[], pid: number) => void;
   readonly arch: "x64" | "arm64";
 }
 

@@ -25,7 +25,7 @@ export function inSmallEngine(
   try {
     const source = `import { host } from "${ROOT}/src/sys/engine.ts";
 ${imports.replaceAll("src/", `${ROOT}/src/`)}
-host.startProcess(["tsrun"], ["HOME=/root", "EMPTY=", "EQUALS=a=b"], 42);
+host.startProcess(["tsrun"], 42);
 function print(text) {
   const bytes = host.encode(text + "\\n");
   host.syscall(${process.arch === "arm64" ? 64 : 1}, 1, host.address(bytes), bytes.length);
@@ -39,6 +39,7 @@ ${body}
     const result = spawnSync(PROGRAM, ["--build", image, ...modules], {
       cwd: join(directory, "modules"),
       encoding: "utf8",
+      env: { HOME: "/root", EMPTY: "", EQUALS: "a=b" },
     });
     return { stdout: result.stdout, stderr: result.stderr, status: result.status, signal: result.signal };
   } finally {

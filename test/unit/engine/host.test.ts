@@ -99,9 +99,14 @@ describe.skipIf(!hasSmallEngine)("the small engine (needs build/engine)", () => 
 
   test("the environment, the pid and the current directory are the process's", () => {
     const printed = lines(
-      "print(JSON.stringify(process.env)); print(String(process.pid)); print(process.cwd()); print(typeof process.arch);",
+      `print(JSON.stringify([process.env.EQUALS, process.env.EMPTY, process.env.NONE, "HOME" in process.env]));
+       print(String(process.pid)); print(process.cwd()); print(typeof process.arch);
+       print(JSON.stringify({ ...process.env }));
+       process.env.NEW = "n"; delete process.env.HOME; print(Object.keys(process.env).sort().join());`,
     );
-    expect(JSON.parse(printed[0] ?? "")).toEqual({ HOME: "/root", EMPTY: "", EQUALS: "a=b" });
+    expect(JSON.parse(printed[0] ?? "")).toEqual(["a=b", "", null, true]);
+    expect(JSON.parse(printed[4] ?? "")).toEqual({ HOME: "/root", EMPTY: "", EQUALS: "a=b" });
+    expect(printed[5]).toBe("EMPTY,EQUALS,NEW");
     expect(printed[1]).toBe("42");
     expect(printed[2]).toMatch(/\/modules$/);
     expect(printed[3]).toBe("string");

@@ -73,9 +73,14 @@ export function build({ force = false } = {}) {
     () => run(process.execPath, ["scripts/build-native.mjs"], { quiet: true }),
   );
 
+  target("help", ["build/help-texts.ts"], [...sources, "scripts/help-texts.ts"], "", () => {
+    const text = run(findBun(), ["scripts/help-texts.ts"], { quiet: true });
+    writeFileSync(join(ROOT, "build/help-texts.ts"), text);
+  });
+
   const engine = quickjsSources();
   if (engine.directory !== undefined) {
-    const inputs = [...sources, "build/tsrun-init", "native/engine", "scripts/build-engine.mjs"];
+    const inputs = [...sources, "build/tsrun-init", "build/help-texts.ts", "native/engine", "scripts/build-engine.mjs"];
     target("cli", ["dist/tsrun"], inputs, `${engine.directory} ${compiler} ${defines.join()}`, () => {
       buildObjects(engine.directory);
       linkProgram(engine.directory, "src/main.quickjs.ts", join(ROOT, "dist/tsrun"), defines);

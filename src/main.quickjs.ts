@@ -1,7 +1,10 @@
 /** What dist/tsrun is built from: the command line in the small engine (native/engine/host.c). */
-import { main } from "./cli/cli.ts";
+import { HELP_TEXTS } from "../build/help-texts.ts";
+import { HELP, main } from "./cli/cli.ts";
 import { fastExit } from "./index.ts";
 import { host } from "./sys/engine.ts";
+
+HELP.texts = HELP_TEXTS;
 
 host?.onStart((argv, pid) => {
   host?.startProcess(argv, pid);

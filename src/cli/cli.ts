@@ -14,6 +14,12 @@ import { LATER_VERBS, VERBS } from "./verbs/all.ts";
 /** What a shell reports for a program that SIGPIPE ended; Bun ignores that signal. */
 const BROKEN_PIPE = 141;
 
+/**
+ * Help by verb, "" for the program's own, as the build of dist/tsrun has written it. Elsewhere it is made when it is
+ * asked for: help is rare, and its program large.
+ */
+export const HELP: { texts: Readonly<Record<string, string>> | undefined } = { texts: undefined };
+
 /** Carries out one command line (without the program's name) and returns the exit code. Does not throw. */
 export function main(argv: readonly string[]): number | Promise<number> {
   let errorCode = 1;
@@ -84,9 +90,13 @@ function version(): number {
   return 0;
 }
 
-/** Help is rare and its program large, so it is loaded when it is asked for. */
-function showHelp(word: string | undefined): Promise<number> {
+function showHelp(word: string | undefined): number | Promise<number> {
   const verb = word === undefined ? undefined : findVerb(word);
+  const text = HELP.texts?.[verb?.name ?? ""];
+  if (text !== undefined) {
+    writeOut(text);
+    return 0;
+  }
   return import("./help.ts")
     .then(({ helpText }) => {
       writeOut(helpText(GLOBAL_FLAGS, VERBS, LATER_VERBS, verb));

@@ -68,7 +68,8 @@ enum message {
 enum await_tag {
 	AWAIT_ID_MAPS = 1,
 	AWAIT_READY = 2,
-	AWAIT_RUNTIME_HOOKS = 3,
+	AWAIT_CREATE_HOOKS = 3,
+	AWAIT_START_HOOKS = 4,
 };
 
 #endif

@@ -20,6 +20,12 @@ export interface CleanupStep {
   path: string;
 }
 
+/** Runs a program with an empty environment, and waits for it; `x` of native/cleanup.c. */
+export interface CleanupProgram {
+  op: "x";
+  argv: readonly string[];
+}
+
 export interface MonitorRequest {
   pid: number;
   pidFd: number;
@@ -29,7 +35,7 @@ export interface MonitorRequest {
   noSubreaper?: boolean | undefined;
   /** Only wait: signals that reach the monitor are not the container's, and it ends with its parent. */
   watch?: boolean;
-  cleanup: readonly CleanupStep[];
+  cleanup: readonly (CleanupStep | CleanupProgram)[];
   /** A directory that others lock before they work on the container: the clean-up takes that lock, or is not needed. */
   lockFd?: number | undefined;
 }
@@ -39,7 +45,11 @@ export function encodeMonitor(request: MonitorRequest): string {
   const { pid, pidFd, master, noSubreaper, watch, cleanup, lockFd } = request;
   const flags = (noSubreaper ? 1 : 0) | (watch ? 2 : 0);
   const lock: CleanupStep[] = lockFd === undefined ? [] : [{ op: "l", path: String(lockFd) }];
-  const steps = [...lock, ...cleanup].map(({ op, path }) => `${op}\0${path}\0`);
+  const steps = [...lock, ...cleanup].map((step) =>
+    step.op === "x"
+      ? `x\0${step.argv.length}\0${step.argv.map((word) => `${word}\0`).join("")}`
+      : `${step.op}\0${step.path}\0`,
+  );
   return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${flags}\0${steps.join("")}`;
 }
 

@@ -7,6 +7,7 @@
 import type { ContainerSpec } from "../spec/container.ts";
 import { PlanBuilder } from "./builder.ts";
 import { planDevices } from "./devices.ts";
+import { planCreateHooks, planStartHooks } from "./hooks.ts";
 import { planMasks } from "./masks.ts";
 import { planMounts } from "./mounts.ts";
 import { planClone, planInside } from "./namespaces.ts";
@@ -67,6 +68,7 @@ export function planContainer(container: ContainerSpec, parameters: PlanParamete
   const anchors = planMounts(b, container, parameters, root);
   planDevices(b, container, root);
   if (process.terminal) planConsole(b, container, root);
+  planCreateHooks(b, container);
   planMasks(b, container, root, anchors);
   planSysctls(b, container);
   planRootEnd(b, container, parameters, root);
@@ -86,6 +88,7 @@ export function planContainer(container: ContainerSpec, parameters: PlanParamete
   planCredentials(b, plan);
   b.add("process.args", "await", AWAIT.READY);
   if (startFd !== -1) b.add("start", "awaitStart", startFd);
+  planStartHooks(b, container);
   planExec(b, plan);
   return b.plan();
 }

@@ -169,6 +169,8 @@ export const AWAIT = {
   ID_MAPS: 1,
   /** Everything is set up, the executable was found: write state and pid file. */
   READY: 2,
-  /** Hooks that run in the runtime's namespaces, after the namespaces exist (prestart, createRuntime). */
-  RUNTIME_HOOKS: 3,
+  /** The mounts are there and the root is not changed yet: prestart, createRuntime, createContainer. */
+  CREATE_HOOKS: 3,
+  /** The container is started, and its process is about to be executed: startContainer. */
+  START_HOOKS: 4,
 } as const;

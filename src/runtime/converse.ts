@@ -26,8 +26,12 @@ export interface ConverseRequest {
   onPid?: (pid: number) => void;
   /** Its user namespace is there, and has no ids yet. */
   onIdMaps?: () => void;
+  /** The mounts are there, and hooks are to run before the root is changed. */
+  onCreateHooks?: () => void;
   /** Everything is set up. */
   onReady?: () => void;
+  /** It is about to be executed, and hooks are to run before that. */
+  onStartHooks?: () => void;
 }
 
 export interface Conversed {
@@ -65,6 +69,12 @@ function talk(request: ConverseRequest, result: Conversed): Conversed {
       case "await":
         if (message.tag === AWAIT.ID_MAPS) {
           request.onIdMaps?.();
+          init.sync.answer();
+          break;
+        }
+        if (message.tag === AWAIT.CREATE_HOOKS || message.tag === AWAIT.START_HOOKS) {
+          if (message.tag === AWAIT.CREATE_HOOKS) request.onCreateHooks?.();
+          else request.onStartHooks?.();
           init.sync.answer();
           break;
         }

@@ -20,11 +20,11 @@ import { parseUser } from "../spec/user.ts";
 import { inspectProcess } from "../spec/validate.ts";
 import { O_CLOEXEC, O_PATH, O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open } from "../sys/file.ts";
-import { readlinkSync } from "../sys/fs.ts";
 import { pidfdOpen } from "../sys/process.ts";
 import { converse } from "./converse.ts";
 import { homeDirectory } from "./home.ts";
 import { isAlive, statusOf } from "./lifecycle.ts";
+import { foreignNamespaces } from "./namespaces.ts";
 import type { ExecOptions, ExecResult } from "./options.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
 import { checkPreserved } from "./preserved.ts";
@@ -83,7 +83,7 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
   const plan = planExec({
     id: options.id,
     process,
-    namespaces: foreignNamespaces(record),
+    namespaces: foreignNamespaces(record.pid, record.namespaces),
     cgroupDirectory: fds.has("cgroup"),
     cgroupTasks: [...fds.keys()].filter((name) => name.startsWith("tasks:")).map((name) => name.slice(6)),
     setgroups: record.setgroups,
@@ -186,27 +186,6 @@ function fromOptions(options: ExecOptions, config: Spec): Process {
     };
   }
   return process;
-}
-
-const NAMESPACE_FILES: readonly (readonly [string, number])[] = [
-  ["user", 0x10000000],
-  ["mnt", 0x20000],
-  ["pid", 0x20000000],
-  ["net", 0x40000000],
-  ["ipc", 0x8000000],
-  ["uts", 0x4000000],
-  ["cgroup", 0x2000000],
-  ["time", 0x80],
-];
-
-/** The namespaces of the container that are not ours: joining one's own user namespace is an error. */
-function foreignNamespaces(record: StateRecord): number {
-  let bits = 0;
-  for (const [file, flag] of NAMESPACE_FILES) {
-    if ((record.namespaces & flag) === 0) continue;
-    if (readlinkSync(`/proc/self/ns/${file}`) !== readlinkSync(`/proc/${record.pid}/ns/${file}`)) bits |= flag;
-  }
-  return bits;
 }
 
 function homeOf(record: StateRecord, process: ResolvedProcess): string | undefined {

@@ -13,13 +13,16 @@ import { setupIds } from "../plan/namespaces.ts";
 import { planContainer } from "../plan/order.ts";
 import type { Plan } from "../plan/step.ts";
 import type { ContainerSpec, JoinedNamespace } from "../spec/container.ts";
+import type { Hooks } from "../spec/types.ts";
 import { mountRootfs } from "../storage/mount.ts";
 import { prepareRootfs, type RootfsRecord, removeRootfs } from "../storage/rootfs.ts";
 import { O_CLOEXEC, O_PATH, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open, setCloexec } from "../sys/file.ts";
 import { unixListen } from "../sys/socket.ts";
 import { converse } from "./converse.ts";
+import { endContainer } from "./end.ts";
 import { homeDirectory } from "./home.ts";
+import { hookStages, runHooks, runHooksAnyhow } from "./hooks.ts";
 import { mapIds, mayUseSetgroups } from "./idmap.ts";
 import { processStat } from "./lifecycle.ts";
 import type { CreateOptions } from "./options.ts";
@@ -95,6 +98,9 @@ export function launch(options: LaunchOptions): Launched {
   const init = spawnInit({ plan, fds, preserved, stdio: options.stdio });
   using _sync = init.sync;
   const { consoleSocket, pidFile, pidfdSocket, foreground, waitForStart } = options;
+  const { hooks } = container.spec;
+  // What is made from here on may be known to hooks: they are told of its end.
+  if (record.hooks?.includes("poststop")) undo.add(() => runHooksAnyhow(hooks, "poststop", record));
   const { master } = converse({
     init,
     plan,
@@ -110,13 +116,30 @@ export function launch(options: LaunchOptions): Launched {
       options.meanwhile?.({ container, state, record });
     },
     onIdMaps: () => mapIds(record.pid, container),
+    onCreateHooks: () => {
+      // Hooks may ask for the state.
+      state.write(record);
+      for (const stage of ["prestart", "createRuntime", "createContainer"] as const) runHooks(hooks, stage, record);
+    },
+    onStartHooks: () => runHooks(hooks, "startContainer", record),
     onReady: () => {
       record.phase = waitForStart ? "created" : "running";
       state.write(record);
     },
   });
+  if (!waitForStart && record.hooks?.includes("poststart")) runPoststart(hooks, record);
   undo.keep();
   return { container, state, record, master };
+}
+
+/** What failed here has a process that runs by now, and ends with it. */
+function runPoststart(hooks: Hooks | undefined, record: StateRecord): void {
+  try {
+    runHooks(hooks, "poststart", record);
+  } catch (error) {
+    endContainer(record);
+    throw error;
+  }
 }
 
 function closeAll(fds: Iterable<number>): void {
@@ -129,6 +152,7 @@ function lateSteps({ steps }: Plan): StateRecord["lateSteps"] {
 }
 
 function firstRecord(container: ContainerSpec, loaded: Loaded): StateRecord {
+  const hooks = container.spec.hooks === undefined ? [] : hookStages(container.spec.hooks);
   return newRecord({
     ociVersion: container.spec.ociVersion,
     id: container.id,
@@ -149,6 +173,7 @@ function firstRecord(container: ContainerSpec, loaded: Loaded): StateRecord {
     setupIds: setupIds(container),
     noNewKeyring: container.options.noNewKeyring ?? false,
     lateSteps: [],
+    ...(hooks.length > 0 && { hooks }),
   });
 }
 

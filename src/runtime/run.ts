@@ -1,11 +1,12 @@
 /** `run`: create and start in one, and in the foreground wait for the end. */
 import { removalOrder } from "../cgroup/manager.ts";
-import { isErrno } from "../errors.ts";
-import { becomeMonitor, type CleanupStep } from "../init/monitor.ts";
+import { isErrno, TsrunError } from "../errors.ts";
+import { becomeMonitor, type CleanupStep, type MonitorRequest } from "../init/monitor.ts";
 import { flushLog } from "../log.ts";
 import { cleanupSteps } from "../storage/rootfs.ts";
 import { O_DIRECTORY, O_RDONLY } from "../sys/constants.ts";
 import { open } from "../sys/file.ts";
+import { readlinkSync } from "../sys/fs.ts";
 import { pidfdOpen } from "../sys/process.ts";
 import { deleteContainer } from "./delete.ts";
 import { newId } from "./id.ts";
@@ -23,7 +24,7 @@ import { exitOf } from "./wait.ts";
  */
 export function runInForeground(options: RunOptions): RunResult {
   const foreground = !options.detach;
-  let cleanup: CleanupStep[] = [];
+  let cleanup: MonitorRequest["cleanup"] = [];
   const meanwhile: LaunchOptions["meanwhile"] = (launched) => {
     if (foreground && !options.keep) cleanup = cleanupOf(launched);
   };
@@ -32,10 +33,24 @@ export function runInForeground(options: RunOptions): RunResult {
   if (options.detach) return { id, pid };
   const pidFd = pidfdOpen(pid);
   flushLog();
+  if (launched.record.hooks?.includes("poststop") && cleanup.length > 0) {
+    // Hooks need an engine again: `delete` does all of it, and takes the lock itself.
+    cleanup = [{ op: "x", argv: [ownProgram(), "--root", launched.state.root, "delete", "--force", id] }];
+    becomeMonitor({ pid, pidFd, master: launched.master ?? -1, noSubreaper: options.noSubreaper, cleanup });
+  }
   const lockFd = openState(launched.state);
   // Deleted already: nothing is left to clean up.
   if (lockFd === undefined) cleanup = [];
   becomeMonitor({ pid, pidFd, master: launched.master ?? -1, noSubreaper: options.noSubreaper, cleanup, lockFd });
+}
+
+/** @throws TsrunError in a program that is not tsrun itself */
+function ownProgram(): string {
+  const program = readlinkSync("/proc/self/exe");
+  if (program.slice(program.lastIndexOf("/") + 1).startsWith("tsrun")) return program;
+  throw new TsrunError("poststop hooks of a container in the foreground need the program tsrun", {
+    fix: "use runContainer(), which waits in this process",
+  });
 }
 
 /** What the monitor locks, as every other caller does. */

@@ -4,10 +4,12 @@ import { isErrno, StateError, StepError } from "../errors.ts";
 import { SyncSocket } from "../init/sync.ts";
 import { existsSync, unlinkSync } from "../sys/fs.ts";
 import { unixConnect } from "../sys/socket.ts";
+import { endContainer } from "./end.ts";
 import { execFailure } from "./failure.ts";
+import { runHooks } from "./hooks.ts";
 import { statusOf } from "./lifecycle.ts";
 import { stateRoot } from "./paths.ts";
-import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
+import { readConfig, readHooks, StateDirectory, type StateRecord } from "./state.ts";
 
 /** @throws StateError when it is not `created`; StepError when the process could not be executed */
 export function startContainer(root: string | undefined, id: string): void {
@@ -42,9 +44,23 @@ export function startContainer(root: string | undefined, id: string): void {
     throw error;
   }
   using sync = new SyncSocket(fd);
-  const message = sync.next();
+  let message = sync.next();
   unlinkSync(state.startSocket);
+  if (message.type === "await") {
+    // Should one fail, the end of the connection is the end of the init.
+    runHooks(readHooks(state, record, "startContainer"), "startContainer", record);
+    sync.answer();
+    message = sync.next();
+  }
   if (message.type === "fail") throw failureAtStart(state, record, message.step, message.code);
+  const poststart = readHooks(state, record, "poststart");
+  if (poststart === undefined) return;
+  try {
+    runHooks(poststart, "poststart", record);
+  } catch (error) {
+    endContainer(record);
+    throw error;
+  }
 }
 
 function failureAtStart(state: StateDirectory, { lateSteps }: StateRecord, step: number, code: string): StepError {

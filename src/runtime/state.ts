@@ -9,7 +9,7 @@ import type { CgroupRecord } from "../cgroup/manager.ts";
 import { isErrno, StateError } from "../errors.ts";
 import { checkId } from "../spec/id.ts";
 import { loadSpec } from "../spec/load.ts";
-import type { Spec } from "../spec/types.ts";
+import type { Hooks, Spec } from "../spec/types.ts";
 import type { RootfsRecord } from "../storage/rootfs.ts";
 import { O_PATH, O_RDONLY, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from "../sys/constants.ts";
 import { closeQuiet, Fd, flockDir, open, openat2, readText } from "../sys/file.ts";
@@ -20,6 +20,9 @@ const STATE_VERSION = 1;
 
 /** Longer than any caller needs who is not stuck: `delete` waits 10 s for a process to die. */
 const LOCK_TIMEOUT_MS = 20_000;
+
+/** A point of the life cycle at which hooks may run. */
+export type HookStage = keyof Hooks;
 
 export interface StateRecord {
   version: number;
@@ -52,6 +55,8 @@ export interface StateRecord {
   setupIds: { uid: number; gid: number };
   /** Do its processes stay in the session keyring of whoever starts them? */
   noNewKeyring: boolean;
+  /** The stages that its config has hooks for; not there when it has none. */
+  hooks?: readonly HookStage[];
   /** The steps of the plan that come after `start`, to tell what failed there. */
   lateSteps: { index: number; op: string; about: string }[];
 }
@@ -220,6 +225,11 @@ function isRecord(record: StateRecord): boolean {
 /** The container's config as it was when it was made. @throws SpecError when somebody has changed it since */
 export function readConfig(state: StateDirectory): Spec {
   return loadSpec(state.path).spec;
+}
+
+/** The hooks that it was made with; undefined when it has none of this stage. */
+export function readHooks(state: StateDirectory, record: StateRecord, stage: HookStage): Hooks | undefined {
+  return record.hooks?.includes(stage) ? readConfig(state).hooks : undefined;
 }
 
 export function newRecord(fields: Omit<StateRecord, "version">): StateRecord {

@@ -1,7 +1,6 @@
 /** What config.json may ask for and this release does not do yet. Refused by name: nothing is silently ignored. */
 import type { Problem } from "../errors.ts";
 import { mountWord } from "./mount-options.ts";
-import { HOOK_STAGES } from "./rules/hooks.ts";
 import { joinPath, quote } from "./text.ts";
 import type { LinuxSeccomp, Process, Spec } from "./types.ts";
 
@@ -9,11 +8,6 @@ import type { LinuxSeccomp, Process, Spec } from "./types.ts";
 export function unsupported(spec: Spec): Problem[] {
   const problems: Problem[] = [];
   const refuse = (path: string, what = LATER) => problems.push({ path, message: what });
-  if (spec.hooks !== undefined) {
-    for (const stage of HOOK_STAGES) {
-      if (isAsked(spec.hooks[stage])) refuse(`hooks.${stage}`, "hooks are not supported in this release");
-    }
-  }
   if (spec.process !== undefined) problems.push(...unsupportedProcess(spec.process));
   const linux = spec.linux ?? {};
   for (const field of LINUX_FIELDS) {

@@ -11,13 +11,6 @@ describe("spec/unsupported", () => {
     expect(unsupported(defaultSpec({ rootless: { uid: 1, gid: 1 } }))).toEqual([]);
   });
 
-  test("each hook stage is named", () => {
-    expect(paths({ hooks: { prestart: [{ path: "/x" }], poststop: [{ path: "/x" }] } })).toEqual([
-      "hooks.prestart",
-      "hooks.poststop",
-    ]);
-  });
-
   test("fields of the process and of linux are named", () => {
     const process: Process = {
       cwd: "/",

@@ -1,0 +1,35 @@
+/** Ends all of a container, whatever it is doing. */
+import { killCgroup } from "../cgroup/manager.ts";
+import { isErrno, StateError } from "../errors.ts";
+import { closeQuiet } from "../sys/file.ts";
+import { pidfdOpen, pollFd } from "../sys/process.ts";
+import { signalProcess } from "./kill.ts";
+import { isAlive } from "./lifecycle.ts";
+import type { StateRecord } from "./state.ts";
+
+const SIGKILL = 9;
+const POLLIN = 1;
+/** How long a process may take to die: one that waits for a disk or a network file system does not at once. */
+const KILL_TIMEOUT_MS = 10_000;
+
+/** SIGKILL, and waits until it has died. @throws StateError when it does not in time */
+export function endContainer(record: StateRecord): void {
+  if (record.cgroup) killCgroup(record.cgroup, SIGKILL);
+  if (!signalProcess(record, SIGKILL)) return;
+  let pidFd: number;
+  try {
+    pidFd = pidfdOpen(record.pid);
+  } catch (error) {
+    if (isErrno(error, "ESRCH", "EINVAL")) return;
+    throw error;
+  }
+  try {
+    if (isAlive(record.pid, record.startTime) && pollFd(pidFd, POLLIN, KILL_TIMEOUT_MS) === 0) {
+      throw new StateError("container init still running", {
+        fix: `process ${record.pid} does not die: see /proc/${record.pid}/stack for what it waits for`,
+      });
+    }
+  } finally {
+    closeQuiet(pidFd);
+  }
+}

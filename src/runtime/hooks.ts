@@ -1,0 +1,130 @@
+/**
+ * Hooks: programs of config.json that run at fixed points of a container's life, with its state on standard input.
+ * Rules: OCI config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
+ */
+import { isErrno, TsrunError } from "../errors.ts";
+import { spawnInit } from "../init/spawn.ts";
+import { debug, isDebugging, warn } from "../log.ts";
+import { planHook } from "../plan/hooks.ts";
+import type { Hook, Hooks } from "../spec/types.ts";
+import { type Captured, capture } from "../sys/capture.ts";
+import { signalName } from "../sys/constants.ts";
+import { closeQuiet } from "../sys/file.ts";
+import { pidfdOpen, waitid } from "../sys/process.ts";
+import { posixSpawn } from "../sys/spawn.ts";
+import { stepFailure } from "./failure.ts";
+import { foreignNamespaces } from "./namespaces.ts";
+import type { ContainerStatus } from "./options.ts";
+import type { HookStage, StateRecord } from "./state.ts";
+
+/** What the container is at each stage; `prestart` to `createContainer` run while it is made. */
+const STATUS: Readonly<Record<HookStage, ContainerStatus>> = {
+  prestart: "creating",
+  createRuntime: "creating",
+  createContainer: "creating",
+  startContainer: "created",
+  poststart: "running",
+  poststop: "stopped",
+};
+
+/** Run with the root file system and in the namespaces of the container. */
+const INSIDE: ReadonlySet<HookStage> = new Set(["createContainer", "startContainer"]);
+
+/** The stages that a config has hooks for. */
+export function hookStages(hooks: Hooks | undefined): HookStage[] {
+  return (Object.keys(STATUS) as HookStage[]).filter((stage) => hooks?.[stage]?.length);
+}
+
+/** Runs the hooks of a stage, one after another. @throws TsrunError for the first that fails; the rest are not run */
+export function runHooks(hooks: Hooks | undefined, stage: HookStage, record: StateRecord): void {
+  hooks?.[stage]?.forEach((hook, i) => {
+    runHook(hook, `hooks.${stage}[${i}]`, stage, record);
+  });
+}
+
+/** For hooks whose failure is no reason to stop: all are run, and what fails is warned of. */
+export function runHooksAnyhow(hooks: Hooks | undefined, stage: HookStage, record: StateRecord): void {
+  hooks?.[stage]?.forEach((hook, i) => {
+    try {
+      runHook(hook, `hooks.${stage}[${i}]`, stage, record);
+    } catch (error) {
+      warn(error instanceof Error ? error.message : String(error));
+    }
+  });
+}
+
+function runHook(hook: Hook, about: string, stage: HookStage, record: StateRecord): void {
+  const what = `${about} ${hook.path}`;
+  const start = INSIDE.has(stage) ? startInside : startOutside;
+  let result: Captured;
+  try {
+    result = capture({
+      start: (stdio) => start(hook, about, record, stdio),
+      input: hookState(record, STATUS[stage]),
+      timeoutMs: hook.timeout === undefined ? undefined : hook.timeout * 1000,
+    });
+  } catch (cause) {
+    // The path is in the message already, and the usual words for ENOENT would be taken for a missing command.
+    if (isErrno(cause, "ENOENT")) throw new TsrunError(`${what}: there is no such program`);
+    throw new TsrunError(what, { cause });
+  }
+  const { status, timedOut, milliseconds, stdout, stderr } = result;
+  const took = `after ${(milliseconds / 1000).toFixed(2)} s`;
+  if (status.exitCode === 0) {
+    if (isDebugging()) debug(`${what}: ended ${took}${printed(stdout, stderr)}`);
+    return;
+  }
+  const end = timedOut
+    ? `killed, as its timeout of ${hook.timeout} s was over`
+    : status.signal === 0
+      ? `ended with exit code ${status.exitCode} ${took}`
+      : `killed by ${signalName(status.signal)} ${took}`;
+  throw new TsrunError(`${what}: ${end}${printed(stdout, stderr)}`);
+}
+
+function printed(stdout: string, stderr: string): string {
+  const quoted = (name: string, text: string) => (text === "" ? "" : `, ${name}: ${JSON.stringify(text.trimEnd())}`);
+  return quoted("stdout", stdout) + quoted("stderr", stderr);
+}
+
+/** OCI runtime.md "State". */
+function hookState(record: StateRecord, status: ContainerStatus): string {
+  const { ociVersion, id, pid, bundle, annotations } = record;
+  const isGone = status === "stopped";
+  return JSON.stringify({ ociVersion, id, status, ...(isGone ? {} : { pid }), bundle, annotations });
+}
+
+function startOutside(hook: Hook, _about: string, record: StateRecord, stdio: [number, number, number]): number {
+  return posixSpawn({
+    path: hook.path,
+    argv: hook.args?.length ? hook.args : [hook.path],
+    envp: hook.env ?? [],
+    fds: stdio.map((from, to) => ({ from, to })),
+    cwd: record.bundle,
+  });
+}
+
+/** Through the native init: a JavaScript engine has threads, and could not join the namespaces itself. */
+function startInside(hook: Hook, about: string, record: StateRecord, stdio: [number, number, number]): number {
+  const { pid, namespaces, setupIds, setgroups } = record;
+  const plan = planHook({ hook, about, namespaces: foreignNamespaces(pid, namespaces), setupIds, setgroups });
+  const container = pidfdOpen(pid);
+  try {
+    const init = spawnInit({ plan, fds: new Map([["container", container]]), preserved: 0, stdio });
+    using sync = init.sync;
+    for (let started = init.pid; ; ) {
+      const message = sync.next();
+      if (message.type === "pid") {
+        started = message.pid;
+        waitid({ pid: init.pid });
+      } else if (message.type === "fail") {
+        waitid({ pid: started });
+        throw stepFailure(plan, message.step, message.code);
+      } else {
+        return started;
+      }
+    }
+  } finally {
+    closeQuiet(container);
+  }
+}

@@ -21,9 +21,11 @@ export type {
   RunResult,
   SpecOptions,
 } from "./runtime/options.ts";
+export { pauseContainer, resumeContainer } from "./runtime/pause.ts";
 export { type ContainerPlan, describeContainerPlan as describePlan, planContainer } from "./runtime/plan.ts";
 export { runContainer, runInForeground } from "./runtime/run.ts";
 export { startContainer } from "./runtime/start.ts";
+export { readResources, updateContainer } from "./runtime/update.ts";
 export { COMMIT, SPEC_VERSION, VERSION } from "./runtime/version.ts";
 export { defaultSpec } from "./spec/defaults.ts";
-export type { Spec } from "./spec/types.ts";
+export type { LinuxResources, Spec } from "./spec/types.ts";

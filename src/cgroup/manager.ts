@@ -103,7 +103,7 @@ function createV1(
   for (const { controller, writes } of wanted) {
     const dir = record.paths[controller];
     if (dir === undefined) throw noController(controller, v1);
-    apply(dir, controller, writes, request);
+    applyChecked(dir, controller, writes, resources);
   }
   for (const warning of resourceWarnings(resources, 1)) request.warn?.(warning);
   limitDevices(request, record);
@@ -136,7 +136,7 @@ function createV2(request: CgroupRequest, path: CgroupPath, unified: Hierarchy, 
   record.paths[""] = dir;
   enableControllers(directories(unified.mount, dir), record.made, needed);
   refuseFrozen(record);
-  for (const { controller, writes } of wanted) apply(dir, controller, writes, request);
+  for (const { controller, writes } of wanted) applyChecked(dir, controller, writes, resources);
   for (const warning of resourceWarnings(resources, 2)) request.warn?.(warning);
   limitDevices(request, record);
   if (request.owner !== undefined) chownGroup(dir, request.owner);
@@ -163,7 +163,7 @@ function makeGroup(
 }
 
 /** Each directory from `mount` to `dir`, both included. */
-function directories(mount: string, dir: string): string[] {
+export function directories(mount: string, dir: string): string[] {
   const dirs = [mount];
   let current = mount;
   for (const name of dir.slice(mount.length).split("/")) {
@@ -235,8 +235,9 @@ function noController(controller: string, v1: readonly Hierarchy[]): TsrunError 
   });
 }
 
-function apply(dir: string, controller: string, writes: CgroupWrite[], request: CgroupRequest): void {
-  if (controller === "memory" && request.resources?.memory?.checkBeforeUpdate) checkUsage(dir, request.resources);
+/** As applyWrites; before a memory limit the usage is looked at, when that was asked. */
+export function applyChecked(dir: string, controller: string, writes: CgroupWrite[], resources: LinuxResources): void {
+  if (controller === "memory" && resources.memory?.checkBeforeUpdate) checkUsage(dir, resources);
   applyWrites(dir, controller, writes);
 }
 

@@ -10,8 +10,8 @@ import type { StateRecord } from "./state.ts";
 export function statusOf(record: StateRecord): ContainerStatus {
   if (record.pid === 0) return record.phase === "creating" ? "creating" : "stopped";
   if (!isAlive(record.pid, record.startTime)) return "stopped";
-  if (record.phase !== "running") return record.phase;
-  return record.cgroup && isFrozen(record.cgroup) ? "paused" : "running";
+  if (record.phase === "creating") return "creating";
+  return record.cgroup && isFrozen(record.cgroup) ? "paused" : record.phase;
 }
 
 /** Is this pid still the process that started then? A zombie is not alive. */

@@ -106,6 +106,8 @@ export function hasController(name: string): boolean {
       .split("\n")
       .some((line) => line.split(" ")[2] === "cgroup" && (line.split(" ")[3] ?? "").split(",").includes(name));
   }
+  // Of every cgroup there, and no controllers.
+  if (name === "freezer" || name === "devices") return true;
   return readFileSync("/sys/fs/cgroup/cgroup.controllers", "utf8").trim().split(" ").includes(name);
 }
 

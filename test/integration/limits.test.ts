@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import type { LinuxResources } from "../../src/spec/types.ts";
 import { type Bundle, type FullSpec, makeBundle } from "../helpers/bundle.ts";
+import { cgroupOf } from "../helpers/cgroup.ts";
 import { createContainer, sleepingBundle, startContainer } from "../helpers/container.ts";
 import { cgroupLayout, needs } from "../helpers/needs.ts";
 import {
-  cgroupsNamed,
   deleteContainers,
   expectNothingLeft,
   inventory,
@@ -42,19 +42,6 @@ function limited(script: string, resources: LinuxResources, edit?: (spec: FullSp
       edit?.(spec);
     },
   });
-}
-
-/** The directory of a container's cgroup. */
-function cgroupOf(id: string, controller: string): string {
-  const lines = readFileSync(`/proc/${stateOf(id)?.pid}/cgroup`, "utf8")
-    .trim()
-    .split("\n");
-  const v2 = cgroupLayout() === "v2";
-  const line = lines.find((one) => (v2 ? one.startsWith("0::") : one.split(":")[1]?.split(",").includes(controller)));
-  const path = line?.split(":").slice(2).join(":") ?? "";
-  return v2
-    ? `/sys/fs/cgroup${path}`
-    : (cgroupsNamed(path.split("/").at(-1)).find((dir) => dir.startsWith(`/sys/fs/cgroup/${controller}`)) ?? "");
 }
 
 const MEGABYTE = 2 ** 20;

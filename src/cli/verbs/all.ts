@@ -5,21 +5,35 @@ import { deleteVerb } from "./delete.ts";
 import { exec } from "./exec.ts";
 import { kill } from "./kill.ts";
 import { list } from "./list.ts";
+import { pause, resume } from "./pause.ts";
 import { plan } from "./plan.ts";
 import { ps } from "./ps.ts";
 import { run } from "./run.ts";
 import { spec } from "./spec.ts";
 import { start } from "./start.ts";
 import { state } from "./state.ts";
+import { update } from "./update.ts";
 
-export const VERBS: readonly Verb[] = [create, start, state, kill, deleteVerb, exec, run, list, ps, spec, plan];
+export const VERBS: readonly Verb[] = [
+  create,
+  start,
+  state,
+  kill,
+  deleteVerb,
+  exec,
+  run,
+  list,
+  ps,
+  pause,
+  resume,
+  update,
+  spec,
+  plan,
+];
 
 /** Verbs of runc, crun and youki that a later release brings. */
 export const LATER_VERBS: readonly string[] = [
   "events",
-  "update",
-  "pause",
-  "resume",
   "checkpoint",
   "restore",
   "features",

@@ -1,0 +1,31 @@
+/** `pause` and `resume`: the processes of a container stop where they are, and go on. Rules: runc-pause(8). */
+import { freeze, thaw } from "../cgroup/manager.ts";
+import { StateError } from "../errors.ts";
+import { statusOf } from "./lifecycle.ts";
+import { stateRoot } from "./paths.ts";
+import { StateDirectory } from "./state.ts";
+
+/** @throws StateError when it does not run, or has no cgroup; TsrunError when it does not freeze in time */
+export function pauseContainer(root: string | undefined, id: string): void {
+  const state = new StateDirectory(stateRoot(root), id);
+  using _lock = state.lock();
+  const record = state.read();
+  const status = statusOf(record);
+  if (status !== "running" && status !== "created") throw new StateError(`container not running: it is ${status}`);
+  freeze(cgroupOf(record));
+}
+
+/** @throws StateError when it is not paused */
+export function resumeContainer(root: string | undefined, id: string): void {
+  const state = new StateDirectory(stateRoot(root), id);
+  using _lock = state.lock();
+  const record = state.read();
+  const status = statusOf(record);
+  if (status !== "paused") throw new StateError(`container not paused: it is ${status}`);
+  thaw(cgroupOf(record));
+}
+
+function cgroupOf({ cgroup }: { cgroup: Parameters<typeof freeze>[0] | undefined }): Parameters<typeof freeze>[0] {
+  if (cgroup !== undefined) return cgroup;
+  throw new StateError("the container has no cgroup, so it cannot be paused", { fix: "delegate one to this user" });
+}

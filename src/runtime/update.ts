@@ -1,0 +1,59 @@
+/** `update`: other limits for a container that runs. Rules: runc-update(8); OCI config-linux.md "Control groups". */
+import { mergeResources, updateCgroup } from "../cgroup/update.ts";
+import { SpecError, StateError } from "../errors.ts";
+import { warn } from "../log.ts";
+import { parseObject } from "../spec/load.ts";
+import type { LinuxResources } from "../spec/types.ts";
+import { validateResources } from "../spec/validate.ts";
+import { open, readText } from "../sys/file.ts";
+import { statusOf } from "./lifecycle.ts";
+import { absolutePath, stateRoot } from "./paths.ts";
+import { readConfig, StateDirectory } from "./state.ts";
+
+/**
+ * Changes the limits that `resources` names and no others: a member that is 0 or "" where that means "not set" leaves
+ * things as they are, which engines rely on, and device rules are left alone. Kept for later updates and execs.
+ *
+ * @param resources `linux.resources` of config.json, in part
+ * @throws SpecError for wrong values; StateError when it has stopped or has no cgroup; SyscallError when the kernel
+ * refuses one
+ */
+export function updateContainer(root: string | undefined, id: string, resources: LinuxResources): void {
+  const problems = validateResources(resources);
+  if (problems.length > 0) throw new SpecError(problems);
+  const asked = withoutUnset(resources);
+  const state = new StateDirectory(stateRoot(root), id);
+  using _lock = state.lock();
+  const record = state.read();
+  const status = statusOf(record);
+  if (status === "stopped" || status === "creating")
+    throw new StateError(`cannot update a container that is ${status}`);
+  if (record.cgroup === undefined) {
+    throw new StateError("the container has no cgroup, so it has no limits to change", {
+      fix: "delegate a cgroup to this user, or set linux.cgroupsPath",
+    });
+  }
+  const config = readConfig(state);
+  const before = config.linux?.resources ?? {};
+  updateCgroup(record.cgroup, asked, before, warn);
+  config.linux = { ...config.linux, resources: mergeResources(before, asked) };
+  state.writeConfig(JSON.stringify(config));
+}
+
+/** Reads resources as engines hand them over. @param file a path, or "-" for standard input @throws SpecError */
+export function readResources(file: string): LinuxResources {
+  const name = file === "-" ? "standard input" : file;
+  const fd = file === "-" ? 0 : open(absolutePath(file), 0);
+  return parseObject(readText(fd, name), name) as LinuxResources;
+}
+
+/** Device rules are not for update; no limit of 0 processes is meant by who sends all members. */
+function withoutUnset(resources: LinuxResources): LinuxResources {
+  const { devices: _, ...asked } = resources;
+  if (asked.pids?.limit === 0) delete asked.pids;
+  if (asked.cpu !== undefined) {
+    const { cpus, mems, ...cpu } = asked.cpu;
+    asked.cpu = { ...cpu, ...(cpus && { cpus }), ...(mems && { mems }) };
+  }
+  return asked;
+}

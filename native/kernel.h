@@ -43,6 +43,7 @@
 #define NR_capset 126
 #define NR_fstatfs 138
 #define NR_pivot_root 155
+#define NR_personality 135
 #define NR_prctl 157
 #define NR_chroot 161
 #define NR_mount 165
@@ -72,6 +73,10 @@
 #define NR_statx 332
 #define O_DIRECTORY 0200000
 #define O_NOFOLLOW 0400000
+#define NR_sched_setaffinity 203
+#define NR_set_mempolicy 238
+#define NR_ioprio_set 251
+#define NR_sched_setattr 314
 #elif defined(__aarch64__)
 #define NR_getcwd 17
 #define NR_dup3 24
@@ -116,6 +121,7 @@
 #define NR_sethostname 161
 #define NR_setdomainname 162
 #define NR_umask 166
+#define NR_personality 92
 #define NR_prctl 167
 #define NR_getpid 172
 #define NR_socket 198
@@ -134,6 +140,10 @@
 #define NR_statx 291
 #define O_DIRECTORY 040000
 #define O_NOFOLLOW 0100000
+#define NR_ioprio_set 30
+#define NR_sched_setaffinity 122
+#define NR_set_mempolicy 237
+#define NR_sched_setattr 274
 #else
 #error "tsrun runs on x86_64 and aarch64"
 #endif

@@ -41,6 +41,11 @@
 	X(loopback, "") \
 	X(rlimit, "nuu") \
 	X(umask, "n") \
+	X(affinity, "b") \
+	X(schedAttr, "b") \
+	X(ioPriority, "n") \
+	X(memoryPolicy, "nb") \
+	X(personality, "n") \
 	X(noNewPrivs, "") \
 	X(boundingSet, "u") \
 	X(user, "nnnl") \
@@ -56,7 +61,7 @@
 	X(cloexecFrom, "n") \
 	X(exec, "ll")
 
-#define OP_COUNT 51
+#define OP_COUNT 56
 
 enum message {
 	MESSAGE_PID = 1,

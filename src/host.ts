@@ -16,6 +16,9 @@ export interface Host {
   userns: boolean;
   /** Hard limits of this process by name ("RLIMIT_NOFILE"); 2^64-1 is "unlimited". Read when first asked for. */
   readonly hardLimits: Readonly<Record<string, bigint>>;
+  /** Security modules that label processes: is each there? Read when first asked for. */
+  readonly apparmor: boolean;
+  readonly selinux: boolean;
   /** Is there a /proc/kcore to link to? */
   hasKcore: boolean;
   /** The highest capability number that the kernel has. */
@@ -44,6 +47,12 @@ export function hostFacts(cgroup: Host["cgroup"]): Host {
     userns,
     get hardLimits() {
       return hardLimits(read("/proc/self/limits"));
+    },
+    get apparmor() {
+      return read("/sys/module/apparmor/parameters/enabled").startsWith("Y");
+    },
+    get selinux() {
+      return existsSync("/sys/fs/selinux/status");
     },
     hasKcore: existsSync("/proc/kcore"),
     lastCap: Number(read("/proc/sys/kernel/cap_last_cap")) || 40,

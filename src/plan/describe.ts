@@ -67,6 +67,11 @@ const DESCRIPTIONS: Partial<Record<OpName, (args: readonly StepArg[]) => string>
   stdio: ([uid]) => `fchown 0 to 2 ${plain(uid)}`,
   umask: ([mask]) => `umask ${octal(Number(mask))}`,
   noNewPrivs: () => "no_new_privs",
+  affinity: ([mask]) => `sched_setaffinity ${cpuList(mask as Uint8Array)}`,
+  schedAttr: ([attr]) => `sched_setattr ${schedule(attr as Uint8Array)}`,
+  ioPriority: ([value]) => `ioprio_set class ${Number(value) >> 13} priority ${Number(value) & 0x1fff}`,
+  memoryPolicy: ([mode, nodes]) => `set_mempolicy ${plain(mode)} nodes ${cpuList(nodes as Uint8Array)}`,
+  personality: ([domain]) => `personality ${Number(domain) === 8 ? "LINUX32" : "LINUX"}`,
   boundingSet: ([keep]) => `bounding set ${capabilities(keep)}`,
   user: ([uid, gid, , groups]) => `user ${plain(uid)} group ${plain(gid)} groups ${list(groups)}`,
   capabilities: ([effective, permitted, inheritable, ambient]) =>
@@ -112,6 +117,20 @@ function names(bits: number, table: readonly (readonly [number, string])[]): str
     .filter(([bit]) => (bits & bit) === bit)
     .map(([, name]) => name)
     .join(",");
+}
+
+/** Numbers of the bits that are set, or "all". */
+function cpuList(mask: Uint8Array): string {
+  if (mask.length > 64 && mask.every((byte) => byte === 0xff)) return "all";
+  const bits: number[] = [];
+  for (let i = 0; i < mask.length * 8; i++) if (((mask[i >> 3] ?? 0) >> (i & 7)) & 1) bits.push(i);
+  return bits.join(",") || "none";
+}
+
+function schedule(attr: Uint8Array): string {
+  if (attr.length < 24) return `${attr.length} bytes`;
+  const view = new DataView(attr.buffer, attr.byteOffset, attr.byteLength);
+  return `policy ${view.getUint32(4, true)} nice ${view.getInt32(16, true)} priority ${view.getUint32(20, true)}`;
 }
 
 /** All of them, none, or their names. */

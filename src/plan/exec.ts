@@ -4,7 +4,9 @@
 import type { Host } from "../host.ts";
 import { CLONE_NEWCGROUP, CLONE_NEWUSER, O_PATH } from "../linux.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
+import type { LinuxPersonality } from "../spec/types.ts";
 import { PlanBuilder } from "./builder.ts";
+import { planLabels } from "./labels.ts";
 import {
   type ProcessPlan,
   planCredentials,
@@ -13,6 +15,7 @@ import {
   planOomScore,
   planRaisedLimits,
 } from "./process.ts";
+import { planAllCpus, planCpus } from "./schedule.ts";
 import { AWAIT, type Plan } from "./step.ts";
 import { planPty, planTerminal } from "./terminal.ts";
 
@@ -33,6 +36,7 @@ export interface ExecPlanRequest {
   /** Mask of the capabilities that can be given. */
   available: bigint;
   seccomp: { flags: number; program: Uint8Array } | undefined;
+  personality?: LinuxPersonality | undefined;
 }
 
 export function planExec(request: ExecPlanRequest): Plan {
@@ -41,6 +45,7 @@ export function planExec(request: ExecPlanRequest): Plan {
   const b = new PlanBuilder(firstFd);
   b.inherit("sync");
   b.inherit("plan");
+  planCpus(b, "process.execCPUAffinity.initial", process.execCPUAffinity?.initial);
   planOomScore(b, process, request.host);
   if ((request.namespaces & CLONE_NEWUSER) !== 0) planRaisedLimits(b, process, request.host);
   const container = b.inherit("container");
@@ -65,7 +70,10 @@ export function planExec(request: ExecPlanRequest): Plan {
     b.add("namespaces of the container", "setns", container, later);
     b.add("namespaces of the container", "close", container);
   }
+  if (process.execCPUAffinity === undefined) planAllCpus(b);
+  planCpus(b, "process.execCPUAffinity.final", process.execCPUAffinity?.final);
   b.add("process", "setsid");
+  planLabels(b, process, !request.noNewKeyring);
   if (!request.noNewKeyring) b.add("session keyring", "keyring", `_ses.${request.id}`);
   if (process.terminal) {
     const root = b.newFd();
@@ -81,6 +89,7 @@ export function planExec(request: ExecPlanRequest): Plan {
     setgroups: request.setgroups,
     available: request.available,
     seccomp: request.seccomp,
+    personality: request.personality,
     firstFd,
     listenFds: 0,
   };

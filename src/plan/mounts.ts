@@ -31,6 +31,8 @@ export interface Anchor {
   fd: number;
 }
 
+/** File systems of the container's own whose files have the label that the mount gives them. */
+const LABELLED_TYPES = ["tmpfs", "devpts"];
 const KERNEL_TYPES = ["proc", "sysfs", "devpts", "mqueue"];
 const KERNEL_PLACES = ["/proc", "/sys", "/dev"];
 
@@ -51,6 +53,8 @@ export function planMounts(
   mounts.forEach((mount, i) => {
     const about = `mounts[${i}] ${mount.destination}`;
     const options = parseMountOptions(mount.options ?? []);
+    const label = container.spec.linux?.mountLabel;
+    if (label && LABELLED_TYPES.includes(mount.type ?? "")) options.data.push(`context=${label}`);
     if (options.remount) {
       planRemount(b, about, mount, options, root);
       return;

@@ -2,12 +2,14 @@
  * Namespaces: which are joined, which come with the clone, and what is set up in a new one.
  * Rules: OCI config-linux.md "Namespaces", "User namespace mappings"; namespaces(7), clone(2), setns(2).
  */
-import { CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWTIME, CLONE_NEWUSER } from "../linux.ts";
+import { CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_NEWTIME, CLONE_NEWUSER, O_WRONLY } from "../linux.ts";
 import type { ContainerSpec, JoinedNamespace } from "../spec/container.ts";
-import type { LinuxIDMapping } from "../spec/types.ts";
+import type { LinuxIDMapping, LinuxTimeOffset } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
+import { planLabels } from "./labels.ts";
 import type { PlanParameters } from "./order.ts";
 import { planOomScore, planRaisedLimits } from "./process.ts";
+import { planAllCpus, planMemoryPolicy } from "./schedule.ts";
 import { AWAIT } from "./step.ts";
 
 /** The steps of the first process, in the namespaces of the host, up to the clone. */
@@ -24,9 +26,26 @@ export function planClone(b: PlanBuilder, container: ContainerSpec, parameters: 
   for (const join of joins) if (!isJoinedInside(join, container)) planJoin(b, join);
   const cgroup = parameters.cgroupDirectory ? b.inherit("cgroup") : -1;
   // A cgroup namespace made by the clone would have the old cgroup as its root: it is made after joining the new one.
-  const flags = container.namespaces.create & ~CLONE_NEWCGROUP;
+  let flags = container.namespaces.create & ~CLONE_NEWCGROUP;
+  const offsets = Object.entries(container.spec.linux?.timeOffsets ?? {});
+  if (offsets.length > 0) {
+    planTimeOffsets(b, offsets);
+    flags &= ~CLONE_NEWTIME;
+  }
   b.add("linux.namespaces", "clone", flags, cgroup);
   if (cgroup !== -1) b.add("linux.cgroupsPath", "close", cgroup);
+}
+
+/** The clocks of a time namespace can be set as long as nobody is in it: the clone is the first. time_namespaces(7). */
+function planTimeOffsets(b: PlanBuilder, offsets: readonly [string, LinuxTimeOffset][]): void {
+  b.add("linux.timeOffsets", "unshare", CLONE_NEWTIME);
+  const fd = b.newFd();
+  b.add("linux.timeOffsets", "dumpable", 1);
+  b.add("linux.timeOffsets", "open", fd, "/proc/self/timens_offsets", O_WRONLY, 0);
+  b.add("linux.timeOffsets", "dumpable", 0);
+  const lines = offsets.map(([clock, { secs = 0, nanosecs = 0 }]) => `${clock} ${secs} ${nanosecs}\n`);
+  b.add("linux.timeOffsets", "write", fd, lines.join(""));
+  b.add("linux.timeOffsets", "close", fd);
 }
 
 /** On v2 nobody enters a cgroup from a cgroup namespace that he is outside of; in a user namespace the right is lost. */
@@ -63,7 +82,10 @@ export function planInside(b: PlanBuilder, container: ContainerSpec, parameters:
   if ((container.namespaces.create & CLONE_NEWCGROUP) !== 0) {
     b.add("linux.namespaces cgroup", "unshare", CLONE_NEWCGROUP);
   }
+  planAllCpus(b);
+  planMemoryPolicy(b, container.spec.linux?.memoryPolicy);
   b.add("process", "setsid");
+  planLabels(b, container.spec.process, !container.options.noNewKeyring);
   if (!container.options.noNewKeyring) b.add("session keyring", "keyring", `_ses.${container.id}`);
   const { hostname, domainname } = container.spec;
   if (hostname) b.add("hostname", "sethostname", hostname);

@@ -81,6 +81,7 @@ export function planContainer(container: ContainerSpec, parameters: PlanParamete
     setgroups: parameters.setgroups,
     available: availableCapabilities(container.host, container.userns),
     seccomp: parameters.seccomp,
+    personality: container.spec.linux?.personality,
     firstFd: 3 + kept,
     listenFds: container.options.listenFds ?? 0,
   };

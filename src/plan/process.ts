@@ -6,8 +6,9 @@ import type { Host } from "../host.ts";
 import { O_WRONLY, RLIMITS } from "../linux.ts";
 import { capabilityNumber } from "../spec/capabilities.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
-import type { LinuxCapabilities } from "../spec/types.ts";
+import type { LinuxCapabilities, LinuxPersonality } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
+import { planScheduler } from "./schedule.ts";
 
 export interface ProcessPlan {
   process: ResolvedProcess;
@@ -18,6 +19,7 @@ export interface ProcessPlan {
   /** The capabilities that can be given. The spec wants others left out, not refused: engines ask for all there are. */
   available: bigint;
   seccomp: { flags: number; program: Uint8Array } | undefined;
+  personality?: LinuxPersonality | undefined;
   /** Descriptors from here on are closed at execve(2). */
   firstFd: number;
   /** How many descriptors from 3 on were handed over as LISTEN_FDS. */
@@ -50,10 +52,12 @@ export function planRaisedLimits(b: PlanBuilder, { rlimits }: ResolvedProcess, h
 }
 
 /** Resource limits and the file mode mask; while the process still has every privilege. */
-export function planLimits(b: PlanBuilder, { process }: ProcessPlan): void {
+export function planLimits(b: PlanBuilder, plan: ProcessPlan): void {
+  const { process } = plan;
   for (const limit of process.rlimits ?? []) {
     b.add(`process.rlimits ${limit.type}`, "rlimit", RLIMITS[limit.type] ?? -1, u64(limit.soft), u64(limit.hard));
   }
+  planScheduler(b, process, plan.personality);
   // 0022 is what runc and crun leave when nothing is said.
   b.add("process.user.umask", "umask", process.user.umask ?? 0o22);
 }

@@ -99,6 +99,16 @@ export const OPS = {
   /** setrlimit(2): `resource soft hard`. */
   rlimit: "nuu",
   umask: "n",
+  /** sched_setaffinity(2): `mask` (bits of CPUs, little-endian). */
+  affinity: "b",
+  /** sched_setattr(2): `struct sched_attr`. */
+  schedAttr: "b",
+  /** ioprio_set(2) of this process: `value`. */
+  ioPriority: "n",
+  /** set_mempolicy(2): `mode nodes` (bits of nodes). */
+  memoryPolicy: "nb",
+  /** personality(2): `domain`. */
+  personality: "n",
   noNewPrivs: "",
   /** Drops from the bounding set every capability that is not in mask `keep`: `keep`. */
   boundingSet: "u",

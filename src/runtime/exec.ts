@@ -10,12 +10,11 @@ import { planExec } from "../plan/exec.ts";
 import { availableCapabilities } from "../plan/process.ts";
 import { compileSeccomp } from "../seccomp/compile.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
-import { rlimitProblems } from "../spec/host-checks.ts";
+import { labelProblems, rlimitProblems } from "../spec/host-checks.ts";
 import { loadProcess } from "../spec/load.ts";
 import { resolveProcess } from "../spec/resolve.ts";
 import { unmappedIds } from "../spec/rules/mappings.ts";
 import type { Process, Spec } from "../spec/types.ts";
-import { unsupportedProcess } from "../spec/unsupported.ts";
 import { parseUser } from "../spec/user.ts";
 import { inspectProcess } from "../spec/validate.ts";
 import { O_CLOEXEC, O_PATH, O_WRONLY } from "../sys/constants.ts";
@@ -93,6 +92,7 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
     noNewKeyring: record.noNewKeyring,
     home: homeOf(record, process),
     available: availableCapabilities(host, record.userns),
+    personality: config.linux?.personality,
     seccomp: seccomp ? compileSeccomp(seccomp, globalThis.process.arch === "arm64" ? "aarch64" : "x86_64") : undefined,
   });
   const init = spawnInit({ plan, fds, preserved: options.preserveFds ?? 0, stdio: options.stdio });
@@ -102,7 +102,17 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
 }
 
 /** What a process file says is not said again. A terminal is: podman does. */
-const PROCESS_OPTIONS = ["args", "cwd", "env", "user", "additionalGids", "caps", "noNewPrivs"] as const;
+const PROCESS_OPTIONS = [
+  "args",
+  "cwd",
+  "env",
+  "user",
+  "additionalGids",
+  "caps",
+  "noNewPrivs",
+  "apparmor",
+  "processLabel",
+] as const;
 
 function refuseBoth(options: ExecOptions): void {
   if (options.process === undefined) return;
@@ -138,7 +148,7 @@ function checkedProcess(options: ExecOptions, config: Spec, record: StateRecord,
     options.process === undefined ? fromOptions(options, config) : fromFile(absolutePath(options.process), config);
   if (options.tty !== undefined) asked.terminal = options.tty;
   const { process, problems, warnings } = inspectProcess(asked);
-  problems.push(...unsupportedProcess(process), ...rlimitProblems(process, host));
+  problems.push(...rlimitProblems(process, host), ...labelProblems(process, host));
   if (record.userns) problems.push(...unmappedIds(process.user, config.linux ?? {}));
   if (problems.length > 0) throw new SpecError(problems);
   const resolved = resolveProcess(process, host, warnings);
@@ -173,6 +183,8 @@ function fromOptions(options: ExecOptions, config: Spec): Process {
     };
   }
   if (options.noNewPrivs !== undefined) process.noNewPrivileges = options.noNewPrivs;
+  if (options.apparmor !== undefined) process.apparmorProfile = options.apparmor;
+  if (options.processLabel !== undefined) process.selinuxLabel = options.processLabel;
   if (options.caps && options.caps.length > 0) {
     const add = (names: string[] | undefined) => [...new Set([...(names ?? []), ...(options.caps ?? [])])];
     const sets = base.capabilities ?? {};

@@ -104,6 +104,13 @@ function fixFor(step: Step, code: string): string | undefined {
       return "tsrun cannot give capabilities that it does not have itself";
     case "write EACCES":
       return step.about === "process.oomScoreAdj" ? "lowering it needs CAP_SYS_RESOURCE" : undefined;
+    case "write ENOENT":
+      return step.about === "process.apparmorProfile" ? "load the profile first: apparmor_parser -r FILE" : undefined;
+    case "schedAttr EPERM":
+    case "ioPriority EPERM":
+      return "a realtime policy or class needs CAP_SYS_NICE";
+    case "memoryPolicy EINVAL":
+      return "are the nodes among those of the cgroup (cpuset.mems) and of the machine?";
     case "rlimit EPERM":
       return "raising a hard limit needs CAP_SYS_RESOURCE";
     case "fsmount EPERM":

@@ -84,6 +84,10 @@ export interface ExecOptions extends RootOption {
   /** Capability names, added to those of the container. */
   caps?: readonly string[] | undefined;
   noNewPrivs?: boolean | undefined;
+  /** AppArmor profile. */
+  apparmor?: string | undefined;
+  /** SELinux label. */
+  processLabel?: string | undefined;
   detach?: boolean | undefined;
   pidFile?: string | undefined;
   consoleSocket?: string | undefined;

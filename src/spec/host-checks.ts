@@ -27,7 +27,14 @@ export function hostProblems(spec: Spec, options: ResolveOptions, host: Host): P
       message: `a time namespace needs Linux 5.6, this is ${host.kernel.join(".")}`,
     });
   }
-  problems.push(...rlimitProblems(spec.process, host));
+  problems.push(...rlimitProblems(spec.process, host), ...labelProblems(spec.process, host));
+  if (linux.mountLabel && !host.selinux) problems.push({ path: "linux.mountLabel", message: NO_SELINUX });
+  if (Object.keys(linux.timeOffsets ?? {}).length > 0 && !host.privileged) {
+    problems.push({
+      path: "linux.timeOffsets",
+      message: "need CAP_SYS_TIME and CAP_SYS_ADMIN over the machine, or the clocks of a time namespace cannot be set",
+    });
+  }
   if (options.systemdCgroup === true) {
     problems.push({ path: "--systemd-cgroup", message: "is not supported in this release" });
   }
@@ -57,6 +64,17 @@ export function rlimitProblems(process: Process | undefined, host: Host, path = 
   return problems;
 }
 
+/** A label for a security module that is not there would be no protection at all. */
+export function labelProblems(process: Process | undefined, host: Host, path = "process"): Problem[] {
+  const problems: Problem[] = [];
+  if (process?.apparmorProfile && !host.apparmor) {
+    problems.push({ path: `${path}.apparmorProfile`, message: "AppArmor is not enabled on this host" });
+  }
+  if (process?.selinuxLabel && !host.selinux) problems.push({ path: `${path}.selinuxLabel`, message: NO_SELINUX });
+  return problems;
+}
+
+const NO_SELINUX = "SELinux is disabled or not supported on this host";
 const CAP_SYS_RESOURCE = 1n << 24n;
 
 function isOlder(host: Host, major: number, minor: number): boolean {

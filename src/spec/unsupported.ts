@@ -1,14 +1,13 @@
 /** What config.json may ask for and this release does not do yet. Refused by name: nothing is silently ignored. */
 import type { Problem } from "../errors.ts";
 import { mountWord } from "./mount-options.ts";
-import { joinPath, quote } from "./text.ts";
-import type { LinuxSeccomp, Process, Spec } from "./types.ts";
+import { quote } from "./text.ts";
+import type { LinuxSeccomp, Spec } from "./types.ts";
 
 /** Empty values (`hooks: {}`, `apparmorProfile: ""`) ask for nothing. The spec may be malformed: only presence is looked at. */
 export function unsupported(spec: Spec): Problem[] {
   const problems: Problem[] = [];
   const refuse = (path: string, what = LATER) => problems.push({ path, message: what });
-  if (spec.process !== undefined) problems.push(...unsupportedProcess(spec.process));
   const linux = spec.linux ?? {};
   for (const field of LINUX_FIELDS) {
     if (isAsked(linux[field])) refuse(`linux.${field}`);
@@ -33,20 +32,10 @@ function refuseNotification(seccomp: LinuxSeccomp, refuse: (path: string, what?:
   });
 }
 
-/** The same for a process alone (exec --process); `path` is where it stands. */
-export function unsupportedProcess(process: Process, path = "process"): Problem[] {
-  const problems: Problem[] = [];
-  for (const field of PROCESS_FIELDS) {
-    if (isAsked(process[field])) problems.push({ path: joinPath(path, field), message: LATER });
-  }
-  return problems;
-}
-
 const LATER = "is not supported in this release";
 const NOTIFY = "SCMP_ACT_NOTIFY";
 const NO_NOTIFY = `SCMP_ACT_NOTIFY ${LATER}`;
-const PROCESS_FIELDS = ["apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity"] as const;
-const LINUX_FIELDS = ["mountLabel", "intelRdt", "memoryPolicy", "netDevices", "personality", "timeOffsets"] as const;
+const LINUX_FIELDS = ["intelRdt", "netDevices"] as const;
 
 function isAsked(value: unknown): boolean {
   if (value === undefined || value === null || value === "") return false;

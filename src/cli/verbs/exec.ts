@@ -3,8 +3,6 @@ import { defineVerb } from "../flags.ts";
 import { optionalPath } from "../globals.ts";
 import { UsageError } from "../parse.ts";
 
-const LABELS = "is not supported in this release";
-
 export const exec = defineVerb({
   name: "exec",
   summary: "run another process in a running container",
@@ -50,15 +48,13 @@ export const exec = defineVerb({
       name: "apparmor",
       kind: "string",
       argument: "profile",
-      help: "AppArmor profile (not in this release)",
-      refused: LABELS,
+      help: "AppArmor profile of the process",
     },
     {
       name: "process-label",
       kind: "string",
       argument: "label",
-      help: "SELinux label (not in this release)",
-      refused: LABELS,
+      help: "SELinux label of the process",
     },
   ],
   min: 1,
@@ -84,6 +80,8 @@ The exit code is that of the process, 128 + n when signal n ended it, and 255 wh
       additionalGids: values["additional-gids"]?.map(gid),
       caps: values.cap,
       noNewPrivs: values["no-new-privs"],
+      apparmor: values.apparmor || undefined,
+      processLabel: values["process-label"] || undefined,
       detach: values.detach,
       pidFile: optionalPath(values["pid-file"]),
       consoleSocket: optionalPath(values["console-socket"]),

@@ -329,13 +329,12 @@ describe("cli: verbs", () => {
       expect(await tsrun("exec", "-g", gid, "web", "ls"), gid).toBe(255);
   });
 
-  test("LSM labels are refused by name, empty ones are nothing", async () => {
-    for (const flag of ["apparmor", "process-label"]) {
-      err.length = 0;
-      expect(await tsrun("exec", `--${flag}=x`, "web", "ls")).toBe(255);
-      expect(err.join("")).toContain(`flag --${flag} is not supported in this release`);
-      expect(await tsrun("exec", `--${flag}=`, "web", "ls")).toBe(0);
-    }
+  test("exec hands labels on, and an empty one is none", async () => {
+    await tsrun("exec", "--apparmor=p", "--process-label", "l", "web", "ls");
+    expect(options("execInForeground")).toMatchObject({ apparmor: "p", processLabel: "l" });
+    calls.length = 0;
+    await tsrun("exec", "--apparmor=", "web", "ls");
+    expect(options("execInForeground").apparmor).toBeUndefined();
   });
 
   test("kill sends TERM unless told otherwise", async () => {

@@ -30,6 +30,8 @@ export const HOST: Host = {
   cgroup: "v2",
   userns: false,
   hardLimits: {},
+  apparmor: true,
+  selinux: false,
   hasKcore: true,
   lastCap: 40,
   capabilities: 2n ** 41n - 1n,

@@ -144,7 +144,7 @@ describe("spec/resolve", () => {
       problems(
         (spec) => {
           spec.process.cwd = "x";
-          spec.linux.mountLabel = "l";
+          spec.linux.intelRdt = { closID: "x" };
           spec.linux.resources.unified = { "memory.high": "1" };
         },
         { systemdCgroup: true },
@@ -152,7 +152,7 @@ describe("spec/resolve", () => {
       ),
     ).toEqual([
       'process.cwd: must be an absolute path, not "x"',
-      "linux.mountLabel: is not supported in this release",
+      "linux.intelRdt: is not supported in this release",
       "linux.resources.unified: needs cgroup v2, and this host has v1",
       "--systemd-cgroup: is not supported in this release",
     ]);

@@ -5,6 +5,7 @@ export { createContainer } from "./runtime/create.ts";
 export { deleteContainer } from "./runtime/delete.ts";
 export { execInForeground, execProcess } from "./runtime/exec.ts";
 export { fastExit } from "./runtime/exit.ts";
+export { type ImageBundle, type ImageBundleOptions, imageBundle } from "./runtime/image.ts";
 export { killContainer } from "./runtime/kill.ts";
 export { containerProcesses, containerState, listContainers } from "./runtime/list.ts";
 export type {
@@ -21,6 +22,7 @@ export type {
   RunResult,
   SpecOptions,
 } from "./runtime/options.ts";
+export { storageRoot } from "./runtime/paths.ts";
 export { pauseContainer, resumeContainer } from "./runtime/pause.ts";
 export { type ContainerPlan, describeContainerPlan as describePlan, planContainer } from "./runtime/plan.ts";
 export { runContainer, runInForeground } from "./runtime/run.ts";
@@ -29,3 +31,23 @@ export { readResources, updateContainer } from "./runtime/update.ts";
 export { COMMIT, SPEC_VERSION, VERSION } from "./runtime/version.ts";
 export { defaultSpec } from "./spec/defaults.ts";
 export type { LinuxResources, Spec } from "./spec/types.ts";
+export type {
+  ChangedPath,
+  CheckOptions,
+  Collected,
+  CommitOptions,
+  Fault,
+  IdMap,
+  ImageConfig,
+  ImageRow,
+  ImportedImage,
+  ImportOptions,
+  LayerRow,
+  OriginRow,
+  Platform,
+  Progress,
+  RemovedImage,
+  SaveOptions,
+  StoreUsage,
+} from "./storage/layer-store.ts";
+export { LayerStore, type LayerStoreOptions } from "./storage/layer-store.ts";

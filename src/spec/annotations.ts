@@ -10,6 +10,8 @@ export const ANNOTATION = {
   overlay: "org.tsrun.overlay",
   /** Name of a read-write layer that outlives the container. */
   rwLayer: "org.tsrun.rw-layer",
+  /** Id of the image that the bundle was made of; for people and `list`, it changes nothing. */
+  image: "org.tsrun.image",
 } as const;
 
 export interface LayerAnnotations {

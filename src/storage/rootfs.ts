@@ -7,7 +7,7 @@
  */
 import { isErrno, SpecError, StateError } from "../errors.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
-import { flockDir } from "../sys/file.ts";
+import { type Fd, flockDir } from "../sys/file.ts";
 import { chmodSync, chownSync, existsSync, statSync, symlinkSync } from "../sys/fs.ts";
 import { umount2 } from "../sys/mount.ts";
 import { randomBytes } from "../sys/random.ts";
@@ -91,6 +91,8 @@ export function prepareRootfs(request: RootfsRequest): RootfsRecord {
 function prepare(request: RootfsRequest): RootfsRecord {
   const { id, storageRoot = DEFAULT_STORAGE_ROOT } = request;
   checkNames(request);
+  // A layer of the store must not be taken away before `lower` and the record say that it is needed.
+  using _store = usesStore(request) ? lockShared(storageRoot) : undefined;
   const layers = findLayers(request.layers, storageRoot);
   const random = randomBytes(32 + 2 * LINK_LENGTH);
   const mountId = request.rwLayer === undefined ? hex(random.subarray(0, 32)) : namedMountId(request.rwLayer);
@@ -115,6 +117,16 @@ function prepare(request: RootfsRequest): RootfsRecord {
     volatile: request.volatile === true && !named,
     links: named ? [initLink] : [initLink, link],
   };
+}
+
+function usesStore({ layers }: RootfsRequest): boolean {
+  return layers.some((layer) => layer.startsWith("sha256:"));
+}
+
+/** The lock of store-lock.ts; undefined where there is no store yet, which findLayers says better. */
+function lockShared(storageRoot: string): Fd | undefined {
+  const path = `${storageRoot}/image/overlay2`;
+  return existsSync(path) ? flockDir(path, { exclusive: false }) : undefined;
 }
 
 function checkNames({ id, rwLayer }: RootfsRequest): void {

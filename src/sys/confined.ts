@@ -1,7 +1,7 @@
 /** Paths inside a root that is not trusted: resolved by the kernel, confined to it, and used by descriptor. */
 
 import { isErrno } from "../errors.ts";
-import { failure } from "./call.ts";
+import { failure, type PathArg } from "./call.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from "./constants.ts";
 import { Fd, mkdirat, openat, openat2 } from "./file.ts";
 
@@ -12,8 +12,8 @@ const EINVAL = 22;
  *
  * @param resolve further RESOLVE_* flags
  */
-export function resolveInRoot(rootFd: number, path: string, flags: number = O_PATH, resolve = 0): number {
-  return openat2(rootFd, path === "" ? "." : path, {
+export function resolveInRoot(rootFd: number, path: PathArg, flags: number = O_PATH, resolve = 0): number {
+  return openat2(rootFd, path.length === 0 ? "." : path, {
     flags,
     resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve,
   });

@@ -4,7 +4,7 @@
  * it is touched, so a mount that was left behind, or made meanwhile, ends the removal with EXDEV.
  */
 import { isErrno, type SyscallError } from "../errors.ts";
-import { cString, failure, pathText, retrying } from "./call.ts";
+import { cString, failure, type PathArg, pathText, retrying } from "./call.ts";
 import {
   AT_FDCWD,
   AT_REMOVEDIR,
@@ -77,17 +77,18 @@ interface Removal {
  *
  * @throws SyscallError EXDEV naming the mount in the way; EPERM for what is immutable; what was removed stays so
  */
-export function removeTree(parent: number | string, name: string): void {
-  if (name === "" || name === "." || name === ".." || name.includes("/")) {
+export function removeTree(parent: number | string, name: PathArg): void {
+  const shown = pathText(name);
+  if (shown === "" || shown === "." || shown === ".." || shown.includes("/")) {
     throw failure(
       "remove",
       22,
-      typeof parent === "string" ? `${parent}/${name}` : name,
+      typeof parent === "string" ? `${parent}/${shown}` : shown,
       "name one entry of a directory",
     );
   }
   if (typeof parent === "number") {
-    removeBelow(parent, name, name);
+    removeBelow(parent, name, shown);
     return;
   }
   let directory: number;
@@ -98,7 +99,7 @@ export function removeTree(parent: number | string, name: string): void {
     throw error;
   }
   using held = new Fd(directory);
-  removeBelow(held.fd, name, `${parent}/${name}`);
+  removeBelow(held.fd, name, `${parent}/${shown}`);
 }
 
 /** removeTree of an absolute path whose parent is trusted. */
@@ -107,7 +108,7 @@ export function removePath(path: string): void {
   removeTree(path.slice(0, slash) || (slash === 0 ? "/" : "."), path.slice(slash + 1));
 }
 
-function removeBelow(parentFd: number, name: string, shown: string): void {
+function removeBelow(parentFd: number, name: PathArg, shown: string): void {
   const buffer = new Uint8Array(32768);
   const removal: Removal = { shown, levels: [], buffer, view: viewOf(buffer) };
   const { levels } = removal;

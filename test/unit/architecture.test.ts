@@ -42,8 +42,9 @@ const SOURCES: Source[] = readdirSync(join(ROOT, "src"), { recursive: true, enco
       [...text.matchAll(pattern)]
         .map((match) => match[1] || match[2]!)
         .map((name) => (name.startsWith(".") ? normalize(join(dirname(file), name)) : name));
-    const atOnce = named(/^(?:import|export)\b[^";]*?\bfrom "([^"]+)"|^import "([^"]+)"/gm);
-    return { file, text, imports: [...atOnce, ...named(/\b(?:import|require\w*)\("()([^"]+)"\)/g)], atOnce };
+    const atOnce = named(/^(?:import|export)\b(?! type\b)[^";]*?\bfrom "([^"]+)"|^import "([^"]+)"/gm);
+    const types = named(/^(?:import|export) type\b[^";]*?\bfrom "([^"]+)"()/gm);
+    return { file, text, imports: [...atOnce, ...types, ...named(/\b(?:import|require\w*)\("()([^"]+)"\)/g)], atOnce };
   });
 
 /** The row of the table that a path below src/ belongs to. */

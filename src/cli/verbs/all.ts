@@ -1,5 +1,6 @@
 /** Every verb; the ones that engines call most come first, because they are looked for in this order. */
 import type { Verb } from "../flags.ts";
+import { bundle } from "./bundle.ts";
 import { create } from "./create.ts";
 import { deleteVerb } from "./delete.ts";
 import { exec } from "./exec.ts";
@@ -12,6 +13,7 @@ import { run } from "./run.ts";
 import { spec } from "./spec.ts";
 import { start } from "./start.ts";
 import { state } from "./state.ts";
+import { image, layer } from "./store.ts";
 import { update } from "./update.ts";
 
 export const VERBS: readonly Verb[] = [
@@ -29,6 +31,9 @@ export const VERBS: readonly Verb[] = [
   update,
   spec,
   plan,
+  image,
+  layer,
+  bundle,
 ];
 
 /** Verbs of runc, crun and youki that a later release brings. */

@@ -1,0 +1,35 @@
+/** `export`: a whole root filesystem as one tar, as `docker export` gives it. */
+import { StateError } from "../errors.ts";
+import { O_DIRECTORY, O_RDONLY } from "../sys/constants.ts";
+import { Fd, openat } from "../sys/file.ts";
+import type { StoreContext } from "./import.ts";
+import { tarOf } from "./tar-stream.ts";
+import { imageDirs, mountView, stackOf } from "./view.ts";
+import { walkTree } from "./walk.ts";
+
+/** @param subject a container, a named read-write layer, or an image */
+export async function* exportTar(
+  { storageRoot, space }: StoreContext,
+  subject: string,
+  { epoch }: { epoch?: number | undefined } = {},
+): AsyncGenerator<Uint8Array> {
+  using view = mountView(directoriesOf(storageRoot, subject), { userxattr: space === "user.overlay." });
+  using root = new Fd(openat(view.fd, ".", O_RDONLY | O_DIRECTORY));
+  yield* tarOf(walkTree(root.fd, "", new Map(), { epoch }));
+}
+
+/** All directories of a container or an image, top first. */
+export function directoriesOf(storageRoot: string, subject: string): string[] {
+  let stack: ReturnType<typeof stackOf>;
+  try {
+    stack = stackOf(storageRoot, subject);
+  } catch (error) {
+    if (!(error instanceof StateError)) throw error;
+    try {
+      return imageDirs(storageRoot, subject);
+    } catch {
+      throw error; // about the container, which is what was most likely meant
+    }
+  }
+  return [stack.upper, ...stack.lowers];
+}

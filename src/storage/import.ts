@@ -1,0 +1,405 @@
+/** Brings images and layers into the store. Nothing can be seen of one before all of it is there and verified. */
+import { TsrunError } from "../errors.ts";
+import { basename } from "../path.ts";
+import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
+import { preadFull } from "../sys/entries.ts";
+import { Fd, open, write } from "../sys/file.ts";
+import { type Bytes, compressionOf, decompressed, fileBytes, gzipMember } from "./compression.ts";
+import { chainIdOf, chainIdsOf, type Digest, digestOf, hexOf, Sha256 } from "./digest.ts";
+import { writeText } from "./files.ts";
+import type { ImageConfig } from "./image-config.ts";
+import { formatConfig, parseConfig } from "./image-config.ts";
+import { type Blob, openSource, type Platform, type SourceImage } from "./image-source.ts";
+import { fullName, readNames, writeImage, writeNames } from "./imagedb.ts";
+import { chainOf, contentDir, hasLayer, type NewLayer, registerLayer } from "./layerdb.ts";
+import { chainDir } from "./layout.ts";
+import type { XattrSpace } from "./overlay-marks.ts";
+import { ensureStore, lockStore, syncStore, WorkDirectory } from "./store-lock.ts";
+import { TarReader } from "./tar/reader.ts";
+import { type IdMap, LayerWriter } from "./unpack.ts";
+
+/** Where a long import is. */
+export interface Progress {
+  /** Which layer, from 0 on, of how many. */
+  layer: number;
+  layers: number;
+  digest: Digest;
+  /** Bytes of the source read so far, of how many. `isThere`: the store had the layer already. */
+  done: number;
+  total: number;
+  isThere: boolean;
+}
+
+export interface StoreContext {
+  storageRoot: string;
+  space: XattrSpace;
+  unprivileged: boolean;
+  idMap?: IdMap | undefined;
+}
+
+export interface ImportOptions {
+  /** The name of the image, with or without a tag; in place of what the source calls it. */
+  name?: string | undefined;
+  /** Only the image of this name or tag. */
+  reference?: string | undefined;
+  platform: Platform | "all";
+  onProgress?: ((progress: Progress) => void) | undefined;
+  onWarning?: ((message: string) => void) | undefined;
+}
+
+export interface ImportedImage {
+  id: Digest;
+  names: string[];
+  platform: string;
+  chainId: Digest | undefined;
+}
+
+/**
+ * Imports an OCI image layout, an archive of `docker save`, or the tar of a root filesystem.
+ *
+ * @param path a directory or a file; "-" is standard input
+ */
+export async function importImage(store: StoreContext, path: string, options: ImportOptions): Promise<ImportedImage[]> {
+  ensureStore(store.storageRoot);
+  if (options.name !== undefined) fullName(options.name);
+  using spool = new WorkDirectory(store.storageRoot);
+  using source = await openSource(path, spool.path);
+  if (source.kind === "rootfs") return [await importRootfs(store, source.whole(), options)];
+  const images = source.images(options);
+  if (options.name !== undefined && images.length > 1) {
+    throw new TsrunError(`${path} has ${images.length} images, which cannot all be named ${options.name}`, {
+      fix: "choose one with --reference and --platform, or leave the name out",
+    });
+  }
+  const imported: ImportedImage[] = [];
+  for (const image of images) imported.push(await importOne(store, image, namesFor(image, path, options), options));
+  return imported;
+}
+
+function namesFor(image: SourceImage, path: string, { name, platform }: ImportOptions): string[] {
+  if (name !== undefined) {
+    const hasTag = name.lastIndexOf(":") > name.lastIndexOf("/");
+    const [tag] = image.names;
+    const isTag = tag !== undefined && /^[\w][\w.-]{0,127}$/.test(tag);
+    return [fullName(hasTag || !isTag ? name : `${name}:${tag}`)];
+  }
+  const names = image.names.map((found) => {
+    if (found.includes(":") || found.includes("/")) return fullName(found);
+    // A tag alone: the layout's own name goes before it.
+    return fullName(`${nameOfPath(path)}:${found}`);
+  });
+  // Images of several platforms cannot have one name.
+  return platform === "all" ? names.map((found) => `${found}-${image.platform.replaceAll("/", "-")}`) : names;
+}
+
+function nameOfPath(path: string): string {
+  const name = basename(path)
+    .replace(/(\.oci)?\.(tar|tgz)(\.\w+)?$/, "")
+    .replace(/[^A-Za-z0-9._-]+/g, "-");
+  return name.replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, "").toLowerCase() || "image";
+}
+
+async function importOne(
+  store: StoreContext,
+  image: SourceImage,
+  names: string[],
+  options: ImportOptions,
+): Promise<ImportedImage> {
+  const { configText, layers } = image;
+  const what = names[0] ?? digestOf(configText);
+  const config = parseConfig(configText, what);
+  const diffIds = config.rootfs.diff_ids;
+  if (layers.length !== diffIds.length)
+    throw new TsrunError(`${what} has ${layers.length} layers, and ${diffIds.length} diff_ids in its config`);
+  const chain = chainIdsOf(diffIds);
+  // A layer that was there may be taken away by somebody else until all are: then it is read after all.
+  for (let attempt = 0; ; attempt++) {
+    const made = await makeLayers(store, layers, diffIds, chain, options);
+    try {
+      if (publish(store.storageRoot, made, chain, configText, names)) {
+        const id = digestOf(configText);
+        return { id, names, platform: image.platform, chainId: chain.at(-1) };
+      }
+    } finally {
+      for (const { work } of made) work[Symbol.dispose]();
+    }
+    if (attempt === 8) throw new TsrunError(`${what}: its layers are removed as fast as they come`);
+  }
+}
+
+interface MadeLayer {
+  work: WorkDirectory;
+  layer: NewLayer;
+}
+
+async function makeLayers(
+  store: StoreContext,
+  blobs: readonly Blob[],
+  diffIds: readonly Digest[],
+  chain: readonly Digest[],
+  options: ImportOptions,
+): Promise<MadeLayer[]> {
+  const made: MadeLayer[] = [];
+  const lowers: string[] = [];
+  try {
+    for (let i = 0; i < blobs.length; i++) {
+      const blob = blobs[i] as Blob;
+      const [diffId, chainId, parent] = [diffIds[i] as Digest, chain[i] as Digest, chain[i - 1]];
+      const at = { layer: i, layers: blobs.length, digest: diffId, total: blob.size };
+      if (hasLayer(store.storageRoot, chainId)) {
+        options.onProgress?.({ ...at, done: blob.size, isThere: true });
+        lowers.unshift(
+          contentDir(store.storageRoot, chainOf(store.storageRoot, chainId).at(-1) as { cacheId: string }),
+        );
+        continue;
+      }
+      const work = new WorkDirectory(store.storageRoot);
+      const layer: NewLayer = { temporary: work.name, diffId, chainId, parent, size: 0 };
+      made.push({ work, layer });
+      const result = await unpackLayer(store, blob, work, lowers, {
+        onBytes: (done) => options.onProgress?.({ ...at, done, isThere: false }),
+        onWarning: options.onWarning,
+      });
+      if (result.diffId !== diffId)
+        throw new TsrunError(
+          `layer ${i + 1}: its content has the diff ID ${result.diffId}, and the config says ${diffId}`,
+        );
+      layer.size = result.size;
+      lowers.unshift(`${work.path}/diff`);
+    }
+    return made;
+  } catch (error) {
+    for (const { work } of made) work[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Makes layers, image and names known, all in one go. @returns false when a layer that was there has gone meanwhile */
+function publish(
+  storageRoot: string,
+  made: readonly MadeLayer[],
+  chain: readonly Digest[],
+  configText: string,
+  names: readonly string[],
+): boolean {
+  if (made.length > 0) syncStore(storageRoot);
+  {
+    using _lock = lockStore(storageRoot);
+    const fresh = new Set(made.map(({ layer }) => layer.chainId));
+    if (!chain.every((id) => fresh.has(id) || hasLayer(storageRoot, id))) return false;
+    for (const { work, layer } of made) {
+      registerLayer(storageRoot, layer);
+      work.keep();
+    }
+    const id = writeImage(storageRoot, configText);
+    if (names.length > 0) {
+      const all = readNames(storageRoot);
+      for (const name of names) all.set(name, id);
+      writeNames(storageRoot, all);
+    }
+  }
+  syncStore(storageRoot);
+  return true;
+}
+
+export interface Unpacked {
+  diffId: Digest;
+  size: number;
+  entries: number;
+  /** See LayerWriter. */
+  replaced: boolean;
+  lost: ReadonlyMap<string, number>;
+}
+
+/**
+ * Streams one layer into `work`: diff, skeleton.gz, and blob where that is needed.
+ *
+ * @throws TsrunError when the bytes have not the digest that `blob` names, or are no layer
+ */
+export async function unpackLayer(
+  store: StoreContext,
+  blob: Blob,
+  work: WorkDirectory,
+  lowers: readonly string[],
+  {
+    onBytes,
+    onWarning,
+  }: { onBytes?: (done: number) => void; onWarning?: ((message: string) => void) | undefined } = {},
+): Promise<Unpacked> {
+  const compression = compressionOf(preadFull(blob.fd, new Uint8Array(8), blob.offset, blob.path));
+  const outer = blob.digest === undefined || compression === "none" ? undefined : new Sha256();
+  let done = 0;
+  const counted = function* () {
+    for (const piece of fileBytes(blob.fd, blob.offset, blob.size, blob.path)) {
+      outer?.update(piece);
+      done += piece.length;
+      onBytes?.(done);
+      yield piece;
+    }
+  };
+  let unpacked: Unpacked;
+  try {
+    unpacked = await unpackStream(store, decompressed(counted(), compression), work, lowers);
+  } catch (error) {
+    // A damaged blob is often no tar any more: say so, in place of what that looks like.
+    if (blob.digest !== undefined) checkBlob(blob, blob.digest);
+    throw new TsrunError(`${blob.path}: ${error instanceof Error ? error.message : error}`, { cause: error });
+  }
+  if (blob.digest !== undefined) {
+    // What comes after the compressed data is part of the blob, too.
+    const digest = compression === "none" ? unpacked.diffId : done === blob.size ? outer?.digest() : undefined;
+    if (digest !== blob.digest)
+      throw new TsrunError(`${blob.path} is damaged: its digest is ${digest}, not ${blob.digest}`);
+  }
+  for (const [lost, count] of unpacked.lost) onWarning?.(`${blob.path}: ${count} times ${lost} could not be kept`);
+  if (unpacked.replaced) keepBlob(blob, work);
+  return unpacked;
+}
+
+/** Unpacks an uncompressed tar into `work`: diff and skeleton.gz. */
+export async function unpackStream(
+  store: StoreContext,
+  source: Bytes,
+  work: WorkDirectory,
+  lowers: readonly string[],
+): Promise<Unpacked> {
+  const hash = new Sha256();
+  let tarSize = 0;
+  using skeleton = new SkeletonFile(`${work.path}/skeleton.gz`);
+  using root = new Fd(open(`${work.path}/diff`, O_RDONLY | O_DIRECTORY));
+  const { space, idMap, unprivileged } = store;
+  using writer = new LayerWriter(root.fd, { lowers, space, idMap, unprivileged }, (bytes) => skeleton.add(bytes));
+  const reader = new TarReader(writer);
+  for await (const piece of source) {
+    hash.update(piece);
+    tarSize += piece.length;
+    reader.push(piece);
+  }
+  reader.finish();
+  writer.finish();
+  skeleton.finish();
+  writeText(`${work.path}/tar-size`, String(tarSize));
+  const { size, entries, replaced, lost } = writer;
+  return { diffId: hash.digest(), size, entries, replaced, lost };
+}
+
+function checkBlob(blob: Blob, wanted: Digest): void {
+  const hash = new Sha256();
+  for (const piece of fileBytes(blob.fd, blob.offset, blob.size, blob.path)) hash.update(piece);
+  const digest = hash.digest();
+  if (digest !== wanted) throw new TsrunError(`${blob.path} is damaged: its digest is ${digest}, not ${wanted}`);
+}
+
+/** A name that the archive has twice: the content of the first is gone, so the archive itself is kept. */
+function keepBlob(blob: Blob, work: WorkDirectory): void {
+  using file = new Fd(open(`${work.path}/blob`, O_WRONLY | O_CREAT | O_EXCL, 0o600));
+  for (const piece of fileBytes(blob.fd, blob.offset, blob.size, blob.path)) write(file.fd, piece);
+}
+
+/** Collects the skeleton of a tar, compressed. */
+export class SkeletonFile {
+  readonly #file: Fd;
+  readonly #buffer = new Uint8Array(1 << 20);
+  #length = 0;
+
+  constructor(path: string) {
+    this.#file = new Fd(open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600));
+  }
+
+  add(bytes: Uint8Array): void {
+    let rest = bytes;
+    while (rest.length > 0) {
+      const part = rest.subarray(0, this.#buffer.length - this.#length);
+      this.#buffer.set(part, this.#length);
+      this.#length += part.length;
+      rest = rest.subarray(part.length);
+      if (this.#length === this.#buffer.length) this.finish();
+    }
+  }
+
+  finish(): void {
+    if (this.#length > 0) write(this.#file.fd, gzipMember(this.#buffer.subarray(0, this.#length)));
+    this.#length = 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.#file[Symbol.dispose]();
+  }
+}
+
+/** A layer of its own, on top of `parent` or of nothing. Kept until it is removed by its chain ID. */
+export async function importLayer(
+  store: StoreContext,
+  path: string,
+  parent: Digest | undefined,
+  { onProgress, onWarning }: Pick<ImportOptions, "onProgress" | "onWarning"> = {},
+): Promise<{ diffId: Digest; chainId: Digest; size: number }> {
+  ensureStore(store.storageRoot);
+  using spool = new WorkDirectory(store.storageRoot);
+  using source = await openSource(path, spool.path);
+  const blob = source.whole();
+  const { made, diffId, chainId, size } = await singleLayer(store, blob, parent, { onProgress, onWarning });
+  using work = made.work;
+  syncStore(store.storageRoot);
+  {
+    using _lock = lockStore(store.storageRoot);
+    registerLayer(store.storageRoot, made.layer);
+    work.keep();
+    writeText(`${chainDir(store.storageRoot, hexOf(chainId))}/keep`, "1");
+  }
+  syncStore(store.storageRoot);
+  return { diffId, chainId, size };
+}
+
+async function singleLayer(
+  store: StoreContext,
+  blob: Blob,
+  parent: Digest | undefined,
+  { onProgress, onWarning }: Pick<ImportOptions, "onProgress" | "onWarning">,
+) {
+  const lowers =
+    parent === undefined
+      ? []
+      : chainOf(store.storageRoot, parent)
+          .reverse()
+          .map((layer) => contentDir(store.storageRoot, layer));
+  const work = new WorkDirectory(store.storageRoot);
+  try {
+    const at = { layer: 0, layers: 1, digest: "", total: blob.size, isThere: false };
+    const { diffId, size } = await unpackLayer(store, blob, work, lowers, {
+      onBytes: (done) => onProgress?.({ ...at, done }),
+      onWarning,
+    });
+    const chainId = chainIdOf(parent, diffId);
+    return { made: { work, layer: { temporary: work.name, diffId, chainId, parent, size } }, diffId, chainId, size };
+  } catch (error) {
+    work[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** The tar of a root filesystem as an image of one layer. */
+async function importRootfs(store: StoreContext, blob: Blob, options: ImportOptions): Promise<ImportedImage> {
+  if (options.name === undefined) {
+    throw new TsrunError(`${blob.path} is the tar of a root filesystem, which has no name`, {
+      fix: "tsrun image import TAR NAME[:TAG]",
+    });
+  }
+  const platform = options.platform === "all" ? hostPlatform() : options.platform;
+  const { made, diffId, chainId } = await singleLayer(store, blob, undefined, options);
+  using _work = made.work;
+  const config: ImageConfig = {
+    ...platform,
+    config: {},
+    rootfs: { type: "layers", diff_ids: [diffId] },
+    history: [{ created_by: `tsrun image import`, comment: "imported from a tar" }],
+  };
+  const names = [fullName(options.name)];
+  const text = formatConfig(config);
+  publish(store.storageRoot, [made], [chainId], text, names);
+  return { id: digestOf(text), names, platform: `${platform.os}/${platform.architecture}`, chainId };
+}
+
+export function hostPlatform(): Platform {
+  return { os: "linux", architecture: process.arch === "x64" ? "amd64" : process.arch };
+}

@@ -1,0 +1,168 @@
+/**
+ * The store of layers and images, for programs. Each method loads what it needs when it is called: a program that only
+ * runs containers does not carry any of it.
+ */
+
+import type { CommitOptions } from "./commit.ts";
+import type { Collected, RemovedImage } from "./gc.ts";
+import type { HistoryEntry, ImageConfig } from "./image-config.ts";
+import type { Platform } from "./image-source.ts";
+import type { ImportedImage, ImportOptions, Progress, StoreContext } from "./import.ts";
+import type { ChangedPath, ImageRow, LayerRow, OriginRow, StoreUsage } from "./inspect.ts";
+import { DEFAULT_STORAGE_ROOT } from "./layout.ts";
+import type { SaveOptions } from "./save.ts";
+import type { IdMap } from "./unpack.ts";
+import type { CheckOptions, Fault } from "./verify.ts";
+
+export interface LayerStoreOptions {
+  /** Where the store is. Default: /var/lib/tsrun. */
+  storageRoot?: string | undefined;
+  /** Owners of imported files as they are to be on disk; a store has one mapping for all its layers. */
+  idMap?: IdMap | undefined;
+}
+
+export class LayerStore {
+  readonly storageRoot: string;
+  readonly #idMap: IdMap | undefined;
+
+  constructor({ storageRoot = DEFAULT_STORAGE_ROOT, idMap }: LayerStoreOptions = {}) {
+    this.storageRoot = storageRoot;
+    this.#idMap = idMap;
+  }
+
+  async #context(): Promise<StoreContext> {
+    const { storeContext } = await import("./context.ts");
+    return storeContext(this.storageRoot, this.#idMap);
+  }
+
+  /**
+   * Imports the images of an OCI image layout (a directory, or a tar of one), of an archive of `docker save`, or one
+   * image made of the tar of a root filesystem. "-" is standard input. gzip and zstd are taken off.
+   *
+   * @throws TsrunError for what is damaged or hostile; the store is as before then
+   */
+  async importImage(path: string, options: Partial<ImportOptions> = {}): Promise<ImportedImage[]> {
+    const { importImage, hostPlatform } = await import("./import.ts");
+    return importImage(await this.#context(), path, { platform: hostPlatform(), ...options });
+  }
+
+  /** Imports one tar as a layer on top of `parent`. It stays until removeLayer. */
+  async importLayer(
+    path: string,
+    parent?: string,
+    options: Pick<ImportOptions, "onProgress" | "onWarning"> = {},
+  ): Promise<{ diffId: string; chainId: string; size: number }> {
+    const { importLayer } = await import("./import.ts");
+    return importLayer(await this.#context(), path, await this.#chainId(parent), options);
+  }
+
+  async #chainId(text: string | undefined): Promise<string | undefined> {
+    if (text === undefined) return undefined;
+    return (await import("./inspect.ts")).findLayerId(this.storageRoot, text);
+  }
+
+  /** The images, with names and sizes. */
+  async images(): Promise<ImageRow[]> {
+    return (await import("./inspect.ts")).images(this.storageRoot);
+  }
+
+  /** The config of an image, by its name or (the beginning of) its id. */
+  async image(
+    reference: string,
+  ): Promise<{ id: string; text: string; config: ImageConfig; names: string[]; layers: string[] }> {
+    return (await import("./inspect.ts")).image(this.storageRoot, reference);
+  }
+
+  async history(reference: string): Promise<(HistoryEntry & { layer?: string; size: number })[]> {
+    return (await import("./inspect.ts")).history(this.storageRoot, reference);
+  }
+
+  async layers(): Promise<LayerRow[]> {
+    return (await import("./inspect.ts")).layers(this.storageRoot);
+  }
+
+  async usage(): Promise<StoreUsage> {
+    return (await import("./inspect.ts")).usage(this.storageRoot);
+  }
+
+  async tag(reference: string, name: string): Promise<{ id: string; name: string }> {
+    return (await import("./gc.ts")).tagImage(this.storageRoot, reference, name);
+  }
+
+  async removeImage(reference: string, options: { force?: boolean } = {}): Promise<RemovedImage> {
+    return (await import("./gc.ts")).removeImage(this.storageRoot, reference, options);
+  }
+
+  async removeLayer(chainId: string): Promise<void> {
+    const { removeLayer } = await import("./gc.ts");
+    removeLayer(this.storageRoot, (await this.#chainId(chainId)) as string);
+  }
+
+  /** Removes layers that nobody needs, and what killed programs have left. */
+  async gc(): Promise<Collected> {
+    return (await import("./gc.ts")).collectGarbage(this.storageRoot);
+  }
+
+  /** Verifies every layer against its digest. */
+  async check(options: CheckOptions = {}): Promise<Fault[]> {
+    return (await import("./verify.ts")).checkStore(this.storageRoot, options);
+  }
+
+  /** The uncompressed tar of a layer, byte for byte as it was imported. */
+  async layerTar(chainId: string): Promise<AsyncGenerator<Uint8Array>> {
+    const { findLayerId, layerOf } = await import("./inspect.ts");
+    const { layerTar } = await import("./assemble.ts");
+    return layerTar(this.storageRoot, layerOf(this.storageRoot, findLayerId(this.storageRoot, chainId)));
+  }
+
+  /** What a container, or a named read-write layer, has changed. Costs the change, not the image. */
+  async diff(container: string): Promise<ChangedPath[]> {
+    return (await import("./diff.ts")).diffContainer(await this.#context(), container);
+  }
+
+  /** Makes an image of what a container has changed, on top of the image it was made of. */
+  async commit(
+    container: string,
+    options: CommitOptions = {},
+  ): Promise<{ id: string; chainId: string; diffId: string }> {
+    return (await import("./commit.ts")).commitContainer(await this.#context(), container, options);
+  }
+
+  /** The whole root filesystem of a container, or of an image, as one tar. */
+  async exportTar(
+    container: string,
+    options: { epoch?: number | undefined } = {},
+  ): Promise<AsyncGenerator<Uint8Array>> {
+    return (await import("./export.ts")).exportTar(await this.#context(), container, options);
+  }
+
+  /** Writes images as an OCI image layout or an archive as `docker save` makes it. */
+  async save(references: readonly string[], options: SaveOptions): Promise<void> {
+    return (await import("./save.ts")).saveImages(this.storageRoot, references, options);
+  }
+
+  /** Which layer of a container or an image a path comes from, and what it hides. */
+  async why(subject: string, path: string): Promise<OriginRow[]> {
+    return (await import("./why.ts")).whyPath(await this.#context(), subject, path);
+  }
+}
+
+export type {
+  ChangedPath,
+  CheckOptions,
+  Collected,
+  CommitOptions,
+  Fault,
+  IdMap,
+  ImageConfig,
+  ImageRow,
+  ImportedImage,
+  ImportOptions,
+  LayerRow,
+  OriginRow,
+  Platform,
+  Progress,
+  RemovedImage,
+  SaveOptions,
+  StoreUsage,
+};

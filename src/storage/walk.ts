@@ -1,0 +1,115 @@
+/** Turns a directory into entries of a tar, in the order of the bytes of their names. */
+import {
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_RDONLY,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+} from "../sys/constants.ts";
+import { readNames, statTime } from "../sys/entries.ts";
+import { Fd, openat, readlinkat } from "../sys/file.ts";
+import type { Statx } from "../sys/structs.ts";
+import { getXattrAt, listXattrsAt } from "../sys/xattr.ts";
+import { unescapedXattr } from "./overlay-marks.ts";
+import { byteName, compareNames, nameBytes, textName } from "./tar/bytes.ts";
+import type { EntryType, TarEntry } from "./tar/header.ts";
+
+/** An entry and where its content is. */
+export interface Walked {
+  entry: TarEntry;
+  /** Open directory that holds it, and its name there; only valid until the next one is asked for. */
+  parent: number;
+  name: Uint8Array;
+  found: Statx;
+}
+
+export interface WalkOptions {
+  /** Times later than this become it: SOURCE_DATE_EPOCH. */
+  epoch?: number | undefined;
+  /** Ids as they are on disk, as the archive is to have them. */
+  unmapUid?: ((id: number) => number) | undefined;
+  unmapGid?: ((id: number) => number) | undefined;
+}
+
+/** The first name of each file that has several. */
+export type HardLinks = Map<string, string>;
+
+const TYPES: Readonly<Record<number, EntryType>> = {
+  [S_IFREG]: "file",
+  [S_IFDIR]: "directory",
+  [S_IFLNK]: "symlink",
+  [S_IFCHR]: "char",
+  [S_IFBLK]: "block",
+  [S_IFIFO]: "fifo",
+};
+
+/** Names in a directory, sorted. */
+export function sortedNames(fd: number): string[] {
+  return readNames(fd).map(byteName).sort(compareNames);
+}
+
+/** What a name is as an entry; undefined for a socket, which no archive has. A directory's name ends in "/". */
+export function entryOf(
+  parent: number,
+  base: string,
+  path: string,
+  links: HardLinks,
+  options: WalkOptions,
+): Walked | undefined {
+  const name = nameBytes(base);
+  const found = statTime(parent, name);
+  const type = TYPES[found.mode & S_IFMT];
+  if (type === undefined) return undefined;
+  const { unmapUid = (id) => id, unmapGid = (id) => id, epoch } = options;
+  const entry: TarEntry = {
+    type,
+    name: type === "directory" ? `${path}/` : path,
+    linkName: type === "symlink" ? textName(readlinkat(parent, name)) : "",
+    mode: found.mode & 0o7777,
+    uid: unmapUid(found.uid),
+    gid: unmapGid(found.gid),
+    size: type === "file" ? found.size : 0,
+    mtime: { seconds: epoch === undefined ? found.mtime : Math.min(found.mtime, epoch), nanoseconds: 0 },
+    devMajor: type === "char" || type === "block" ? found.rdevMajor : 0,
+    devMinor: type === "char" || type === "block" ? found.rdevMinor : 0,
+    xattrs: xattrsOf(parent, name),
+  };
+  if (type !== "directory" && found.nlink > 1) {
+    const key = `${found.devMajor}:${found.devMinor}:${found.ino}`;
+    const first = links.get(key);
+    if (first !== undefined)
+      return { entry: { ...entry, type: "link", linkName: first, size: 0, xattrs: [] }, parent, name, found };
+    links.set(key, path);
+  }
+  return { entry, parent, name, found };
+}
+
+function xattrsOf(parent: number, name: Uint8Array): [string, Uint8Array][] {
+  const found: [string, Uint8Array][] = [];
+  for (const key of listXattrsAt(parent, name)) {
+    const kept = unescapedXattr(byteName(key));
+    // ACLs and labels of the host's LSM are none of the image's.
+    if (kept === undefined || kept.startsWith("system.") || kept === "security.selinux" || kept === "security.ima")
+      continue;
+    const value = getXattrAt(parent, name, key);
+    if (value !== undefined) found.push([kept, value]);
+  }
+  return found;
+}
+
+/** A directory and all below it. `path` is its name in the archive, "" for the top, which itself is left out. */
+export function* walkTree(fd: number, path: string, links: HardLinks, options: WalkOptions): Generator<Walked> {
+  for (const base of sortedNames(fd)) {
+    const walked = entryOf(fd, base, path === "" ? base : `${path}/${base}`, links, options);
+    if (walked === undefined) continue;
+    yield walked;
+    if (walked.entry.type !== "directory") continue;
+    using directory = new Fd(openat(fd, walked.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    yield* walkTree(directory.fd, path === "" ? base : `${path}/${base}`, links, options);
+  }
+}

@@ -22,6 +22,7 @@
 #define NR_writev 20
 #define NR_nanosleep 35
 #define NR_getpid 39
+#define NR_sendfile 40
 #define NR_socket 41
 #define NR_recvfrom 45
 #define NR_sendmsg 46
@@ -31,6 +32,7 @@
 #define NR_kill 62
 #define NR_fcntl 72
 #define NR_getcwd 79
+#define NR_fchmod 91
 #define NR_chdir 80
 #define NR_flock 73
 #define NR_fchdir 81
@@ -144,6 +146,8 @@
 #define NR_sched_setaffinity 122
 #define NR_set_mempolicy 237
 #define NR_sched_setattr 274
+#define NR_fchmod 52
+#define NR_sendfile 71
 #else
 #error "tsrun runs on x86_64 and aarch64"
 #endif
@@ -189,6 +193,8 @@
 #define O_RDONLY 00
 #define O_WRONLY 01
 #define O_RDWR 02
+#define O_CREAT 0100
+#define O_EXCL 0200
 #define O_NOCTTY 0400
 #define O_NONBLOCK 04000
 #define LOCK_EX 2

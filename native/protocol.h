@@ -19,6 +19,7 @@
 	X(mountSetattr, "nsnnnnn") \
 	X(target, "nnsnnn") \
 	X(attach, "nn") \
+	X(copyTree, "nn") \
 	X(mount, "sssns") \
 	X(fchdir, "n") \
 	X(mknod, "nsnnnn") \
@@ -61,7 +62,7 @@
 	X(cloexecFrom, "n") \
 	X(exec, "ll")
 
-#define OP_COUNT 56
+#define OP_COUNT 57
 
 enum message {
 	MESSAGE_PID = 1,

@@ -22,6 +22,7 @@ export const MOUNT_ATTR_RDONLY = 0x1;
 export const MOUNT_ATTR_NOSUID = 0x2;
 export const MOUNT_ATTR_NODEV = 0x4;
 export const MOUNT_ATTR_NOEXEC = 0x8;
+export const MOUNT_ATTR_IDMAP = 0x100000;
 
 export const AT_FDCWD = -1; // as the plan writes it; the init knows the kernel's -100
 export const AT_RECURSIVE = 0x8000;

@@ -53,6 +53,7 @@ const DESCRIPTIONS: Partial<Record<OpName, (args: readonly StepArg[]) => string>
   attach: ([fd, target]) => `move_mount ${plain(fd)} to ${plain(target)}`,
   mount: ([source, target, type, , data]) =>
     `mount ${plain(source)} ${plain(target)} type ${plain(type)} ${plain(data)}`,
+  copyTree: ([from, to]) => `copy what is in ${plain(from)} to ${plain(to)}`,
   mknod: ([, path, mode, rdev, uid, gid]) =>
     `mknod ${plain(path)} ${nodeType(Number(mode))} ${major(Number(rdev))}:${minor(Number(rdev))} mode ${octal(Number(mode) & 0o7777)} owner ${plain(uid)}:${plain(gid)}`,
   symlink: ([, to, path]) => `symlink ${plain(path)} -> ${plain(to)}`,

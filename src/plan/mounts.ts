@@ -7,6 +7,7 @@ import {
   AT_FDCWD,
   AT_RECURSIVE,
   CLONE_NEWCGROUP,
+  MOUNT_ATTR_IDMAP,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
@@ -14,6 +15,7 @@ import {
   MS_REC,
 } from "../linux.ts";
 import type { ContainerSpec } from "../spec/container.ts";
+import { mountMappings } from "../spec/idmap.ts";
 import { type MountOptions, parseMountOptions } from "../spec/mount-options.ts";
 import type { Mount } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
@@ -66,12 +68,13 @@ export function planMounts(
     }
     anchors = anchors.filter((anchor) => !isBelow(anchor.destination, destination));
     let tree: number | undefined;
+    const idmapped = mountMappings(mount, container.spec.linux ?? {}, options) !== undefined;
     if (mount.type === "cgroup" || mount.type === "cgroup2") {
       planCgroupMount(b, about, mount, options, container, parameters, root);
     } else if (options.bind || options.rbind || mount.type === "bind") {
-      tree = planBind(b, about, mount, options, root);
+      tree = planBind(b, about, mount, options, root, idmapped ? b.inherit(`tree:${i}`) : undefined);
     } else {
-      tree = planFilesystem(b, about, mount, options, root);
+      tree = planFilesystem(b, about, mount, options, root, idmapped ? b.inherit(`userns:${i}`) : undefined);
     }
     if (tree === undefined) return;
     if (restricted.some((path) => isBelow(path, destination))) anchors.push({ destination, fd: tree });
@@ -102,11 +105,18 @@ export function targetOf(
   return fd;
 }
 
-/** @returns the descriptor of the mount */
-function planBind(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): number {
-  const tree = b.newFd();
+/** @param idmapped the tree with its ids mapped, when the runtime has made it @returns the descriptor of the mount */
+function planBind(
+  b: PlanBuilder,
+  about: string,
+  mount: Mount,
+  options: MountOptions,
+  root: number,
+  idmapped: number | undefined,
+): number {
+  const tree = idmapped ?? b.newFd();
   const recursive = options.rbind ? AT_RECURSIVE : 0;
-  b.add(about, "openTree", tree, AT_FDCWD, mount.source ?? "", recursive);
+  if (idmapped === undefined) b.add(about, "openTree", tree, AT_FDCWD, mount.source ?? "", recursive);
   setAttributes(b, about, tree, options);
   const target = b.newFd();
   b.add(about, "target", target, root, mount.destination, KIND.likeDescriptor, tree, linkFlags(mount));
@@ -114,11 +124,19 @@ function planBind(b: PlanBuilder, about: string, mount: Mount, options: MountOpt
   return tree;
 }
 
-/** @returns the descriptor of the mount */
-function planFilesystem(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): number {
+/** @param userns whose ids are the file system's, when they are mapped @returns the descriptor of the mount */
+function planFilesystem(
+  b: PlanBuilder,
+  about: string,
+  mount: Mount,
+  options: MountOptions,
+  root: number,
+  userns: number | undefined,
+): number {
   const type = mount.type ?? "none";
   const target = targetOf(b, about, root, mount.destination, "directory", linkFlags(mount));
-  return makeFilesystem(b, about, type, mount.source ?? type, options, { root, path: mount.destination, target });
+  const place = { root, path: mount.destination, target, userns };
+  return makeFilesystem(b, about, type, mount.source ?? type, options, place);
 }
 
 /**
@@ -135,6 +153,8 @@ interface Place {
   root: number;
   path: string;
   target: number;
+  /** A user namespace whose ids the mount shows. */
+  userns?: number | undefined;
 }
 
 /** A new file system of this type at a place. @returns the descriptor of the mount */
@@ -165,8 +185,19 @@ function makeFilesystem(
   const tree = b.newFd();
   // A tmpfs over a directory of the image takes its mode, unless the options say another.
   const like = type === "tmpfs" && !options.data.some((word) => word.startsWith("mode=")) ? target : -1;
-  if (like === -1) b.add(about, "fsmount", tree, type, options.attrSet, settings);
-  else b.add(about, "fsmountLike", tree, type, options.attrSet, settings, like);
+  // What is read-only takes no copy: it becomes so afterwards.
+  const attributes = options.copyUp ? options.attrSet & ~MOUNT_ATTR_RDONLY : options.attrSet;
+  if (like === -1) b.add(about, "fsmount", tree, type, attributes, settings);
+  else b.add(about, "fsmountLike", tree, type, attributes, settings, like);
+  if (options.copyUp) {
+    b.add(about, "copyTree", target, tree);
+    const readOnly = options.attrSet & MOUNT_ATTR_RDONLY;
+    if (readOnly !== 0) b.add(about, "mountSetattr", tree, "", AT_EMPTY_PATH, readOnly, 0, 0, -1);
+  }
+  if (place.userns !== undefined) {
+    b.add(about, "mountSetattr", tree, "", AT_EMPTY_PATH, MOUNT_ATTR_IDMAP, 0, 0, place.userns);
+    b.add(about, "close", place.userns);
+  }
   setRecursive(b, about, tree, options);
   finish(b, about, tree, target, options);
   return tree;

@@ -57,6 +57,8 @@ export const OPS = {
   target: "nnsnnn",
   /** move_mount(2) of the detached tree `fd` onto descriptor `target`: `fd target`. */
   attach: "nn",
+  /** Copies what is in directory `from` into directory `to`, with modes and owners, crossing no mount: `from to`. */
+  copyTree: "nn",
   /** mount(2): `source target type flags data`; for options that fsconfig(2) cannot carry (over 255 bytes). */
   mount: "sssns",
   /** fchdir(2): `fd`. */

@@ -18,8 +18,7 @@ export function mayUseSetgroups(container: ContainerSpec): boolean {
 export function mapIds(pid: number, container: ContainerSpec): void {
   const { uidMappings, gidMappings, host } = container;
   if (host.privileged || host.euid === 0) {
-    write(pid, "uid_map", uidMappings);
-    write(pid, "gid_map", gidMappings);
+    writeMaps(pid, uidMappings, gidMappings);
     return;
   }
   if (isOwnIdOnly(container)) {
@@ -31,6 +30,12 @@ export function mapIds(pid: number, container: ContainerSpec): void {
   }
   runHelper("newuidmap", [String(pid), ...columns(uidMappings)], "uidmap");
   runHelper("newgidmap", [String(pid), ...columns(gidMappings)], "uidmap");
+}
+
+/** With the right to map any id. @throws TsrunError */
+export function writeMaps(pid: number, uids: readonly LinuxIDMapping[], gids: readonly LinuxIDMapping[]): void {
+  write(pid, "uid_map", uids);
+  write(pid, "gid_map", gids);
 }
 
 function isOwnIdOnly({ uidMappings, gidMappings, host }: ContainerSpec): boolean {

@@ -24,6 +24,7 @@ import { endContainer } from "./end.ts";
 import { homeDirectory } from "./home.ts";
 import { hookStages, runHooks, runHooksAnyhow } from "./hooks.ts";
 import { mapIds, mayUseSetgroups } from "./idmap.ts";
+import { openIdmapped } from "./idmapped.ts";
 import { processStat } from "./lifecycle.ts";
 import type { CreateOptions } from "./options.ts";
 import { stateRoot, storageRoot } from "./paths.ts";
@@ -243,6 +244,7 @@ function openInherited(
     if (join.kind === "directory") fds.set("cgroup", open(join.path, O_PATH | O_CLOEXEC));
     else fds.set(`tasks:${join.name}`, open(join.path, O_WRONLY | O_CLOEXEC));
   }
+  openIdmapped(container, fds);
   if (options.waitForStart) fds.set("start", unixListen(state.startSocket));
   const preserved = (container.options.preserveFds ?? 0) + (container.options.listenFds ?? 0);
   // The monitor has no use for them, and would keep them open.

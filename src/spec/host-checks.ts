@@ -1,6 +1,7 @@
 /** What a config asks for and this host, by the facts given, cannot do. */
 import type { Problem } from "../errors.ts";
 import type { Host, ResolveOptions } from "./container.ts";
+import { mountMappings } from "./idmap.ts";
 import { findNamespace } from "./namespaces.ts";
 import { uint64 } from "./numbers.ts";
 import type { Process, Spec } from "./types.ts";
@@ -28,6 +29,12 @@ export function hostProblems(spec: Spec, options: ResolveOptions, host: Host): P
     });
   }
   problems.push(...rlimitProblems(spec.process, host), ...labelProblems(spec.process, host));
+  if (!host.privileged && spec.mounts?.some((mount) => mountMappings(mount, linux) !== undefined)) {
+    problems.push({
+      path: "mounts",
+      message: "idmapped mounts need CAP_SYS_ADMIN over the machine, which this process does not have",
+    });
+  }
   if (linux.mountLabel && !host.selinux) problems.push({ path: "linux.mountLabel", message: NO_SELINUX });
   if (Object.keys(linux.timeOffsets ?? {}).length > 0 && !host.privileged) {
     problems.push({

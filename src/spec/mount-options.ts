@@ -61,6 +61,10 @@ export interface MountWord {
   /** A flag of the superblock, by its fsconfig(2) name; `not` is the name it replaces. */
   readonly superFlag?: string;
   readonly not?: string;
+  /** A tmpfs begins with what the directory that it hides holds. */
+  readonly copyUp?: true;
+  /** Ids are mapped, of the mount alone or of the whole tree. */
+  readonly idmap?: "mount" | "tree";
   /** Known, and refused by this release. */
   readonly later?: true;
 }
@@ -135,9 +139,9 @@ export const MOUNT_WORDS: Readonly<Record<string, MountWord>> = {
   unbindable: { propagation: MS.UNBINDABLE },
   runbindable: { propagation: MS.UNBINDABLE | MS.REC },
 
-  tmpcopyup: { later: true },
-  idmap: { later: true },
-  ridmap: { later: true },
+  tmpcopyup: { copyUp: true },
+  idmap: { idmap: "mount" },
+  ridmap: { idmap: "tree" },
   "copy-symlink": { later: true },
   "src-nofollow": { later: true },
   "dest-nofollow": { later: true },
@@ -162,6 +166,11 @@ export interface MountOptions {
   msFlags: number;
   /** What is for the filesystem, in order. */
   data: string[];
+  copyUp: boolean;
+  /** Are ids mapped, and how far? The mappings are `idmapWord`, those of the mount, or of the container. */
+  idmap: "mount" | "tree" | undefined;
+  /** "uids=...;gids=..." of a word idmap=..., as crun has it. */
+  idmapWord: string | undefined;
   /** Words of a later release. */
   later: string[];
 }
@@ -179,6 +188,9 @@ export function parseMountOptions(options: readonly string[] | undefined): Mount
     superFlags: [],
     msFlags: 0,
     data: [],
+    copyUp: false,
+    idmap: undefined,
+    idmapWord: undefined,
     later: [],
   };
   for (const option of options ?? []) {
@@ -188,6 +200,7 @@ export function parseMountOptions(options: readonly string[] | undefined): Mount
     if (word === undefined) addData(option, result.data);
     else if (word.later) result.later.push(option);
     else apply(word, result);
+    if (word?.idmap !== undefined && option.includes("=")) result.idmapWord = option.slice(option.indexOf("=") + 1);
   }
   result.bind = (result.msFlags & MS.BIND) !== 0;
   result.rbind = result.bind && (result.msFlags & MS.REC) !== 0;
@@ -211,11 +224,14 @@ function addData(option: string, data: string[]): void {
 /** The word of this option; undefined when it is for the filesystem. */
 export function mountWord(option: string): MountWord | undefined {
   return (
-    MOUNT_WORDS[option] ?? (option.startsWith("idmap=") || option.startsWith("ridmap=") ? MOUNT_WORDS.idmap : undefined)
+    MOUNT_WORDS[option] ??
+    (option.startsWith("idmap=") ? MOUNT_WORDS.idmap : option.startsWith("ridmap=") ? MOUNT_WORDS.ridmap : undefined)
   );
 }
 
 function apply(word: MountWord, result: MountOptions): void {
+  if (word.copyUp) result.copyUp = true;
+  if (word.idmap !== undefined) result.idmap = word.idmap;
   if (word.propagation !== undefined) result.propagation.push(word.propagation);
   if (word.ms !== undefined) {
     if ((word.ms & ATIME_MS) !== 0) result.msFlags &= ~ATIME_MS;

@@ -14,8 +14,6 @@ export function unsupported(spec: Spec): Problem[] {
   }
   if (linux.seccomp !== undefined) refuseNotification(linux.seccomp, refuse);
   spec.mounts?.forEach((mount, i) => {
-    if (isAsked(mount.uidMappings)) refuse(`mounts[${i}].uidMappings`);
-    if (isAsked(mount.gidMappings)) refuse(`mounts[${i}].gidMappings`);
     mount.options?.forEach((word, j) => {
       if (mountWord(word)?.later) refuse(`mounts[${i}].options[${j}]`, `${quote(word)} ${LATER}`);
     });

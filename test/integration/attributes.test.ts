@@ -103,6 +103,8 @@ describe("process attributes", () => {
   const profile = `profile tsrun-test flags=(attach_disconnected,mediate_deleted) {
   file,
   signal,
+  network,
+  unix,
   deny /denied rw,
 }
 `;
@@ -121,6 +123,7 @@ describe("process attributes", () => {
         spec.process.apparmorProfile = "tsrun-test";
         spec.process.noNewPrivileges = noNewPrivileges;
       });
+      expect(result.stderr).not.toContain("tsrun:");
       expect(result.stdout).toBe("tsrun-test (enforce)\ndenied\n");
     }
     const { id } = startContainer(sleepingBundle());
@@ -155,6 +158,6 @@ describe("process attributes", () => {
         spec.linux.readonlyPaths = [];
       },
     });
-    expect(runBundle(bundle).stdout).toBe("tsrun-test (enforce)\n");
+    expect(runBundle(bundle)).toMatchObject({ stdout: "tsrun-test (enforce)\n", stderr: "" });
   });
 });

@@ -1,5 +1,6 @@
 /** mounts. Rules: OCI config.md "Mounts", "Linux mount options"; runc validator.go (superblock data on a bind mount). */
 import { normalize } from "../../path.ts";
+import { mountMappings } from "../idmap.ts";
 import { MOUNT_WORDS, type MountOptions, mountWord, parseMountOptions } from "../mount-options.ts";
 import { type ObjectShape, S } from "../structure.ts";
 import { quote } from "../text.ts";
@@ -37,6 +38,7 @@ export function checkMounts(context: RuleContext): void {
 }
 
 function checkMount(context: RuleContext, mount: Mount, path: string): void {
+  const { report } = context;
   const options = parseMountOptions(mount.options);
   checkDestination(context, mount.destination, `${path}.destination`);
   const isBind = options.bind || mount.type === "bind";
@@ -44,11 +46,29 @@ function checkMount(context: RuleContext, mount: Mount, path: string): void {
   else if (!options.remount && (mount.type === undefined || mount.type === "" || mount.type === "none")) {
     context.report(`${path}.type`, 'is needed, unless the options have "bind" or "rbind"');
   }
+  if (options.copyUp && mount.type !== "tmpfs") report(`${path}.options`, '"tmpcopyup" is for a mount of type tmpfs');
+  checkMappings(context, mount, options, path);
   if (options.data.length === 0) return;
   mount.options?.forEach((word, i) => {
     if (word === "" || mountWord(word) !== undefined) return;
     checkData(context, word, isBind, `${path}.options[${i}]`);
   });
+}
+
+function checkMappings({ spec, report }: RuleContext, mount: Mount, options: MountOptions, path: string): void {
+  const mappings = mountMappings(mount, spec.linux ?? {}, options);
+  if (mappings === undefined) return;
+  if (mappings.uids.length > 0 && mappings.gids.length > 0) return;
+  if (options.idmapWord !== undefined) {
+    report(`${path}.options`, 'idmap= takes "uids=ID-SEEN-COUNT;gids=ID-SEEN-COUNT", more ranges after a #');
+  } else if (mount.uidMappings?.length || mount.gidMappings?.length) {
+    report(path, "needs both uidMappings and gidMappings");
+  } else {
+    report(
+      `${path}.options`,
+      '"idmap" needs uidMappings and gidMappings of the mount, or of a user namespace in linux',
+    );
+  }
 }
 
 function checkDestination({ report, warn }: RuleContext, destination: string | undefined, path: string): void {

@@ -98,8 +98,15 @@ describe("spec/mount-options", () => {
   });
 
   test("words of a later release are known as such", () => {
-    const later = ["tmpcopyup", "idmap", "ridmap", "idmap=uids=0-1-2", "copy-symlink", "src-nofollow", "dest-nofollow"];
+    const later = ["copy-symlink", "src-nofollow", "dest-nofollow"];
     expect(parseMountOptions(later)).toMatchObject({ later, data: [] });
+  });
+
+  test("tmpcopyup and the words for ids are no data of a file system", () => {
+    expect(parseMountOptions(["tmpcopyup"])).toMatchObject({ copyUp: true, data: [] });
+    expect(parseMountOptions(["idmap"])).toMatchObject({ idmap: "mount", idmapWord: undefined, data: [] });
+    const word = parseMountOptions(["ridmap=uids=0-1-2;gids=0-1-2"]);
+    expect(word).toMatchObject({ idmap: "tree", idmapWord: "uids=0-1-2;gids=0-1-2", data: [] });
   });
 
   test("names that every object has are no words", () => {

@@ -1,0 +1,81 @@
+/**
+ * Idmapped mounts: the user namespaces whose ids they show, and the trees of bind mounts, made on the host's side because
+ * the kernel lets only who owns a file system map its ids. Rules: mount_setattr(2) "ID-mapped mounts".
+ */
+
+import { TsrunError } from "../errors.ts";
+import { spawnInit } from "../init/spawn.ts";
+import { AT_RECURSIVE, CLONE_NEWUSER, MOUNT_ATTR_IDMAP } from "../linux.ts";
+import { PlanBuilder } from "../plan/builder.ts";
+import { AWAIT } from "../plan/step.ts";
+import type { ContainerSpec } from "../spec/container.ts";
+import { type IdMappings, mountMappings } from "../spec/idmap.ts";
+import { parseMountOptions } from "../spec/mount-options.ts";
+import { O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
+import { closeQuiet, open } from "../sys/file.ts";
+import { mountSetattr, openTree } from "../sys/mount.ts";
+import { waitid } from "../sys/process.ts";
+import { stepFailure } from "./failure.ts";
+import { writeMaps } from "./idmap.ts";
+
+const AT_FDCWD = -100;
+const OPEN_TREE_CLONE = 1;
+
+/** Adds the descriptors that the plan names: "tree:N" for a bind mount, "userns:N" for another. @throws TsrunError */
+export function openIdmapped(container: ContainerSpec, fds: Map<string, number>): void {
+  container.spec.mounts?.forEach((mount, i) => {
+    const options = parseMountOptions(mount.options);
+    const mappings = mountMappings(mount, container.spec.linux ?? {}, options);
+    if (mappings === undefined) return;
+    const userns = newUserNamespace(mappings);
+    if (!options.bind && mount.type !== "bind") {
+      fds.set(`userns:${i}`, userns);
+      return;
+    }
+    try {
+      const flags = OPEN_TREE_CLONE | (options.rbind ? AT_RECURSIVE : 0);
+      const tree = openTree(AT_FDCWD, mount.source ?? "", flags);
+      fds.set(`tree:${i}`, tree);
+      const depth = options.idmap === "tree" ? AT_RECURSIVE : 0;
+      mountSetattr(tree, "", depth, { set: MOUNT_ATTR_IDMAP, usernsFd: userns });
+    } catch (cause) {
+      throw new TsrunError(`mounts[${i}] ${mount.destination}: ids of ${mount.source}`, {
+        cause,
+        fix: "EINVAL: does its file system have idmapped mounts (mount_setattr(2) lists them)?",
+      });
+    } finally {
+      closeQuiet(userns);
+    }
+  });
+}
+
+/** A user namespace that outlives its only process as a descriptor. */
+function newUserNamespace({ uids, gids }: IdMappings): number {
+  const b = new PlanBuilder(3);
+  b.inherit("sync");
+  b.inherit("plan");
+  b.add("ids of a mount", "clone", CLONE_NEWUSER, -1);
+  b.add("ids of a mount", "await", AWAIT.ID_MAPS);
+  const plan = b.plan();
+  const init = spawnInit({ plan, fds: new Map(), preserved: 0 });
+  let pid = init.pid;
+  try {
+    using sync = init.sync;
+    for (;;) {
+      const message = sync.next();
+      if (message.type === "fail") throw stepFailure(plan, message.step, message.code);
+      if (message.type === "eof") throw new TsrunError("the process that was to make a user namespace ended");
+      if (message.type === "await") {
+        writeMaps(pid, uids, gids);
+        return open(`/proc/${pid}/ns/user`, O_RDONLY | O_CLOEXEC);
+      }
+      if (message.type === "pid") {
+        pid = message.pid;
+        waitid({ pid: init.pid });
+      }
+    }
+  } finally {
+    // Without its socket it ends.
+    waitid({ pid });
+  }
+}

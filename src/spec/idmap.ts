@@ -1,0 +1,47 @@
+/**
+ * The ids of an idmapped mount: which mappings a mount of config.json asks for.
+ * Rules: OCI config.md "Mounts" (uidMappings, gidMappings), "idmap"; crun(1) for idmap=uids=...;gids=....
+ */
+import { type MountOptions, parseMountOptions } from "./mount-options.ts";
+import type { LinuxIDMapping, Mount } from "./types.ts";
+
+export interface IdMappings {
+  uids: readonly LinuxIDMapping[];
+  gids: readonly LinuxIDMapping[];
+}
+
+/** Undefined: its ids are not mapped. What is wrong with the mappings is for rules/mounts.ts to say. */
+export function mountMappings(
+  mount: Mount,
+  container: {
+    uidMappings?: readonly LinuxIDMapping[] | undefined;
+    gidMappings?: readonly LinuxIDMapping[] | undefined;
+  },
+  options: MountOptions = parseMountOptions(mount.options),
+): IdMappings | undefined {
+  if (options.idmapWord !== undefined) return wordMappings(options.idmapWord);
+  if (mount.uidMappings?.length || mount.gidMappings?.length) {
+    return { uids: mount.uidMappings ?? [], gids: mount.gidMappings ?? [] };
+  }
+  if (options.idmap === undefined) return undefined;
+  return { uids: container.uidMappings ?? [], gids: container.gidMappings ?? [] };
+}
+
+/**
+ * "uids=0-1000-10#10-2000-5;gids=0-1000-10": id in the file system, id that is seen, how many.
+ *
+ * @returns lists that are empty where the word cannot be read
+ */
+function wordMappings(word: string): IdMappings {
+  const lists: { uids: LinuxIDMapping[]; gids: LinuxIDMapping[] } = { uids: [], gids: [] };
+  for (const part of word.split(";")) {
+    const [kind, text = ""] = part.split("=", 2);
+    if (kind !== "uids" && kind !== "gids") return { uids: [], gids: [] };
+    for (const triple of text.split("#")) {
+      const match = /^(\d{1,10})-(\d{1,10})-(\d{1,10})$/.exec(triple);
+      if (match === null) return { uids: [], gids: [] };
+      lists[kind].push({ containerID: Number(match[1]), hostID: Number(match[2]), size: Number(match[3]) });
+    }
+  }
+  return lists;
+}

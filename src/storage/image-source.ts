@@ -21,9 +21,10 @@ import { preadFull } from "../sys/entries.ts";
 import { Fd, open, read, statx, write } from "../sys/file.ts";
 import { statSync } from "../sys/fs.ts";
 import { type ArchiveFile, indexArchive } from "./archive-index.ts";
-import { compressionOf, decompressed, fileBytes } from "./compression.ts";
+import { type Compression, compressionOf, decompressed, fileBytes } from "./compression.ts";
 import { checkDigest, type Digest, digestOf, hexOf } from "./digest.ts";
 import { isObject, MAX_JSON, parseJson } from "./image-config.ts";
+import { TarReader } from "./tar/reader.ts";
 
 /** A part of an open file. */
 export interface Blob {
@@ -291,28 +292,25 @@ function contentOf({ fd, offset, size, path }: Blob): Uint8Array {
  *
  * @param path "-" is standard input
  * @param spool a directory of the store: what cannot be read in place is written there first
+ * @param isTar it is the tar of one layer, whatever is in it
  */
-export async function openSource(path: string, spool: string): Promise<ImageSource> {
+export async function openSource(path: string, spool: string, { isTar = false } = {}): Promise<ImageSource> {
   const stats = path === "-" ? undefined : statSync(path);
   if (path !== "-" && stats === undefined) throw new TsrunError(`${path} does not exist`);
-  if (stats?.isDirectory()) return new ImageSource(path, new Fd(open(path, O_PATH | O_DIRECTORY)), undefined, 0);
+  if (stats?.isDirectory()) {
+    if (isTar) throw new TsrunError(`${path} is a directory, not a tar`);
+    return new ImageSource(path, new Fd(open(path, O_PATH | O_DIRECTORY)), undefined, 0);
+  }
   const name = path === "-" ? "standard input" : path;
-  let file =
-    path === "-" || !stats?.isFile()
-      ? await spooled(path === "-" ? 0 : open(path, O_RDONLY), spool)
-      : new Fd(open(path, O_RDONLY));
+  const input = path === "-" ? 0 : open(path, O_RDONLY);
+  let file = stats?.isFile() ? new Fd(input) : spooled(input, spool);
   try {
     let size = statx(file.fd, "").size;
     const compression = compressionOf(preadFull(file.fd, new Uint8Array(8), 0, name));
+    // The tar of a root filesystem is read as it is; files are looked for in an archive of images alone.
+    if (isTar || !(await isImageArchive(file.fd, size, compression, name)))
+      return new ImageSource(name, file, new Map(), size);
     if (compression !== "none") {
-      // A root filesystem is read as it is; only who wants files out of an archive needs it uncompressed.
-      const head = await firstNames(file.fd, size, name);
-      if (
-        !head.some((entry) =>
-          /^(\.\/)?(oci-layout|index\.json|manifest\.json|blobs\/?.*|[0-9a-f]{64}([/.].*)?)$/.test(entry),
-        )
-      )
-        return new ImageSource(name, file, new Map(), size);
       const plain = spoolFile(spool);
       for await (const piece of decompressed(fileBytes(file.fd, 0, size, name), compression)) write(plain.fd, piece);
       file[Symbol.dispose]();
@@ -322,19 +320,30 @@ export async function openSource(path: string, spool: string): Promise<ImageSour
     return new ImageSource(name, file, indexArchive(file.fd, size, name), size);
   } catch (error) {
     file[Symbol.dispose]();
-    throw error instanceof TsrunError && !error.message.includes(basename(name))
-      ? new TsrunError(`${name}: ${error.message}`, {
-          cause: error,
-          ...(error.fix !== undefined && { fix: error.fix }),
-        })
-      : error;
+    if (!(error instanceof TsrunError) || error.message.includes(basename(name))) throw error;
+    throw new TsrunError(`${name}: ${error.message}`, { cause: error });
   }
 }
 
-async function spooled(fd: number, spool: string): Promise<Fd> {
+/** Names with which archives of images begin: an OCI image layout, docker save in its versions. */
+const IMAGE_FILES =
+  /^(\.\/)?(oci-layout|index\.json|manifest\.json|repositories|blobs\/?.*|(sha256:)?[0-9a-f]{64}([/.].*)?)$/;
+
+/** Does this begin as archives of images do? Among the first four names one must be theirs. */
+async function isImageArchive(fd: number, size: number, compression: Compression, path: string): Promise<boolean> {
+  const names: string[] = [];
+  const reader = new TarReader({ entry: ({ name }) => names.push(name) });
+  for await (const piece of decompressed(fileBytes(fd, 0, size, path), compression)) {
+    reader.push(piece);
+    if (names.length >= 4 || reader.isOver) break;
+  }
+  return names.slice(0, 4).some((name) => IMAGE_FILES.test(name));
+}
+
+function spooled(fd: number, spool: string): Fd {
   const file = spoolFile(spool);
+  const buffer = new Uint8Array(1 << 18);
   for (;;) {
-    const buffer = new Uint8Array(1 << 18);
     const count = read(fd, buffer, "standard input");
     if (count === 0) return file;
     write(file.fd, buffer.subarray(0, count));
@@ -345,17 +354,4 @@ let spools = 0;
 
 function spoolFile(spool: string): Fd {
   return new Fd(open(`${spool}/spool-${spools++}`, O_RDWR | O_CREAT | O_EXCL, 0o600));
-}
-
-/** The first names in a compressed archive. */
-async function firstNames(fd: number, size: number, path: string): Promise<string[]> {
-  const names: string[] = [];
-  const { TarReader } = await import("./tar/reader.ts");
-  const reader = new TarReader({ entry: ({ name }) => names.push(name) });
-  const head = preadFull(fd, new Uint8Array(8), 0, path);
-  for await (const piece of decompressed(fileBytes(fd, 0, size, path), compressionOf(head))) {
-    reader.push(piece);
-    if (names.length >= 4 || reader.isOver) break;
-  }
-  return names;
 }

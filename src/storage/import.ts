@@ -336,7 +336,7 @@ export async function importLayer(
 ): Promise<{ diffId: Digest; chainId: Digest; size: number }> {
   ensureStore(store.storageRoot);
   using spool = new WorkDirectory(store.storageRoot);
-  using source = await openSource(path, spool.path);
+  using source = await openSource(path, spool.path, { isTar: true });
   const blob = source.whole();
   const { made, diffId, chainId, size } = await singleLayer(store, blob, parent, { onProgress, onWarning });
   using work = made.work;

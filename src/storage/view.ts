@@ -93,6 +93,11 @@ export function mountView(directories: readonly string[], { userxattr = false } 
   using context = new Fd(fsopen("overlay"));
   fsconfigSet(context.fd, "source", "overlay");
   for (const [name, value] of commonOptions({ userxattr, volatile: false })) fsconfigSet(context.fd, name, value);
+  // Whatever options the layers were written with; userxattr excludes these.
+  if (!userxattr) {
+    fsconfigSet(context.fd, "redirect_dir", "follow");
+    fsconfigSet(context.fd, "metacopy", "on");
+  }
   for (const directory of directories) {
     using layer = new Fd(open(directory, O_PATH | O_DIRECTORY));
     addLower(context.fd, layer.fd);

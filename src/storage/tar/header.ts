@@ -97,7 +97,8 @@ function checkSum(block: Uint8Array, at: number): void {
     sum += byte;
     signed += byte > 127 ? byte - 256 : byte;
   }
-  const wanted = readNumber(block, 148, 8, at);
+  const digits = text(block, 148, 8).trim();
+  const wanted = /^[0-7]{1,7}$/.test(digits) ? Number.parseInt(digits, 8) : Number.NaN;
   // Old programs summed signed characters.
   if (wanted !== sum && wanted !== signed) throw new TarError(`the header at byte ${at} has a wrong checksum`);
 }

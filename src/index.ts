@@ -5,6 +5,7 @@ export { createContainer } from "./runtime/create.ts";
 export { deleteContainer } from "./runtime/delete.ts";
 export { execInForeground, execProcess } from "./runtime/exec.ts";
 export { fastExit } from "./runtime/exit.ts";
+export { runtimeFeatures } from "./runtime/features.ts";
 export { type ImageBundle, type ImageBundleOptions, imageBundle } from "./runtime/image.ts";
 export { killContainer } from "./runtime/kill.ts";
 export { containerProcesses, containerState, listContainers } from "./runtime/list.ts";

@@ -28,7 +28,7 @@ const SCHED_FLAGS: Readonly<Record<string, number>> = {
 
 const IO_CLASSES: Readonly<Record<string, number>> = { IOPRIO_CLASS_RT: 1, IOPRIO_CLASS_BE: 2, IOPRIO_CLASS_IDLE: 3 };
 
-const MEMORY_MODES: Readonly<Record<string, number>> = {
+export const MEMORY_MODES: Readonly<Record<string, number>> = {
   MPOL_DEFAULT: 0,
   MPOL_PREFERRED: 1,
   MPOL_BIND: 2,
@@ -38,7 +38,7 @@ const MEMORY_MODES: Readonly<Record<string, number>> = {
   MPOL_WEIGHTED_INTERLEAVE: 6,
 };
 
-const MEMORY_FLAGS: Readonly<Record<string, number>> = {
+export const MEMORY_FLAGS: Readonly<Record<string, number>> = {
   MPOL_F_NUMA_BALANCING: 0x2000,
   MPOL_F_RELATIVE_NODES: 0x4000,
   MPOL_F_STATIC_NODES: 0x8000,

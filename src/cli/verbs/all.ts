@@ -4,6 +4,7 @@ import { bundle } from "./bundle.ts";
 import { create } from "./create.ts";
 import { deleteVerb } from "./delete.ts";
 import { exec } from "./exec.ts";
+import { features } from "./features.ts";
 import { kill } from "./kill.ts";
 import { list } from "./list.ts";
 import { pause, resume } from "./pause.ts";
@@ -29,6 +30,7 @@ export const VERBS: readonly Verb[] = [
   pause,
   resume,
   update,
+  features,
   spec,
   plan,
   image,
@@ -37,12 +39,4 @@ export const VERBS: readonly Verb[] = [
 ];
 
 /** Verbs of runc, crun and youki that a later release brings. */
-export const LATER_VERBS: readonly string[] = [
-  "events",
-  "checkpoint",
-  "restore",
-  "features",
-  "mounts",
-  "info",
-  "completion",
-];
+export const LATER_VERBS: readonly string[] = ["events", "checkpoint", "restore", "mounts", "info", "completion"];

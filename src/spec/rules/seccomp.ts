@@ -3,19 +3,29 @@ import { type ObjectShape, S } from "../structure.ts";
 import type { LinuxSeccomp } from "../types.ts";
 import type { RuleContext } from "./context.ts";
 
-const ACTION = {
-  words: [
-    "SCMP_ACT_KILL",
-    "SCMP_ACT_KILL_PROCESS",
-    "SCMP_ACT_KILL_THREAD",
-    "SCMP_ACT_TRAP",
-    "SCMP_ACT_ERRNO",
-    "SCMP_ACT_TRACE",
-    "SCMP_ACT_ALLOW",
-    "SCMP_ACT_LOG",
-    "SCMP_ACT_NOTIFY",
-  ],
-};
+export const ACTIONS: readonly string[] = [
+  "SCMP_ACT_KILL",
+  "SCMP_ACT_KILL_PROCESS",
+  "SCMP_ACT_KILL_THREAD",
+  "SCMP_ACT_TRAP",
+  "SCMP_ACT_ERRNO",
+  "SCMP_ACT_TRACE",
+  "SCMP_ACT_ALLOW",
+  "SCMP_ACT_LOG",
+  "SCMP_ACT_NOTIFY",
+];
+
+export const OPERATORS: readonly string[] = [
+  "SCMP_CMP_NE",
+  "SCMP_CMP_LT",
+  "SCMP_CMP_LE",
+  "SCMP_CMP_EQ",
+  "SCMP_CMP_GE",
+  "SCMP_CMP_GT",
+  "SCMP_CMP_MASKED_EQ",
+];
+
+const ACTION = { words: ACTIONS };
 
 /** Every architecture that a profile may name. */
 export const ARCHITECTURES: readonly string[] = [
@@ -76,17 +86,7 @@ export const SECCOMP: ObjectShape = {
                 index: S.uint32,
                 value: S.uint64,
                 valueTwo: S.uint64,
-                op: {
-                  words: [
-                    "SCMP_CMP_NE",
-                    "SCMP_CMP_LT",
-                    "SCMP_CMP_LE",
-                    "SCMP_CMP_EQ",
-                    "SCMP_CMP_GE",
-                    "SCMP_CMP_GT",
-                    "SCMP_CMP_MASKED_EQ",
-                  ],
-                },
+                op: { words: OPERATORS },
               },
               required: ["index", "value", "op"],
             },

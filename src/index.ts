@@ -1,8 +1,10 @@
 /** tsrun as a library: everything that the command line can do. */
+export type { CgroupStats } from "./cgroup/stats.ts";
 export { type Problem, SpecError, StateError, StepError, SyscallError, TsrunError } from "./errors.ts";
 export type { Plan, Step } from "./plan/step.ts";
 export { createContainer } from "./runtime/create.ts";
 export { deleteContainer } from "./runtime/delete.ts";
+export { type ContainerEvent, containerStats, watchContainer } from "./runtime/events.ts";
 export { execInForeground, execProcess } from "./runtime/exec.ts";
 export { fastExit } from "./runtime/exit.ts";
 export { runtimeFeatures } from "./runtime/features.ts";

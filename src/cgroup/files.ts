@@ -3,6 +3,7 @@ import { isErrno } from "../errors.ts";
 import { utf8Text } from "../sys/call.ts";
 import { AT_FDCWD, O_RDONLY } from "../sys/constants.ts";
 import { closeQuiet, openat, read } from "../sys/file.ts";
+import { readdirSync } from "../sys/fs.ts";
 import { walkGroups } from "./tree.ts";
 
 /** A file without its last newline; undefined when it, or its cgroup, is not there (ENODEV: while we read). */
@@ -77,6 +78,16 @@ export function keyedValue(text: string | undefined, key: string): string | unde
     if (line.startsWith(key) && line[key.length] === " ") return line.slice(key.length + 1);
   }
   return undefined;
+}
+
+/** Names of what is in the directory of a cgroup; none when it is gone. */
+export function listGroupFiles(dir: string): string[] {
+  try {
+    return readdirSync(dir);
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ENODEV")) return [];
+    throw error;
+  }
 }
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4));

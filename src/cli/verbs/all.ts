@@ -3,6 +3,7 @@ import type { Verb } from "../flags.ts";
 import { bundle } from "./bundle.ts";
 import { create } from "./create.ts";
 import { deleteVerb } from "./delete.ts";
+import { events } from "./events.ts";
 import { exec } from "./exec.ts";
 import { features } from "./features.ts";
 import { kill } from "./kill.ts";
@@ -30,6 +31,7 @@ export const VERBS: readonly Verb[] = [
   pause,
   resume,
   update,
+  events,
   features,
   spec,
   plan,
@@ -39,4 +41,4 @@ export const VERBS: readonly Verb[] = [
 ];
 
 /** Verbs of runc, crun and youki that a later release brings. */
-export const LATER_VERBS: readonly string[] = ["events", "checkpoint", "restore", "mounts", "info", "completion"];
+export const LATER_VERBS: readonly string[] = ["checkpoint", "restore", "mounts", "info", "completion"];

@@ -1,0 +1,109 @@
+/**
+ * What a cgroup has used, in the members and the units of `runc events` (its types/events.go): bytes, nanoseconds.
+ * Members that are 0 are left out where runc leaves them out, so a reader sees the same.
+ */
+
+import { readPressure } from "./figures.ts";
+import type { CgroupRecord } from "./manager.ts";
+import { statsV1 } from "./v1/stats.ts";
+import { statsV2 } from "./v2/stats.ts";
+
+export interface CgroupStats {
+  cpu: {
+    /** Nanoseconds. */
+    usage: {
+      total?: number;
+      percpu?: number[];
+      percpu_kernel?: number[];
+      percpu_user?: number[];
+      kernel: number;
+      user: number;
+    };
+    throttling: { periods?: number; throttledPeriods?: number; throttledTime?: number };
+    psi?: Pressure;
+  };
+  cpuset: CpusetStats;
+  memory: {
+    cache?: number;
+    usage: MemoryEntry;
+    swap: MemoryEntry;
+    kernel: MemoryEntry;
+    kernelTCP: MemoryEntry;
+    /** memory.stat as it is. */
+    raw?: Record<string, number>;
+    psi?: Pressure;
+  };
+  pids: { current?: number; limit?: number };
+  blkio: BlkioStats;
+  hugetlb: Record<string, { usage?: number; max?: number; failcnt: number }>;
+  intel_rdt: object;
+  network_interfaces: null;
+}
+
+/** Bytes; a limit of 2^64 - 1 is "none". */
+export interface MemoryEntry {
+  limit: number;
+  usage?: number;
+  max?: number;
+  failcnt: number;
+}
+
+export interface CpusetStats {
+  cpus?: number[];
+  cpu_exclusive: number;
+  mems?: number[];
+  mem_hardwall: number;
+  mem_exclusive: number;
+  memory_migrate: number;
+  memory_spread_page: number;
+  memory_spread_slab: number;
+  memory_pressure: number;
+  sched_load_balance: number;
+  sched_relax_domain_level: number;
+}
+
+export interface BlkioEntry {
+  major?: number;
+  minor?: number;
+  op?: string;
+  value?: number;
+}
+
+export interface BlkioStats {
+  ioServiceBytesRecursive?: BlkioEntry[];
+  ioServicedRecursive?: BlkioEntry[];
+  ioQueueRecursive?: BlkioEntry[];
+  ioServiceTimeRecursive?: BlkioEntry[];
+  ioWaitTimeRecursive?: BlkioEntry[];
+  ioMergedRecursive?: BlkioEntry[];
+  ioTimeRecursive?: BlkioEntry[];
+  sectorsRecursive?: BlkioEntry[];
+}
+
+/** Pressure stall information (kernel accounting/psi.rst): averages in percent, totals in microseconds. */
+export interface Pressure {
+  some?: PressureLine;
+  full?: PressureLine;
+}
+
+export interface PressureLine {
+  avg10: number;
+  avg60: number;
+  avg300: number;
+  total: number;
+}
+
+/** Reads them now; a cgroup that is gone has used nothing. */
+export function readStats(record: CgroupRecord): CgroupStats {
+  const stats = record.layout === "v2" ? statsV2(record.paths[""] ?? "") : statsV1(record.paths);
+  const psi = record.paths[""];
+  if (psi !== undefined) addPressure(stats, psi);
+  return stats;
+}
+
+function addPressure(stats: CgroupStats, dir: string): void {
+  const cpu = readPressure(`${dir}/cpu.pressure`);
+  const memory = readPressure(`${dir}/memory.pressure`);
+  if (cpu !== undefined) stats.cpu.psi = cpu;
+  if (memory !== undefined) stats.memory.psi = memory;
+}

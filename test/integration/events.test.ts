@@ -1,0 +1,107 @@
+/** What a container uses, and what happens to it; the same on cgroup v1 and v2. */
+import { afterAll, describe, expect } from "vitest";
+import { makeBundle } from "../helpers/bundle.ts";
+import { sleepingBundle, startContainer } from "../helpers/container.ts";
+import { cgroupLayout, needs } from "../helpers/needs.ts";
+import { deleteContainers, newId, run, runOk, spawn } from "../helpers/runtime.ts";
+
+const on = (...controllers: string[]) => needs({ root: true, cgroup: ["v1", "v2"], controllers });
+const own = (...controllers: string[]) => needs({ root: true, tsrun: true, cgroup: ["v1", "v2"], controllers });
+const MEGABYTE = 2 ** 20;
+afterAll(deleteContainers);
+
+const stats = (id: string) => JSON.parse(runOk(["events", "--stats", id]));
+
+describe("events", () => {
+  on("memory", "pids")("--stats prints one line with the figures of the container", () => {
+    const bundle = sleepingBundle();
+    bundle.edit((spec) => {
+      spec.linux.resources = {
+        ...spec.linux.resources,
+        memory: { limit: 64 * MEGABYTE },
+        pids: { limit: 25 },
+        cpu: { quota: 50_000, period: 100_000 },
+      };
+    });
+    const { id } = startContainer(bundle);
+    const output = runOk(["events", "--stats", id]);
+    expect(output.trim().split("\n")).toHaveLength(1);
+    const { type, data, ...rest } = JSON.parse(output);
+    expect({ type, rest }).toEqual({ type: "stats", rest: { id } });
+    expect(data.memory.usage).toMatchObject({ limit: 64 * MEGABYTE, failcnt: 0 });
+    expect(data.memory.usage.usage).toBeGreaterThan(0);
+    expect(data.memory.usage.usage).toBeLessThan(64 * MEGABYTE);
+    expect(data.pids).toEqual({ current: 1, limit: 25 });
+    expect(data.cpu.usage.total).toBeGreaterThan(0);
+    expect(data.memory.raw).toHaveProperty(cgroupLayout() === "v2" ? "anon" : "rss");
+    expect(data).toMatchObject({ intel_rdt: {}, network_interfaces: null, hugetlb: expect.any(Object) });
+  });
+
+  on("cpu")("CPU time grows by what the container works, and throttling is counted", async () => {
+    const bundle = makeBundle({
+      args: ["sh", "-c", "echo ready; while :; do :; done"],
+      edit: (spec) => {
+        spec.linux.resources = { ...spec.linux.resources, cpu: { quota: 20_000, period: 100_000 } };
+      },
+    });
+    const container = startContainer(bundle);
+    await container.waitFor("ready");
+    const before = stats(container.id).data.cpu;
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    const after = stats(container.id).data.cpu;
+    const worked = after.usage.total - before.usage.total;
+    expect(worked).toBeGreaterThan(20e6);
+    expect(worked).toBeLessThan(600e6);
+    expect(after.throttling.throttledPeriods).toBeGreaterThan(0);
+    expect(after.throttling.throttledTime).toBeGreaterThan(0);
+  });
+
+  on("pids")("a stream has figures at every interval and ends with the container", async () => {
+    const { id } = startContainer(sleepingBundle());
+    const stream = spawn(["events", "--interval", "100ms", id]);
+    await stream.waitFor("\n");
+    const first = stream.stdout().length;
+    await stream.waitFor(`${stream.stdout()}{`);
+    expect(stream.stdout().length).toBeGreaterThan(first);
+    runOk(["kill", id, "KILL"]);
+    expect((await stream.exit).code).toBe(0);
+    for (const line of stream.stdout().trim().split("\n"))
+      expect(JSON.parse(line)).toMatchObject({ type: "stats", id });
+  });
+
+  on("memory")("running out of memory is told while it happens", async () => {
+    const bundle = makeBundle({
+      args: ["sh", "-c", "read go; sh -c 'head -c 200m /dev/zero | tail'; sleep 1000"],
+      edit: (spec) => {
+        spec.linux.resources = {
+          ...spec.linux.resources,
+          memory: { limit: 24 * MEGABYTE, swap: 24 * MEGABYTE },
+        };
+      },
+    });
+    const id = newId();
+    const container = spawn(["run", "-b", bundle.path, id]);
+    while (run(["state", id]).stdout.indexOf('"running"') === -1)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    const stream = spawn(["events", "--interval", "100ms", id]);
+    await stream.waitFor('"stats"');
+    container.child.stdin?.write("go\n");
+    await stream.waitFor('"oom"');
+    expect(
+      stream
+        .stdout()
+        .split("\n")
+        .find((line) => line.includes('oom"')),
+    ).toBe(`{"type":"oom","id":"${id}"}`);
+    runOk(["kill", id, "KILL"]);
+    await container.exit;
+    expect((await stream.exit).code).toBe(0);
+  });
+
+  own()("of a container that does not run there is nothing to tell", () => {
+    expect(run(["events", "--stats", newId()]).stderr).toContain("does not exist");
+    const { id } = startContainer(sleepingBundle());
+    const wrong = run(["events", "--interval", "5", id]);
+    expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining("--interval") });
+  });
+});

@@ -88,6 +88,12 @@ export const CONTAINER_FLAGS = [
     help: "a layer of the root filesystem, lowest first; instead of annotation org.tsrun.layers (repeatable)",
   },
   { name: "overlay", kind: "bool", help: "make root.path the only lower layer, so that the bundle stays unchanged" },
+  {
+    name: "overlay-option",
+    kind: "list",
+    argument: "word",
+    help: "index, metacopy, volatile, xino; idmap or noidmap: map the ids of all layers, of none (repeatable)",
+  },
   { name: "rw-layer", kind: "string", argument: "name", help: "a read-write layer that outlives the container" },
   { name: "no-pivot", kind: "bool", help: "move the root with MS_MOVE and chroot(2) instead of pivot_root(2)" },
   { name: "no-new-keyring", kind: "bool", help: "stay in the caller's session keyring" },

@@ -16,6 +16,7 @@ export function planOptions(values: ContainerValues, globals: Globals, target: T
     layers: values.layer,
     overlay: values.overlay,
     rwLayer: values["rw-layer"] || undefined,
+    overlayOptions: values["overlay-option"],
     noPivot: values["no-pivot"],
     noNewKeyring: values["no-new-keyring"],
     preserveFds: values["preserve-fds"],

@@ -50,7 +50,7 @@ export function openIdmapped(container: ContainerSpec, fds: Map<string, number>)
 }
 
 /** A user namespace that outlives its only process as a descriptor. */
-function newUserNamespace({ uids, gids }: IdMappings): number {
+export function newUserNamespace({ uids, gids }: IdMappings): number {
   const b = new PlanBuilder(3);
   b.inherit("sync");
   b.inherit("plan");

@@ -15,7 +15,7 @@ import type { Plan } from "../plan/step.ts";
 import type { ContainerSpec, JoinedNamespace } from "../spec/container.ts";
 import type { Hooks } from "../spec/types.ts";
 import { mountRootfs } from "../storage/mount.ts";
-import { prepareRootfs, type RootfsRecord, removeRootfs } from "../storage/rootfs.ts";
+import { hasIdMap, prepareRootfs, type RootfsRecord, type RootfsRequest, removeRootfs } from "../storage/rootfs.ts";
 import { O_CLOEXEC, O_PATH, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open, setCloexec } from "../sys/file.ts";
 import { unixListen } from "../sys/socket.ts";
@@ -24,7 +24,7 @@ import { endContainer } from "./end.ts";
 import { homeDirectory } from "./home.ts";
 import { hookStages, runHooks, runHooksAnyhow } from "./hooks.ts";
 import { mapIds, mayUseSetgroups } from "./idmap.ts";
-import { openIdmapped } from "./idmapped.ts";
+import { newUserNamespace, openIdmapped } from "./idmapped.ts";
 import { processStat } from "./lifecycle.ts";
 import type { CreateOptions } from "./options.ts";
 import { stateRoot, storageRoot } from "./paths.ts";
@@ -206,23 +206,57 @@ function makeRootfs(
     id: container.id,
     layers,
     userns: container.host.userns,
+    ...overlayRequest(container, root),
     storageRoot: root,
     stateDir: state.path,
     // Removed as soon as the process has ended: without this the end would wait until all of it is on the disk.
-    volatile: options.foreground === true && !container.options.keep && rwLayer === undefined,
+    volatile:
+      container.rootfs.overlayOptions.includes("volatile") ||
+      (options.foreground === true && !container.options.keep && rwLayer === undefined),
     ...(rwLayer === undefined ? {} : { rwLayer }),
     ...(container.spec.hostname === undefined ? {} : { hostname: container.spec.hostname }),
     ...(container.userns ? { owner: mappedRoot(container) } : {}),
   });
 }
 
+/** The overlay in a user namespace of its own: layers of the store have ids from 0 on, and are mapped to its ids. */
+function overlayRequest(container: ContainerSpec, root: string): Pick<RootfsRequest, "extra" | "idmap" | "mapOwner"> {
+  const { overlayOptions } = container.rootfs;
+  const { uidMappings, gidMappings, host, userns } = container;
+  const extra = overlayOptions.filter((word) => word === "index" || word === "metacopy" || word === "xino");
+  // A process that is in a user namespace itself may not map; a store whose owners were mapped when it was filled need not.
+  const mayMap = userns && host.euid === 0 && !host.userns && !overlayOptions.includes("noidmap");
+  if (!mayMap || uidMappings.length === 0 || hasIdMap(root)) return { extra };
+  return {
+    extra,
+    idmap: overlayOptions.includes("idmap") ? "all" : "store",
+    mapOwner: ({ uid, gid }) => ({ uid: outside(uid, uidMappings, uid), gid: outside(gid, gidMappings, gid) }),
+  };
+}
+
+function mountLayers(overlay: RootfsRecord, container: ContainerSpec, joined: number | undefined): number {
+  const { layers = [] } = container.rootfs;
+  const isMapped =
+    overlay.idmap === "all" || (overlay.idmap === "store" && layers.some((l) => l.startsWith("sha256:")));
+  if (!isMapped) return mountRootfs(overlay);
+  if (joined !== undefined) return mountRootfs(overlay, joined);
+  const userns = newUserNamespace({ uids: container.uidMappings, gids: container.gidMappings });
+  try {
+    return mountRootfs(overlay, userns);
+  } finally {
+    closeQuiet(userns);
+  }
+}
+
+/** What an id of the container is outside; `own` where it is not mapped. */
+function outside(id: number, maps: ContainerSpec["uidMappings"], own: number): number {
+  const map = maps.find(({ containerID, size }) => id >= containerID && id < containerID + size);
+  return map ? map.hostID + id - map.containerID : own;
+}
+
 /** The ids that who sets the container up, its root, has outside. */
 function mappedRoot(container: ContainerSpec): { uid: number; gid: number } {
   const { uidMappings, gidMappings, host } = container;
-  const outside = (id: number, maps: ContainerSpec["uidMappings"], own: number) => {
-    const map = maps.find(({ containerID, size }) => id >= containerID && id < containerID + size);
-    return map ? map.hostID + id - map.containerID : own;
-  };
   const { uid, gid } = setupIds(container);
   return { uid: outside(uid, uidMappings, host.euid), gid: outside(gid, gidMappings, host.egid) };
 }
@@ -236,10 +270,10 @@ function openInherited(
   state: StateDirectory,
 ): void {
   const { container } = loaded;
-  if (record.overlay) fds.set("rootfs", mountRootfs(record.overlay));
   for (const join of container.namespaces.join) {
     fds.set(`ns:${join.type}`, openNamespace(join));
   }
+  if (record.overlay) fds.set("rootfs", mountLayers(record.overlay, container, fds.get("ns:user")));
   for (const join of record.cgroup ? joinFds(record.cgroup) : []) {
     if (join.kind === "directory") fds.set("cgroup", open(join.path, O_PATH | O_CLOEXEC));
     else fds.set(`tasks:${join.name}`, open(join.path, O_WRONLY | O_CLOEXEC));

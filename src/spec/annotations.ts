@@ -10,11 +10,20 @@ export const ANNOTATION = {
   overlay: "org.tsrun.overlay",
   /** Name of a read-write layer that outlives the container. */
   rwLayer: "org.tsrun.rw-layer",
+  /** Comma-separated words of OVERLAY_OPTIONS. */
+  overlayOptions: "org.tsrun.overlay-options",
   /** Id of the image that the bundle was made of; for people and `list`, it changes nothing. */
   image: "org.tsrun.image",
 } as const;
 
+/**
+ * What may be asked of the overlay. The first four are overlayfs's own (kernel filesystems/overlayfs.rst); idmap maps
+ * the ids of all layers into the container's user namespace, noidmap of none: left out, of those of the store.
+ */
+export const OVERLAY_OPTIONS: readonly string[] = ["index", "metacopy", "volatile", "xino", "idmap", "noidmap"];
+
 export interface LayerAnnotations {
+  overlayOptions: string[];
   layers: string[] | undefined;
   overlay: boolean;
   rwLayer: string | undefined;
@@ -25,7 +34,7 @@ export function readAnnotations(
   annotations: Readonly<Record<string, string>> | undefined,
   report: (problem: Problem) => void,
 ): LayerAnnotations {
-  const found: LayerAnnotations = { layers: undefined, overlay: false, rwLayer: undefined };
+  const found: LayerAnnotations = { layers: undefined, overlay: false, rwLayer: undefined, overlayOptions: [] };
   if (annotations === undefined) return found;
   const at = (key: string) => joinPath("annotations", key);
 
@@ -38,6 +47,12 @@ export function readAnnotations(
     report({ path: at(ANNOTATION.overlay), message: `must be "true" or "false", not ${quote(overlay)}` });
   }
   found.overlay = overlay === "true";
+  const words = own(annotations, ANNOTATION.overlayOptions);
+  if (words !== undefined) {
+    found.overlayOptions = words.split(",");
+    const problem = overlayOptionsProblem(found.overlayOptions);
+    if (problem !== undefined) report({ path: at(ANNOTATION.overlayOptions), message: problem });
+  }
   const rwLayer = own(annotations, ANNOTATION.rwLayer);
   const problem = rwLayer === undefined ? undefined : nameProblem(rwLayer);
   if (problem !== undefined) {
@@ -46,6 +61,15 @@ export function readAnnotations(
     found.rwLayer = rwLayer;
   }
   return found;
+}
+
+/** What is wrong with a list of overlay options; undefined when nothing is. */
+export function overlayOptionsProblem(words: readonly string[]): string | undefined {
+  for (const word of words) {
+    if (!OVERLAY_OPTIONS.includes(word)) return `${quote(word)} is no overlay option: ${OVERLAY_OPTIONS.join(", ")}`;
+  }
+  if (words.includes("idmap") && words.includes("noidmap")) return "idmap and noidmap exclude each other";
+  return undefined;
 }
 
 /** What is wrong with one layer of a list; undefined when nothing is. */

@@ -17,6 +17,7 @@ export interface RuntimeOptions {
   layers?: readonly string[] | undefined;
   overlay?: boolean | undefined;
   rwLayer?: string | undefined;
+  overlayOptions?: readonly string[] | undefined;
   noPivot?: boolean | undefined;
   noNewKeyring?: boolean | undefined;
   preserveFds?: number | undefined;
@@ -62,6 +63,8 @@ export interface ContainerSpec {
     /** Lowest first; absolute directories or "sha256:<chainID>". Undefined: root.path is used as it is. */
     layers: string[] | undefined;
     rwLayer: string | undefined;
+    /** Words of OVERLAY_OPTIONS (annotations.ts). */
+    overlayOptions: readonly string[];
     readonly: boolean;
   };
   namespaces: {

@@ -4,7 +4,7 @@
  */
 import { type Problem, SpecError } from "../errors.ts";
 import { isAbsolute, join } from "../path.ts";
-import { layerProblem, readAnnotations } from "./annotations.ts";
+import { layerProblem, overlayOptionsProblem, readAnnotations } from "./annotations.ts";
 import { capabilityNumber } from "./capabilities.ts";
 import type { ContainerSpec, Host, ResolvedProcess, ResolvedSpec, ResolveOptions } from "./container.ts";
 import { hostProblems } from "./host-checks.ts";
@@ -122,7 +122,7 @@ function resolveLayers(
   spec: Spec,
   options: ResolveOptions,
   problems: Problem[],
-): { layers: string[] | undefined; rwLayer: string | undefined } {
+): Pick<ContainerSpec["rootfs"], "layers" | "rwLayer" | "overlayOptions"> {
   // Problems of the annotations themselves are among those of inspect().
   const annotated = readAnnotations(spec.annotations, () => {});
   const rwLayer = options.rwLayer ?? annotated.rwLayer;
@@ -135,7 +135,20 @@ function resolveLayers(
   if (rwLayer !== undefined && layers === undefined) {
     problems.push({ path: "--rw-layer", message: "a read-write layer needs layers below it: --layer or --overlay" });
   }
+  const overlayOptions = options.overlayOptions ?? annotated.overlayOptions;
+  const wrong = options.overlayOptions === undefined ? undefined : overlayOptionsProblem(overlayOptions);
+  if (wrong !== undefined) problems.push({ path: "--overlay-option", message: wrong });
+  if (overlayOptions.length > 0 && layers === undefined) {
+    problems.push({ path: "--overlay-option", message: "there is no overlay without layers: --layer or --overlay" });
+  }
+  if (overlayOptions.includes("volatile") && rwLayer !== undefined) {
+    problems.push({
+      path: "--overlay-option",
+      message: "volatile: a named read-write layer is one that is to be kept",
+    });
+  }
   return {
+    overlayOptions,
     layers: layers?.map((layer) => (layer.startsWith("sha256:") ? layer : fromBundle(options.bundle, layer))),
     rwLayer,
   };

@@ -16,6 +16,8 @@ export interface InitLayerRequest {
   hostname?: string;
   /** Root as the container's user namespace maps it. */
   owner?: Owner;
+  /** The owner of what layer number `index` has, as the merged view shows it. */
+  mapOwner?: (owner: Owner, index: number) => Owner;
 }
 
 export function fillInitLayer(request: InitLayerRequest): void {
@@ -49,16 +51,16 @@ export function fillInitLayer(request: InitLayerRequest): void {
  * Returns false, and makes nothing, where the layers show something else than a directory: a directory of ours
  * would hide it, and an image whose /etc is a symbolic link would lose what is behind it.
  */
-function makeTop({ directory, layers, owner }: InitLayerRequest, name: string): boolean {
+function makeTop({ directory, layers, owner, mapOwner }: InitLayerRequest, name: string): boolean {
   const path = `${directory}/${name}`;
   const shown = lookUp(layers, name);
   if (shown === undefined) makeVisible(path, 0o755, owner);
   else if (!shown.isDirectory()) return false;
-  else makeLike(path, shown);
+  else makeLike(path, shown, mapOwner === undefined ? shown : mapOwner(shown, topmost(layers, name)));
   return true;
 }
 
-function makeLike(path: string, { uid, gid, mode }: Stats): void {
+function makeLike(path: string, { mode }: Stats, { uid, gid }: Owner): void {
   makeDirectory(path, 0o700);
   if (uid !== process.geteuid?.() || gid !== process.getegid?.()) {
     try {
@@ -81,6 +83,11 @@ export function lookUp(layers: readonly string[], name: string): Stats | undefin
     if (stats !== undefined) return isWhiteout(stats) ? undefined : stats;
   }
   return undefined;
+}
+
+function topmost(layers: readonly string[], name: string): number {
+  for (let i = layers.length - 1; i >= 0; i--) if (lstatSync(`${layers[i]}/${name}`) !== undefined) return i;
+  return -1;
 }
 
 /** How overlayfs marks what an upper layer deleted: a character device 0:0. */

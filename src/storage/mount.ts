@@ -22,6 +22,7 @@ import { closeQuiet, Fd, open } from "../sys/file.ts";
 import { fsconfigCreate, fsconfigSet, fsmount, fsopen, mount, openTree, umount2 } from "../sys/mount.ts";
 import { kernelVersion } from "../sys/process.ts";
 import { readText } from "./files.ts";
+import { withIdmapped } from "./idmapped-layers.ts";
 import { overlayLogDuring } from "./kernel-log.ts";
 import { MAX_LOWERS, overlayDir } from "./layout.ts";
 import { type Lower, parseLower } from "./link.ts";
@@ -31,14 +32,21 @@ import type { RootfsRecord } from "./rootfs.ts";
 /**
  * A descriptor of the detached overlay mount; the caller closes it.
  *
+ * @param userns the user namespace whose ids the layers get, where the record asks for that
  * @throws SyscallError with the kernel's own reason as its cause, where it gave one
  */
-export function mountRootfs(record: RootfsRecord): number {
+export function mountRootfs(record: RootfsRecord, userns?: number): number {
   const kernel = kernelVersion();
   const overlay = readOverlay(record, kernel);
+  const mountNow = (mapped: Overlay): number => {
+    if (isAtLeast(kernel, 6, 8)) return mountDetached(mapped, kernel);
+    return mountAtPlace(mapped, record.merged);
+  };
   const attempt = (): number => {
-    if (isAtLeast(kernel, 6, 8)) return mountDetached(overlay, kernel);
-    return mountAtPlace(overlay, record.merged);
+    if (record.idmap === undefined || userns === undefined) return mountNow(overlay);
+    const { lowers, isMapped = [] } = overlay;
+    const places = isAtLeast(kernel, 6, 15) ? undefined : `${record.merged}/../lowers`;
+    return withIdmapped({ lowers, isMapped, userns, places }, (paths) => mountNow({ ...overlay, lowers: paths }));
   };
   try {
     return attempt();
@@ -69,13 +77,18 @@ function isUnexplained(error: unknown): boolean {
 }
 
 /** The directories of the mount, as prepareRootfs wrote them down. */
-function readOverlay({ storageRoot, mountId, userns, volatile }: RootfsRecord, kernel: Kernel): Overlay {
+function readOverlay(record: RootfsRecord, kernel: Kernel): Overlay & { isMapped?: readonly boolean[] } {
+  const { storageRoot, mountId, userns, volatile, extra, idmap } = record;
   const home = `${overlayDir(storageRoot)}/${mountId}`;
   const lower = readText(`${home}/lower`);
   if (lower === undefined) throw new SyscallError("open", "ENOENT", { path: `${home}/lower` });
   const toPath = (layer: Lower) => ("link" in layer ? `${overlayDir(storageRoot)}/l/${layer.link}` : layer.path);
+  const layers = parseLower(lower);
   return {
-    lowers: parseLower(lower).map(toPath),
+    lowers: layers.map(toPath),
+    // The first one is the init layer, which was made with the ids of outside.
+    ...(idmap !== undefined && { isMapped: layers.map((layer, i) => i > 0 && (idmap === "all" || "link" in layer)) }),
+    ...(extra !== undefined && { extra }),
     upper: `${home}/diff`,
     work: `${home}/work`,
     userxattr: userns,

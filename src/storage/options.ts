@@ -15,12 +15,20 @@ export interface Overlay {
   userxattr: boolean;
   /** Never wait for the disk (Linux 5.10). */
   volatile: boolean;
+  /** Of overlayfs itself: index, metacopy, xino. */
+  extra?: readonly string[] | undefined;
 }
 
 /** Options besides the directories: names and values, and flags, which have none. */
-export function commonOptions({ userxattr, volatile }: Pick<Overlay, "userxattr" | "volatile">): [string, string?][] {
+export function commonOptions({
+  userxattr,
+  volatile,
+  extra = [],
+}: Pick<Overlay, "userxattr" | "volatile" | "extra">): [string, string?][] {
   // Without index=off a store that was copied, or a layer below two containers, may be refused (ESTALE, EBUSY).
-  const options: [string, string?][] = [["index", "off"]];
+  const options: [string, string?][] = [["index", extra.includes("index") ? "on" : "off"]];
+  if (extra.includes("metacopy")) options.push(["metacopy", "on"]);
+  if (extra.includes("xino")) options.push(["xino", "on"]);
   if (userxattr) options.push(["userxattr"]);
   if (volatile) options.push(["volatile"]);
   return options;

@@ -47,6 +47,12 @@ export interface RootfsRequest {
    * layer is never mounted so.
    */
   volatile?: boolean;
+  /** Further words for overlayfs: index, metacopy, xino. */
+  extra?: readonly string[];
+  /** Ids of layers are mapped by mountRootfs's `userns`: of those of the store, or of all. */
+  idmap?: "store" | "all";
+  /** Where an id of a layer that is mapped is outside. */
+  mapOwner?: (owner: Owner) => Owner;
   /** Root as the container's user namespace maps it; absent: ourselves. */
   owner?: Owner;
   /** The container's state directory. While it exists, the container does, and nobody else gets its named layer. */
@@ -67,6 +73,9 @@ export interface RootfsRecord {
   named: boolean;
   userns: boolean;
   volatile: boolean;
+  /** As in the request. */
+  extra?: readonly string[];
+  idmap?: "store" | "all";
   /** Links in overlay2/l that go with the container. */
   links: string[];
 }
@@ -115,8 +124,15 @@ function prepare(request: RootfsRequest): RootfsRecord {
     named,
     userns: request.userns,
     volatile: request.volatile === true && !named,
+    ...(request.extra !== undefined && request.extra.length > 0 && { extra: request.extra }),
+    ...(request.idmap !== undefined && { idmap: request.idmap }),
     links: named ? [initLink] : [initLink, link],
   };
+}
+
+/** Were the owners of the store's layers mapped when they were imported? Then they are not to be mapped again. */
+export function hasIdMap(storageRoot: string): boolean {
+  return existsSync(`${storageRoot}/image/overlay2/idmap.json`);
 }
 
 function usesStore({ layers }: RootfsRequest): boolean {
@@ -198,7 +214,7 @@ function isAlive({ inUse }: RootfsRequest, storageRoot: string, container: strin
 
 /** Makes the layer that holds this container's own /etc/hostname and the like. Returns its link. */
 function makeInitLayer(
-  { hostname, owner }: RootfsRequest,
+  { hostname, owner, idmap, mapOwner }: RootfsRequest,
   storageRoot: string,
   mountId: string,
   layers: readonly Layer[],
@@ -210,6 +226,10 @@ function makeInitLayer(
   fillInitLayer({
     directory: `${home}/diff`,
     layers: layers.map((layer) => layer.directory),
+    ...(mapOwner !== undefined && {
+      mapOwner: (shown: Owner, index: number) =>
+        idmap === "all" || (idmap === "store" && layers[index]?.chainId !== undefined) ? mapOwner(shown) : shown,
+    }),
     ...(hostname !== undefined && { hostname }),
     ...(owner !== undefined && { owner }),
   });

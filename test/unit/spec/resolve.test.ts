@@ -29,7 +29,7 @@ describe("spec/resolve", () => {
     expect(container).toMatchObject({
       id: "web",
       bundle: "/b",
-      rootfs: { path: "/b/rootfs", layers: undefined, rwLayer: undefined, readonly: true },
+      rootfs: { path: "/b/rootfs", layers: undefined, rwLayer: undefined, overlayOptions: [], readonly: true },
       namespaces: { create: 0x20000 | 0x4000000 | 0x8000000 | 0x20000000 | 0x40000000, join: [] },
       userns: false,
       uidMappings: [],
@@ -115,6 +115,7 @@ describe("spec/resolve", () => {
       path: "/b/rootfs",
       layers: ["/b/base", "/abs", chain],
       rwLayer: "data",
+      overlayOptions: [],
       readonly: false,
     });
     expect(resolved(annotate, { layers: ["/x"], rwLayer: "other" }).rootfs).toMatchObject({

@@ -31,6 +31,14 @@ describe("storage/options", () => {
     expect(mountData({ ...overlay, userxattr: true })).toMatch(/^index=off,userxattr,lowerdir=/);
   });
 
+  test("index, metacopy and xino are on when asked for", () => {
+    expect(commonOptions({ userxattr: false, volatile: false, extra: ["xino", "index", "metacopy"] })).toEqual([
+      ["index", "on"],
+      ["metacopy", "on"],
+      ["xino", "on"],
+    ]);
+  });
+
   test("a path cannot end an option or add a layer", () => {
     const odd = { ...overlay, lowers: ["/a:b,c\\d"], upper: "/u,v:w", work: "/x\\y" };
     expect(mountData(odd)).toBe("index=off,lowerdir=/a\\:b\\,c\\\\d,upperdir=/u\\,v:w,workdir=/x\\\\y");

@@ -1,0 +1,107 @@
+/** Options of the overlay, and layers in a container's user namespace. */
+import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { busyboxRootfs, makeBundle } from "../../helpers/bundle.ts";
+import { createContainer } from "../../helpers/container.ts";
+import { tool } from "../../helpers/images.ts";
+import { describeNeeds, missing } from "../../helpers/needs.ts";
+import { deleteContainers, newId, run, runOk, stateOf } from "../../helpers/runtime.ts";
+import { scratch, TEST_PREFIX } from "../../helpers/scratch.ts";
+
+const WANTED = { root: true, tsrun: true } as const;
+const MAPS = [{ containerID: 0, hostID: 200_000, size: 65_536 }];
+
+let chainId: string;
+let rootfs: string;
+
+beforeAll(() => {
+  if (missing(WANTED) !== undefined) return;
+  rootfs = scratch("rootfs");
+  busyboxRootfs(rootfs);
+  writeFileSync(join(rootfs, "etc/owned"), "x\n");
+  tool("chown", ["1000:1000", join(rootfs, "etc/owned")]);
+  const tar = join(scratch("tar"), "rootfs.tar");
+  tool("tar", ["-C", rootfs, "-cf", tar, "."]);
+  chainId = runOk(["layer", "import", "-q", tar]).trim();
+});
+
+afterAll(() => {
+  if (missing(WANTED) !== undefined) return;
+  deleteContainers();
+  runOk(["layer", "remove", chainId]);
+});
+
+function bundleOf(script: string, layers: readonly string[], { userns = false, options = "" } = {}) {
+  return makeBundle({
+    args: ["sh", "-c", script],
+    rootfs: () => {},
+    edit: (spec) => {
+      spec.annotations = {
+        "org.tsrun.layers": JSON.stringify(layers),
+        ...(options && { "org.tsrun.overlay-options": options }),
+      };
+      if (!userns) return;
+      const caps = ["CAP_CHOWN", "CAP_DAC_OVERRIDE"];
+      spec.process.capabilities = { bounding: caps, effective: caps, permitted: caps };
+      spec.linux.namespaces?.push({ type: "user" });
+      spec.linux.uidMappings = MAPS;
+      spec.linux.gidMappings = MAPS;
+    },
+  });
+}
+
+describeNeeds(WANTED)("overlay options", () => {
+  test("index, metacopy and xino are what the mount in the container has", () => {
+    // From another file system than the store: on one alone inode numbers need nothing.
+    const bundle = bundleOf("grep ' / overlay ' /proc/mounts", [rootfs], { options: "metacopy,xino,index" });
+    const line = runOk(["run", "-b", bundle.path, newId()]);
+    for (const option of ["metacopy=on", "xino=on", "index=on"]) expect(line).toContain(option);
+    const plain = runOk(["run", "-b", bundleOf("grep ' / overlay ' /proc/mounts", [chainId]).path, newId()]);
+    expect(plain).not.toMatch(/metacopy=on|index=on|xino=on/);
+  });
+
+  test("volatile is asked for by name, and refused for a layer that is to be kept", () => {
+    const bundle = bundleOf("true", [chainId], { options: "volatile" });
+    const { id } = createContainer(bundle);
+    const pid = stateOf(id)?.pid;
+    expect(readFileSync(`/proc/${pid}/mountinfo`, "utf8")).toMatch(/ - overlay .*volatile/);
+    runOk(["delete", "--force", id]);
+    const refused = run(["run", "-b", bundle.path, "--rw-layer", `${TEST_PREFIX}-v`, newId()]);
+    expect(refused.stderr).toContain("volatile: a named read-write layer is one that is to be kept");
+  });
+
+  test("a word that is no option is refused, with those that are", () => {
+    const result = run(["run", "-b", bundleOf("true", [chainId]).path, "--overlay-option", "fast", newId()]);
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain('"fast" is no overlay option: index, metacopy, volatile, xino, idmap, noidmap');
+  });
+});
+
+describeNeeds({ ...WANTED, kernel: [6, 3] })("layers in a user namespace", () => {
+  const SCRIPT =
+    "stat -c '%u:%g %n' /etc/owned /etc /bin/busybox; echo more >> /etc/owned && stat -c '%u:%g' /etc/owned; chown 5:6 /etc/owned; stat -c '%u:%g' /etc/owned";
+
+  test("of the store belong to whom they say, without a copy, and a copied-up file keeps its owner", () => {
+    const bundle = bundleOf(SCRIPT, [chainId], { userns: true });
+    expect(runOk(["run", "-b", bundle.path, newId()])).toBe(
+      "1000:1000 /etc/owned\n0:0 /etc\n0:0 /bin/busybox\n1000:1000\n5:6\n",
+    );
+    // On disk the layer is what it was.
+    const cacheId = readFileSync(
+      join("/var/lib/tsrun/image/overlay2/layerdb/sha256", chainId.slice(7), "cache-id"),
+      "utf8",
+    );
+    expect(statSync(join("/var/lib/tsrun/overlay2", cacheId, "diff/etc/owned")).uid).toBe(1000);
+    expect(runOk(["layer", "check"])).toBe("");
+  });
+
+  test("that are directories are mapped when asked, and only then", () => {
+    const mapped = bundleOf("stat -c %u /etc/owned", [rootfs], { userns: true, options: "idmap" });
+    expect(runOk(["run", "-b", mapped.path, newId()])).toBe("1000\n");
+    const plain = bundleOf("stat -c %u /etc/owned", [rootfs], { userns: true });
+    expect(runOk(["run", "-b", plain.path, newId()])).toBe("65534\n");
+    const none = bundleOf("stat -c %u /etc/owned", [chainId], { userns: true, options: "noidmap" });
+    expect(runOk(["run", "-b", none.path, newId()])).toBe("65534\n");
+  });
+});

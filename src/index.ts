@@ -30,6 +30,7 @@ export { pauseContainer, resumeContainer } from "./runtime/pause.ts";
 export { type ContainerPlan, describeContainerPlan as describePlan, planContainer } from "./runtime/plan.ts";
 export { runContainer, runInForeground } from "./runtime/run.ts";
 export { startContainer } from "./runtime/start.ts";
+export { type TryOptions, type TryResult, tryCommand } from "./runtime/try.ts";
 export { readResources, updateContainer } from "./runtime/update.ts";
 export { COMMIT, SPEC_VERSION, VERSION } from "./runtime/version.ts";
 export { defaultSpec } from "./spec/defaults.ts";

@@ -106,7 +106,7 @@ function kernelMounts(root: string): { path: string; parent: string }[] {
   return found.map(({ point }) => ({ path: point, parent: mountOf(dirname(point)) })).reverse();
 }
 
-function mountTable(): { point: string; type: string }[] {
+export function mountTable(): { point: string; type: string }[] {
   const lines = readFileSync("/proc/self/mountinfo").trimEnd().split("\n");
   return lines.map((line) => {
     const fields = line.split(" ");

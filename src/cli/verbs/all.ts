@@ -16,6 +16,7 @@ import { spec } from "./spec.ts";
 import { start } from "./start.ts";
 import { state } from "./state.ts";
 import { image, layer } from "./store.ts";
+import { tryVerb } from "./try.ts";
 import { update } from "./update.ts";
 
 export const VERBS: readonly Verb[] = [
@@ -38,6 +39,7 @@ export const VERBS: readonly Verb[] = [
   image,
   layer,
   bundle,
+  tryVerb,
 ];
 
 /** Verbs of runc, crun and youki that a later release brings. */

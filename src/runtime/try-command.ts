@@ -1,0 +1,82 @@
+/** Runs the command of `try` in a container whose root is the view, and does with the changes what was decided. */
+import { hostFacts } from "../host.ts";
+import { trySpec } from "../spec/try.ts";
+import { storeContext } from "../storage/context.ts";
+import { mountTrial, openTrial } from "../storage/trial.ts";
+import { mkdirSync, writeFileSync } from "../sys/fs.ts";
+import { removePath } from "../sys/remove.ts";
+import { newId } from "./id.ts";
+import { killContainer } from "./kill.ts";
+import { stateRoot } from "./paths.ts";
+import { mountTable } from "./prepare.ts";
+import { runContainer } from "./run.ts";
+import type { TryOptions, TryResult } from "./try.ts";
+
+export async function runTrial(options: TryOptions): Promise<TryResult> {
+  const { storageRoot, keep, args, base = "/" } = options;
+  const id = newId();
+  const name = keep ?? id;
+  const context = storeContext(storageRoot, undefined);
+  using trial = openTrial(context, name, base, args === undefined);
+  let isDone = false;
+  try {
+    const exitCode = args === undefined ? undefined : await runOver(id, name, trial.root, base, { ...options, args });
+    const changes = trial.changes();
+    const decision = (await options.decide?.(changes, exitCode)) ?? (keep === undefined ? "drop" : "keep");
+    const applied = decision === "apply" ? trial.apply() : undefined;
+    if (decision !== "keep") trial.drop();
+    isDone = true;
+    return { exitCode, changes, applied };
+  } finally {
+    // Of a failure nothing is left, unless it had a name.
+    if (!isDone && keep === undefined) trial.drop();
+  }
+}
+
+async function runOver(
+  id: string,
+  name: string,
+  root: string,
+  base: string,
+  options: TryOptions & { args: readonly string[] },
+): Promise<number> {
+  const bundle = `${stateRoot(options.root)}/try-${id}`;
+  const mounts = base === "/" ? systemMounts(options.storageRoot) : [];
+  using _view = mountTrial(options.storageRoot, name, base);
+  mkdirSync(bundle, { mode: 0o700, recursive: true });
+  try {
+    const spec = trySpec({
+      root,
+      args: options.args,
+      env: options.env ?? [],
+      cwd: options.cwd ?? "/",
+      mounts,
+      lastCap: hostFacts("v2").lastCap,
+    });
+    writeFileSync(`${bundle}/config.json`, JSON.stringify(spec), { mode: 0o600 });
+    const stop = (_name: NodeJS.Signals, signal: number) => killQuietly(options.root, id, signal);
+    const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+    for (const signal of signals) process.on(signal, stop);
+    try {
+      const { exitCode = 1 } = await runContainer({ bundle, id, root: options.root, rootless: "auto" });
+      return exitCode;
+    } finally {
+      for (const signal of signals) process.off(signal, stop);
+    }
+  } finally {
+    removePath(bundle);
+  }
+}
+
+function killQuietly(root: string | undefined, id: string, signal: number): void {
+  try {
+    killContainer(root, id, signal);
+  } catch {
+    // It has ended by now.
+  }
+}
+
+/** What is mounted beside /, but for the view itself. */
+function systemMounts(storageRoot: string): { point: string; type: string }[] {
+  return mountTable().filter(({ point }) => point !== "/" && !point.startsWith(`${storageRoot}/try/`));
+}

@@ -1,0 +1,116 @@
+/** `try`: nothing of what a command writes is in the tree, until it is applied. */
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { beforeEach, expect, test } from "vitest";
+import { busyboxRootfs } from "../../helpers/bundle.ts";
+import { describeNeeds, missing } from "../../helpers/needs.ts";
+import { hostMounts, run } from "../../helpers/runtime.ts";
+import { scratch } from "../../helpers/scratch.ts";
+
+const WANTED = { root: true, tsrun: true, kernel: [6, 8] } as const;
+
+let base: string;
+let store: string;
+
+beforeEach(() => {
+  if (missing(WANTED) !== undefined) return;
+  base = scratch("base");
+  store = scratch("store");
+  busyboxRootfs(base);
+  writeFileSync(join(base, "etc/a"), "a\n");
+  writeFileSync(join(base, "etc/b"), "b\n");
+  mkdirSync(join(base, "etc/d"));
+  writeFileSync(join(base, "etc/d/1"), "1\n");
+});
+
+const tryOver = (...args: string[]) => run(["try", "--base", base, "--store", store, ...args]);
+const CHANGE =
+  "echo A > /etc/a; rm -r /etc/b /etc/d; mkdir /etc/d; echo 2 > /etc/d/2; ln /etc/d/2 /etc/d/3; chown 7:8 /etc/d; chmod 4755 /etc/d/2; ln -s a /etc/link";
+const CHANGES = "C /etc\nC /etc/a\nD /etc/b\nC /etc/d\nD /etc/d/1\nA /etc/d/2\nA /etc/d/3\nA /etc/link\n";
+
+describeNeeds(WANTED)("try", () => {
+  test("shows what a command changed, has its exit code, and leaves nothing behind", () => {
+    const before = hostMounts();
+    const result = tryOver("--diff", "--", "/bin/sh", "-c", `${CHANGE}; exit 3`);
+    expect([result.stdout, result.stderr, result.code]).toEqual([CHANGES, "", 3]);
+    expect(readFileSync(join(base, "etc/a"), "utf8")).toBe("a\n");
+    expect(readdirSync(join(base, "etc/d"))).toEqual(["1"]);
+    expect(readdirSync(join(store, "try"))).toEqual([]);
+    expect(hostMounts()).toEqual(before);
+  });
+
+  test("applies the changes, and only those, when the command succeeds", () => {
+    const inode = statSync(join(base, "bin/busybox")).ino;
+    const result = tryOver("--apply", "--", "/bin/sh", "-c", CHANGE);
+    expect([result.stderr, result.code]).toEqual(["applied 8 changes\n", 0]);
+    expect(readFileSync(join(base, "etc/a"), "utf8")).toBe("A\n");
+    expect(existsSync(join(base, "etc/b"))).toBe(false);
+    expect(readdirSync(join(base, "etc/d")).sort()).toEqual(["2", "3"]);
+    expect(statSync(join(base, "etc/d/2")).ino).toBe(statSync(join(base, "etc/d/3")).ino);
+    expect(statSync(join(base, "etc/d/2")).mode & 0o7777).toBe(0o4755);
+    expect([statSync(join(base, "etc/d")).uid, statSync(join(base, "etc/d")).gid]).toEqual([7, 8]);
+    expect(statSync(join(base, "bin/busybox")).ino).toBe(inode);
+    expect(readdirSync(base).filter((name) => name.startsWith(".tsrun"))).toEqual([]);
+  });
+
+  test("applies nothing when the command fails", () => {
+    const result = tryOver("--apply", "--", "/bin/sh", "-c", `${CHANGE}; exit 1`);
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain("nothing is applied");
+    expect(readFileSync(join(base, "etc/a"), "utf8")).toBe("a\n");
+  });
+
+  test("keeps the changes under a name, goes on with them, and applies them later", () => {
+    tryOver("--keep", "later", "--", "/bin/sh", "-c", "echo 1 > /etc/one");
+    const again = tryOver("--keep", "later", "--", "/bin/sh", "-c", "cat /etc/one; echo 2 > /etc/two");
+    expect(again.stdout).toBe("1\nC /etc\nA /etc/one\nA /etc/two\n");
+    expect(existsSync(join(base, "etc/one"))).toBe(false);
+    expect(tryOver("--keep", "later", "--diff").stdout).toBe("C /etc\nA /etc/one\nA /etc/two\n");
+    expect(tryOver("--keep", "later", "--apply").code).toBe(0);
+    expect(readFileSync(join(base, "etc/two"), "utf8")).toBe("2\n");
+    expect(tryOver("--keep", "later", "--apply").stderr).toContain("there is no trial later");
+    tryOver("--keep", "gone", "--", "/bin/true");
+    expect(tryOver("--keep", "gone", "--drop").code).toBe(0);
+    expect(readdirSync(join(store, "try"))).toEqual([]);
+  });
+
+  test("never follows a link of the tree while it applies", () => {
+    const outside = scratch("outside");
+    writeFileSync(join(outside, "victim"), "safe");
+    tryOver("--keep", "evil", "--", "/bin/sh", "-c", "echo hit > /etc/d/victim; chmod 777 /etc/d");
+    // Somebody puts a link there between the trial and its application.
+    renameSync(join(base, "etc/d"), join(base, "etc/moved"));
+    symlinkSync(outside, join(base, "etc/d"));
+    chmodSync(outside, 0o755);
+    tryOver("--keep", "evil", "--apply");
+    expect(readFileSync(join(outside, "victim"), "utf8")).toBe("safe");
+    expect(statSync(outside).mode & 0o777).toBe(0o755);
+  });
+
+  test("over the running system reads it, and writes to none of it", () => {
+    const result = run([
+      "try",
+      "--diff",
+      "--store",
+      store,
+      "--",
+      "sh",
+      "-c",
+      "id -u; echo x > /etc/tsrun-was-here; rm /etc/passwd; echo kept",
+    ]);
+    expect(result.stderr).toBe("");
+    expect(result.stdout).toBe("0\nkept\nC /etc\nD /etc/passwd\nA /etc/tsrun-was-here\n");
+    expect(existsSync("/etc/tsrun-was-here")).toBe(false);
+    expect(existsSync("/etc/passwd")).toBe(true);
+  });
+});

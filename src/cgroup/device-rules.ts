@@ -87,14 +87,10 @@ function accessBits(letters: string | undefined, where: string): number {
   let bits = 0;
   for (const letter of letters) {
     const bit = letter === "r" ? ACCESS_READ : letter === "w" ? ACCESS_WRITE : letter === "m" ? ACCESS_MKNOD : 0;
-    if (bit === 0) {
-      throw new SpecError([
-        { path: `${where}.access`, message: `${JSON.stringify(letters)} is not made of r, w and m` },
-      ]);
-    }
     bits |= bit;
   }
-  return bits;
+  if (bits !== 0) return bits;
+  throw new SpecError([{ path: `${where}.access`, message: `${JSON.stringify(letters)} has none of r, w and m` }]);
 }
 
 /** Do the rules allow everything? Then nothing needs to be installed. */

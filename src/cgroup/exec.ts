@@ -31,7 +31,9 @@ export function execCgroups(
     for (const controller of controllers) {
       const whole = record.paths[controller] ?? record.paths[`name=${controller}`];
       if (whole === undefined)
-        throw new TsrunError(`--cgroup ${request}: the container has no cgroup of ${controller}`);
+        throw new TsrunError(
+          `--cgroup ${request}: unknown controller ${controller}: the container has no cgroup of it`,
+        );
       const dir = below(whole, path);
       // Controllers that share a hierarchy share its cgroup.
       for (const name of Object.keys(paths)) if (record.paths[name] === whole) paths[name] = dir;
@@ -48,7 +50,9 @@ function parseRequest(request: string, { layout, paths }: CgroupRecord): { contr
 }
 
 function below(whole: string, path: string): string {
+  if (path.split("/").includes("..")) throw new TsrunError(`--cgroup: ${path} is not a sub cgroup path`);
   const dir = [whole, ...pathNames(path, "--cgroup")].join("/");
   if (statSync(dir)?.isDirectory()) return dir;
-  throw new TsrunError(`--cgroup ${path}: the container has no cgroup ${dir}`);
+  // Not in the usual words for ENOENT: engines take those for a missing command.
+  throw new TsrunError(`--cgroup ${path}: adding pid 0 to ${dir}/cgroup.procs: no such file there`);
 }

@@ -39,10 +39,15 @@ export interface HookPlanRequest {
   /** Who sets the container up in its user namespace. */
   setupIds: { uid: number; gid: number };
   setgroups: boolean;
+  /** Where it starts. */
+  cwd: string;
+  /** The container's filter, for a hook that runs in its place. */
+  seccomp?: { flags: number; program: Uint8Array } | undefined;
 }
 
 /** A hook in the namespaces of the container, with the root file system that its process has now. */
-export function planHook({ hook, about, namespaces, setupIds, setgroups }: HookPlanRequest): Plan {
+export function planHook(request: HookPlanRequest): Plan {
+  const { hook, about, namespaces, setupIds, setgroups, cwd, seccomp } = request;
   const b = new PlanBuilder(3);
   b.inherit("sync");
   b.inherit("plan");
@@ -53,10 +58,11 @@ export function planHook({ hook, about, namespaces, setupIds, setgroups }: HookP
   b.add(about, "close", container);
   b.add(about, "clone", 0, -1);
   if ((joined & CLONE_NEWUSER) !== 0) b.add(about, "become", setupIds.uid, setupIds.gid, setgroups ? 1 : 0);
-  b.add(about, "chdir", "/");
+  b.add(about, "chdir", cwd);
   b.add(about, "umask", 0o22);
   b.add(about, "findExecutable", [hook.path]);
   b.add(about, "cloexecFrom", 3);
+  if (seccomp !== undefined) b.add(about, "seccomp", seccomp.flags, seccomp.program);
   b.add(about, "exec", hook.args?.length ? hook.args : [hook.path], hook.env ?? []);
   return b.plan();
 }

@@ -55,6 +55,8 @@ export function planMounts(
   mounts.forEach((mount, i) => {
     const about = `mounts[${i}] ${mount.destination}`;
     const options = parseMountOptions(mount.options ?? []);
+    // What is made in /dev comes after its mount: it becomes read-only when all of it is there (planDevEnd).
+    if (isReadOnlyDev(mount, options)) options.attrSet &= ~MOUNT_ATTR_RDONLY;
     const label = container.spec.linux?.mountLabel;
     if (label && LABELLED_TYPES.includes(mount.type ?? "")) options.data.push(`context=${label}`);
     if (options.remount) {
@@ -84,6 +86,19 @@ export function planMounts(
   const cwd = container.spec.process?.cwd;
   if (cwd && cwd !== "/") b.add("process.cwd", "close", targetOf(b, "process.cwd", root, cwd, "directory"));
   return anchors;
+}
+
+function isReadOnlyDev(mount: Mount, { attrSet, bind }: MountOptions): boolean {
+  return !bind && mount.destination.replace(/\/+$/, "") === "/dev" && (attrSet & MOUNT_ATTR_RDONLY) !== 0;
+}
+
+/** After the devices, links and mounts in it: a /dev that was asked to be read-only. */
+export function planDevEnd(b: PlanBuilder, container: ContainerSpec, root: number): void {
+  const asked = container.spec.mounts?.some((mount) => isReadOnlyDev(mount, parseMountOptions(mount.options)));
+  if (!asked) return;
+  const fd = targetOf(b, "mounts /dev", root, "/dev", "exists", NO_SYMLINKS);
+  b.add("mounts /dev", "mountSetattr", fd, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1);
+  b.add("mounts /dev", "close", fd);
 }
 
 /** Is it this directory, or does it lie below? Both as they are written: the directory has no slash at its end. */

@@ -9,7 +9,7 @@ import { PlanBuilder } from "./builder.ts";
 import { planDevices } from "./devices.ts";
 import { planCreateHooks, planStartHooks } from "./hooks.ts";
 import { planMasks } from "./masks.ts";
-import { planMounts } from "./mounts.ts";
+import { planDevEnd, planMounts } from "./mounts.ts";
 import { planClone, planInside } from "./namespaces.ts";
 import { availableCapabilities, type ProcessPlan, planCredentials, planExec, planLimits } from "./process.ts";
 import { planRoot, planRootEnd, planRootPropagation } from "./rootfs.ts";
@@ -68,6 +68,7 @@ export function planContainer(container: ContainerSpec, parameters: PlanParamete
   const anchors = planMounts(b, container, parameters, root);
   planDevices(b, container, root);
   if (process.terminal) planConsole(b, container, root);
+  planDevEnd(b, container, root);
   planCreateHooks(b, container);
   planMasks(b, container, root, anchors);
   planSysctls(b, container);

@@ -8,7 +8,6 @@ import { spawnInit } from "../init/spawn.ts";
 import { flushLog, warn } from "../log.ts";
 import { planExec } from "../plan/exec.ts";
 import { availableCapabilities } from "../plan/process.ts";
-import { compileSeccomp } from "../seccomp/compile.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
 import { labelProblems, rlimitProblems } from "../spec/host-checks.ts";
 import { loadProcess } from "../spec/load.ts";
@@ -27,6 +26,7 @@ import { foreignNamespaces } from "./namespaces.ts";
 import type { ExecOptions, ExecResult } from "./options.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
 import { checkPreserved } from "./preserved.ts";
+import { compiledSeccomp } from "./seccomp.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
 import { checkTerminal, inheritTerminalSize } from "./terminal.ts";
 import { exitOf } from "./wait.ts";
@@ -93,7 +93,7 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
     home: homeOf(record, process),
     available: availableCapabilities(host, record.userns),
     personality: config.linux?.personality,
-    seccomp: seccomp ? compileSeccomp(seccomp, globalThis.process.arch === "arm64" ? "aarch64" : "x86_64") : undefined,
+    seccomp: compiledSeccomp(seccomp),
   });
   const init = spawnInit({ plan, fds, preserved: options.preserveFds ?? 0, stdio: options.stdio });
   using _sync = init.sync;

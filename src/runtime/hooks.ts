@@ -17,6 +17,9 @@ import { foreignNamespaces } from "./namespaces.ts";
 import type { ContainerStatus } from "./options.ts";
 import type { HookStage, StateRecord } from "./state.ts";
 
+/** What seccomp ends a process by. */
+const SIGSYS = 31;
+
 /** What the container is at each stage; `prestart` to `createContainer` run while it is made. */
 const STATUS: Readonly<Record<HookStage, ContainerStatus>> = {
   prestart: "creating",
@@ -35,10 +38,17 @@ export function hookStages(hooks: Hooks | undefined): HookStage[] {
   return (Object.keys(STATUS) as HookStage[]).filter((stage) => hooks?.[stage]?.length);
 }
 
-/** Runs the hooks of a stage, one after another. @throws TsrunError for the first that fails; the rest are not run */
-export function runHooks(hooks: Hooks | undefined, stage: HookStage, record: StateRecord): void {
+type Seccomp = { flags: number; program: Uint8Array };
+
+/**
+ * Runs the hooks of a stage, one after another.
+ *
+ * @param seccomp the container's filter; startContainer hooks run in its place, and so under it
+ * @throws TsrunError for the first that fails; the rest are not run
+ */
+export function runHooks(hooks: Hooks | undefined, stage: HookStage, record: StateRecord, seccomp?: Seccomp): void {
   hooks?.[stage]?.forEach((hook, i) => {
-    runHook(hook, `hooks.${stage}[${i}]`, stage, record);
+    runHook(hook, `hooks.${stage}[${i}]`, stage, record, seccomp);
   });
 }
 
@@ -53,13 +63,19 @@ export function runHooksAnyhow(hooks: Hooks | undefined, stage: HookStage, recor
   });
 }
 
-function runHook(hook: Hook, about: string, stage: HookStage, record: StateRecord): void {
-  const what = `${about} ${hook.path}`;
+function runHook(
+  hook: Hook,
+  about: string,
+  stage: HookStage,
+  record: StateRecord,
+  seccomp: Seccomp | undefined = undefined,
+): void {
+  const what = `error running hook: ${about} ${hook.path}`;
   const start = INSIDE.has(stage) ? startInside : startOutside;
   let result: Captured;
   try {
     result = capture({
-      start: (stdio) => start(hook, about, record, stdio),
+      start: (stdio) => start({ hook, about, stage, record, stdio, seccomp }),
       input: hookState(record, STATUS[stage]),
       timeoutMs: hook.timeout === undefined ? undefined : hook.timeout * 1000,
     });
@@ -78,7 +94,7 @@ function runHook(hook: Hook, about: string, stage: HookStage, record: StateRecor
     ? `killed, as its timeout of ${hook.timeout} s was over`
     : status.signal === 0
       ? `ended with exit code ${status.exitCode} ${took}`
-      : `killed by ${signalName(status.signal)} ${took}`;
+      : `killed by ${signalName(status.signal)}${status.signal === SIGSYS ? " (bad system call)" : ""} ${took}`;
   throw new TsrunError(`${what}: ${end}${printed(stdout, stderr)}`);
 }
 
@@ -94,7 +110,16 @@ function hookState(record: StateRecord, status: ContainerStatus): string {
   return JSON.stringify({ ociVersion, id, status, ...(isGone ? {} : { pid }), bundle, annotations });
 }
 
-function startOutside(hook: Hook, _about: string, record: StateRecord, stdio: [number, number, number]): number {
+interface StartRequest {
+  hook: Hook;
+  about: string;
+  stage: HookStage;
+  record: StateRecord;
+  stdio: [number, number, number];
+  seccomp: Seccomp | undefined;
+}
+
+function startOutside({ hook, record, stdio }: StartRequest): number {
   return posixSpawn({
     path: hook.path,
     argv: hook.args?.length ? hook.args : [hook.path],
@@ -105,9 +130,19 @@ function startOutside(hook: Hook, _about: string, record: StateRecord, stdio: [n
 }
 
 /** Through the native init: a JavaScript engine has threads, and could not join the namespaces itself. */
-function startInside(hook: Hook, about: string, record: StateRecord, stdio: [number, number, number]): number {
+function startInside(request: StartRequest): number {
+  const { hook, about, stage, record, stdio, seccomp } = request;
   const { pid, namespaces, setupIds, setgroups } = record;
-  const plan = planHook({ hook, about, namespaces: foreignNamespaces(pid, namespaces), setupIds, setgroups });
+  const plan = planHook({
+    hook,
+    about,
+    namespaces: foreignNamespaces(pid, namespaces),
+    setupIds,
+    setgroups,
+    // As under runc: the root is not changed yet, and hooks name what is in it by relative paths.
+    cwd: stage === "createContainer" ? record.rootfs : "/",
+    seccomp: stage === "startContainer" ? seccomp : undefined,
+  });
   const container = pidfdOpen(pid);
   try {
     const init = spawnInit({ plan, fds: new Map([["container", container]]), preserved: 0, stdio });

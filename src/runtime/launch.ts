@@ -86,14 +86,13 @@ export function launch(options: LaunchOptions): Launched {
   const fds = new Map<string, number>();
   using _fds = { [Symbol.dispose]: () => closeAll(fds.values()) };
   openInherited(fds, loaded, record, options, state);
-  const plan = planContainer(
-    container,
-    planParameters(loaded, record.cgroup, {
-      rootMounted: record.overlay !== undefined,
-      waitForStart: options.waitForStart,
-      home: homeOf(container, fds.get("rootfs")),
-    }),
-  );
+  const parameters = planParameters(loaded, record.cgroup, {
+    rootMounted: record.overlay !== undefined,
+    waitForStart: options.waitForStart,
+    home: homeOf(container, fds.get("rootfs")),
+  });
+  const { seccomp } = parameters;
+  const plan = planContainer(container, parameters);
   if (options.waitForStart) record.lateSteps = lateSteps(plan);
   const preserved = (container.options.preserveFds ?? 0) + (container.options.listenFds ?? 0);
   const init = spawnInit({ plan, fds, preserved, stdio: options.stdio });
@@ -122,7 +121,7 @@ export function launch(options: LaunchOptions): Launched {
       state.write(record);
       for (const stage of ["prestart", "createRuntime", "createContainer"] as const) runHooks(hooks, stage, record);
     },
-    onStartHooks: () => runHooks(hooks, "startContainer", record),
+    onStartHooks: () => runHooks(hooks, "startContainer", record, seccomp),
     onReady: () => {
       record.phase = waitForStart ? "created" : "running";
       state.write(record);

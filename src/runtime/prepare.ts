@@ -13,7 +13,6 @@ import { cgroupViews } from "../cgroup/views.ts";
 import { type Host, hostFacts } from "../host.ts";
 import { dirname } from "../path.ts";
 import type { PlanParameters } from "../plan/order.ts";
-import { compileSeccomp } from "../seccomp/compile.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import { loadSpec } from "../spec/load.ts";
 import { resolve } from "../spec/resolve.ts";
@@ -21,6 +20,7 @@ import { readFileSync } from "../sys/fs.ts";
 import { mayUseSetgroups } from "./idmap.ts";
 import type { PlanOptions } from "./options.ts";
 import { absolutePath } from "./paths.ts";
+import { compiledSeccomp } from "./seccomp.ts";
 
 export interface Loaded {
   container: ContainerSpec;
@@ -81,7 +81,7 @@ export function planParameters(
     rootParent: container.spec.linux?.rootfsPropagation?.endsWith("shared") ? mountOf(container.rootfs.path) : "/",
     hostKernelMounts: container.options.noPivot ? kernelMounts(container.rootfs.path) : [],
     setgroups: mayUseSetgroups(container),
-    seccomp: seccomp ? compileSeccomp(seccomp, process.arch === "arm64" ? "aarch64" : "x86_64") : undefined,
+    seccomp: compiledSeccomp(seccomp),
   };
 }
 

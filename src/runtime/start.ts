@@ -9,6 +9,7 @@ import { execFailure } from "./failure.ts";
 import { runHooks } from "./hooks.ts";
 import { statusOf } from "./lifecycle.ts";
 import { stateRoot } from "./paths.ts";
+import { compiledSeccomp } from "./seccomp.ts";
 import { readConfig, readHooks, StateDirectory, type StateRecord } from "./state.ts";
 
 /** @throws StateError when it is not `created`; StepError when the process could not be executed */
@@ -48,7 +49,8 @@ export function startContainer(root: string | undefined, id: string): void {
   unlinkSync(state.startSocket);
   if (message.type === "await") {
     // Should one fail, the end of the connection is the end of the init.
-    runHooks(readHooks(state, record, "startContainer"), "startContainer", record);
+    const config = readConfig(state);
+    runHooks(config.hooks, "startContainer", record, compiledSeccomp(config.linux?.seccomp));
     sync.answer();
     message = sync.next();
   }

@@ -13,7 +13,7 @@ export function hostProblems(spec: Spec, options: ResolveOptions, host: Host): P
   if (unified !== undefined && Object.keys(unified).length > 0 && host.cgroup !== "v2") {
     problems.push({
       path: "linux.resources.unified",
-      message: `needs cgroup v2, and this host has ${host.cgroup === "none" ? "no cgroups" : host.cgroup}`,
+      message: `invalid configuration: needs cgroup v2, and this host has ${host.cgroup === "none" ? "no cgroups" : host.cgroup}`,
     });
   }
   if (host.euid !== 0 && findNamespace(linux.namespaces, "user") === undefined) {

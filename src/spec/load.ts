@@ -4,13 +4,16 @@
  */
 import { SpecError } from "../errors.ts";
 import { resolve } from "../path.ts";
-import { O_NOCTTY, O_NONBLOCK, O_RDONLY } from "../sys/constants.ts";
-import { closeQuiet, open, readText } from "../sys/file.ts";
+import { utf8Text } from "../sys/call.ts";
+import { O_NOCTTY, O_NONBLOCK, O_RDONLY, POLLIN } from "../sys/constants.ts";
+import { closeQuiet, open, read, readText } from "../sys/file.ts";
 import { fstatSync } from "../sys/fs.ts";
+import { pollFd } from "../sys/process.ts";
 import { jsonErrorOffset } from "./json-error.ts";
 import type { Process, Spec } from "./types.ts";
 
 const MAX_BYTES = 64 * 1024 * 1024;
+const PIPE_TIMEOUT_MS = 5000;
 
 export interface LoadedSpec {
   spec: Spec;
@@ -88,6 +91,7 @@ function readFile(path: string): string {
   }
   try {
     const status = fstatSync(fd);
+    if (status.isFIFO() && /^\/(dev|proc\/self)\/fd\/\d+$/.test(path)) return readPipe(fd, path);
     if (!status.isFile()) throw new SpecError([{ path, message: "is no regular file" }]);
     if (status.size > MAX_BYTES) {
       throw new SpecError([{ path, message: `is larger than ${MAX_BYTES / 1024 / 1024} MiB` }]);
@@ -99,6 +103,23 @@ function readFile(path: string): string {
   } finally {
     closeQuiet(fd);
   }
+}
+
+/** What a shell hands over as <(...): until its writer is done, and no longer than a person would wait. */
+function readPipe(fd: number, path: string): string {
+  const end = performance.now() + PIPE_TIMEOUT_MS;
+  let bytes = new Uint8Array(65536);
+  for (let length = 0; length < MAX_BYTES; ) {
+    if (pollFd(fd, POLLIN, Math.max(end - performance.now(), 0)) === 0) break;
+    const count = read(fd, bytes.subarray(length));
+    if (count === 0) return utf8Text(bytes.subarray(0, length));
+    length += count;
+    if (length < bytes.length) continue;
+    const larger = new Uint8Array(bytes.length * 2);
+    larger.set(bytes);
+    bytes = larger;
+  }
+  throw new SpecError([{ path, message: `is a pipe, and has not ended after ${PIPE_TIMEOUT_MS / 1000} s` }]);
 }
 
 /** Callers take "no such file" for a missing command of the container (exit code 127), so this says it in other words. */

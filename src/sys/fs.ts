@@ -202,6 +202,10 @@ export class Stats {
     return (this.mode & S_IFMT) === S_IFDIR;
   }
 
+  isFIFO(): boolean {
+    return (this.mode & 0o170000) === 0o010000;
+  }
+
   isFile(): boolean {
     return (this.mode & S_IFMT) === S_IFREG;
   }

@@ -117,6 +117,34 @@ describe("hooks", () => {
     expect(runBundle(bundle)).toMatchObject({ code: 0, stdout: "from a hook\n", stderr: "" });
   });
 
+  root("createContainer begins in the root of the container: a relative path is none of the host's", () => {
+    const bundle = makeBundle({
+      args: ["cat", "/made"],
+      edit: (spec) => {
+        const script = "pwd > ./made; test -x ./bin/busybox";
+        spec.hooks = { createContainer: [{ path: "/bin/sh", args: ["sh", "-c", script] }] };
+      },
+    });
+    expect(runBundle(bundle)).toMatchObject({ code: 0, stdout: `${bundle.rootfs}\n`, stderr: "" });
+  });
+
+  root("startContainer hooks run under the seccomp filter of the container", () => {
+    const bundle = makeBundle({
+      edit: (spec) => {
+        const syscalls = [{ names: ["mkdir", "mkdirat"], action: "SCMP_ACT_KILL" }];
+        spec.linux.seccomp = { defaultAction: "SCMP_ACT_ALLOW", syscalls };
+        spec.hooks = {
+          startContainer: [{ path: "/bin/sh", args: ["sh", "-c", "exec mkdir /tmp/x"], env: ["PATH=/bin"] }],
+        };
+      },
+    });
+    const result = runBundle(bundle);
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain(
+      "error running hook: hooks.startContainer[0] /bin/sh: killed by SIGSYS (bad system call)",
+    );
+  });
+
   root("startContainer runs in the pid namespace of the container", () => {
     const bundle = makeBundle({
       args: ["cat", "/out"],

@@ -340,6 +340,18 @@ describe("devices and links of /dev", () => {
     );
   });
 
+  root("a read-only /dev has all that belongs there, and takes no more", () => {
+    const bundle = makeBundle({
+      args: ["sh", "-c", "echo x > /dev/null && ls /dev/pts/ptmx /dev/shm -d && touch /dev/new || echo refused"],
+      edit: (spec) => {
+        for (const mount of spec.mounts) if (mount.destination === "/dev") mount.options?.push("ro");
+      },
+    });
+    const result = runBundle(bundle);
+    expect(result.stdout).toBe("/dev/pts/ptmx\n/dev/shm\nrefused\n");
+    expect(result.stderr).toContain("Read-only file system");
+  });
+
   root("the links of /dev lead where the spec says", () => {
     expect(sh("cd /dev; for link in fd stdin stdout stderr ptmx; do readlink $link; done", [])).toBe(
       "/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\n",

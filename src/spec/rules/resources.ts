@@ -189,11 +189,14 @@ function checkCpu({ report }: RuleContext, cpu: LinuxCPU, path: string): void {
     report(`${path}.idle`, `must be 0 or 1, not ${cpu.idle}`);
 }
 
-function checkDeviceRule({ report }: RuleContext, rule: LinuxDeviceCgroup, path: string): void {
+function checkDeviceRule({ report, warn }: RuleContext, rule: LinuxDeviceCgroup, path: string): void {
   const access = rule.access ?? "";
   // "rwm" is nearly every rule, and a regular expression is dear at a cold start.
   if (access !== "rwm" && !/^[rwm]*$/.test(access)) {
-    report(`${path}.access`, `${quote(access)} has letters other than r (read), w (write) and m (mknod)`);
+    const message = `${quote(access)} has letters other than r (read), w (write) and m (mknod)`;
+    // runc leaves the others out, and tools write them.
+    if (/[rwm]/.test(access)) warn(`${path}.access`, `${message}; they are left out`);
+    else report(`${path}.access`, message);
   }
   for (const field of ["major", "minor"] as const) {
     const number = rule[field] ?? 0;

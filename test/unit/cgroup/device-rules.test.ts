@@ -33,7 +33,7 @@ describe("cgroup/device-rules", () => {
   });
 
   test("letters and types that do not exist are refused by their place", () => {
-    expect(() => deviceRules([{ allow: true, access: "rx" }])).toThrow("linux.resources.devices[0].access");
+    expect(() => deviceRules([{ allow: true, access: "xy" }])).toThrow("linux.resources.devices[0].access");
     expect(() => deviceRules([{ allow: true }, { allow: true, type: "p" }])).toThrow("linux.resources.devices[1].type");
   });
 

@@ -40,17 +40,24 @@ describe("plan/hooks", () => {
 
   test("a hook joins the namespaces of the container but for its cgroup namespace, and becomes its root", () => {
     const setupIds = { uid: 0, gid: 0 };
-    const request = { hook: { ...hook, args: ["a"], env: ["B=c"] }, about: "hooks.x[0]", setupIds, setgroups: true };
+    const request = {
+      hook: { ...hook, args: ["a"], env: ["B=c"] },
+      about: "hooks.x[0]",
+      setupIds,
+      setgroups: true,
+      cwd: "/rootfs",
+    };
     const plan = planHook({ ...request, namespaces: 0x10000000 | 0x2000000 | 0x20000 });
     const step = (name: string) => plan.steps.find(({ op }) => op === name)?.args;
     expect(step("setns")?.[1]).toBe(0x10000000 | 0x20000);
+    expect(step("chdir")).toEqual(["/rootfs"]);
     expect(step("become")).toEqual([0, 0, 1]);
     expect(step("exec")).toEqual([["a"], ["B=c"]]);
     expect(plan.steps.at(-1)?.op).toBe("exec");
   });
 
   test("without arguments a hook's own path is its first", () => {
-    const plan = planHook({ hook, about: "h", namespaces: 0, setupIds: { uid: 0, gid: 0 }, setgroups: true });
+    const plan = planHook({ hook, about: "h", namespaces: 0, setupIds: { uid: 0, gid: 0 }, setgroups: true, cwd: "/" });
     expect(plan.steps.at(-1)?.args).toEqual([["/bin/hook"], []]);
   });
 });

@@ -141,6 +141,24 @@ export class LayerStore {
     return (await import("./save.ts")).saveImages(this.storageRoot, references, options);
   }
 
+  /** Copies a read-write layer as it is now, sharing content where the filesystem can; it goes with the layer. */
+  async snapshot(container: string, name: string): Promise<void> {
+    (await import("./snapshot.ts")).makeSnapshot(this.storageRoot, container, name);
+  }
+
+  async snapshots(container: string): Promise<string[]> {
+    return (await import("./snapshot.ts")).snapshots(this.storageRoot, container);
+  }
+
+  /** Makes a read-write layer that no container has what it was at a snapshot. */
+  async rollback(container: string, name: string): Promise<void> {
+    (await import("./snapshot.ts")).rollback(this.storageRoot, container, name);
+  }
+
+  async forgetSnapshot(container: string, name: string): Promise<void> {
+    (await import("./snapshot.ts")).forgetSnapshot(this.storageRoot, container, name);
+  }
+
   /** Which layer of a container or an image a path comes from, and what it hides. */
   async why(subject: string, path: string): Promise<OriginRow[]> {
     return (await import("./why.ts")).whyPath(await this.#context(), subject, path);

@@ -11,6 +11,7 @@ import { cpus, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "../../scripts/build.mjs";
 import { ensureNodeModules, entry, Failure, has, isRoot, output, ROOT, run, say } from "../../scripts/tools.mjs";
+import { storageBench, storageTable } from "./storage.mjs";
 
 const argv = process.argv.slice(2);
 const isQuick = argv.includes("--quick");
@@ -73,15 +74,20 @@ async function bench() {
     results["resident while waiting"] = await forEach(programs, (program) => residentKb(program, bundles.sleep));
     results["smallest memory limit"] = await forEach(programs, (program) => smallestLimitKb(program));
   }
+  const storage = wanted("storage") ? storageBench(programs.tsrun, { quick: isQuick }) : undefined;
   const report = {
     kernel: release(),
     cores: cpus().length,
     cgroup: cgroupLayout(),
     seconds: Math.round((Date.now() - begin) / 1000),
     results,
+    ...(storage !== undefined && { storageMs: storage }),
   };
   if (asJson) say(JSON.stringify(report, null, 2));
-  else print(report, programs);
+  else {
+    if (Object.keys(results).length > 0) print(report, programs);
+    if (storage !== undefined) say(`\n${storageTable(storage)}`);
+  }
   return 0;
 }
 

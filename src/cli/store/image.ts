@@ -1,7 +1,16 @@
 /** `tsrun image ...` */
 import { isatty } from "node:tty";
 import { TsrunError } from "../../errors.ts";
-import { type IdMap, type ImageRow, LayerStore, type Platform, storageRoot } from "../../index.ts";
+import {
+  containerState,
+  type IdMap,
+  type ImageRow,
+  LayerStore,
+  type Platform,
+  pauseContainer,
+  resumeContainer,
+  storageRoot,
+} from "../../index.ts";
 import { escapeControl } from "../../log.ts";
 import { defineVerb, type Globals, type Verb } from "../flags.ts";
 import { absolute } from "../globals.ts";
@@ -203,6 +212,7 @@ const commit = defineVerb({
       argument: "image",
       help: "carry on the config of this image (default: that of the container's layers)",
     },
+    { name: "no-pause", kind: "bool", help: "do not pause a running container meanwhile" },
     {
       name: "change",
       short: "c",
@@ -214,9 +224,11 @@ const commit = defineVerb({
   min: 1,
   max: 2,
   notes: `The container's own /etc/hostname and the like, which lie in the init layer, are never part of it.
-SOURCE_DATE_EPOCH makes the same content the same image. A process that still writes should be paused before.`,
-  async run({ values, args }) {
+SOURCE_DATE_EPOCH makes the same content the same image.
+A running container is paused meanwhile.`,
+  async run({ values, args, globals }) {
     const store = openStore(values.store);
+    using _paused = values["no-pause"] ? undefined : pauseWhile(globals.root, args[0] as string);
     const base = values.image === undefined ? undefined : (await store.image(values.image)).config;
     const result = await store.commit(args[0] as string, {
       name: args[1],
@@ -230,6 +242,17 @@ SOURCE_DATE_EPOCH makes the same content the same image. A process that still wr
     return 0;
   },
 });
+
+/** A running container stands still until the result is disposed of; anything else is left alone. */
+function pauseWhile(root: string, id: string): Disposable | undefined {
+  try {
+    if (containerState(root, id).status !== "running") return undefined;
+  } catch {
+    return undefined; // a named layer, which no container has
+  }
+  pauseContainer(root, id);
+  return { [Symbol.dispose]: () => resumeContainer(root, id) };
+}
 
 const save = defineVerb({
   name: "image save",

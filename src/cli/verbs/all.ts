@@ -15,7 +15,7 @@ import { run } from "./run.ts";
 import { spec } from "./spec.ts";
 import { start } from "./start.ts";
 import { state } from "./state.ts";
-import { image, layer } from "./store.ts";
+import { container, image, layer } from "./store.ts";
 import { tryVerb } from "./try.ts";
 import { update } from "./update.ts";
 
@@ -38,6 +38,7 @@ export const VERBS: readonly Verb[] = [
   plan,
   image,
   layer,
+  container,
   bundle,
   tryVerb,
 ];

@@ -35,6 +35,16 @@ df                                      what images, containers and layers take`
   () => import("../store/image.ts"),
 );
 
+export const container = storeVerb(
+  "container",
+  "snapshots of a container's read-write layer",
+  `snapshot  <container> <name>            keep its read-write layer as it is now
+snapshots <container>                   list them
+rollback  <layer> <name>                make a named layer that no container has what it was
+forget    <container> <name>            remove a snapshot`,
+  () => import("../store/container.ts"),
+);
+
 export const layer = storeVerb(
   "layer",
   "import, verify and look into layers",

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { makeLayout, readLayout, tool } from "../../helpers/images.ts";
 import { describeNeeds, needs } from "../../helpers/needs.ts";
-import { deleteContainers, newId, run, runOk } from "../../helpers/runtime.ts";
+import { deleteContainers, newId, run, runOk, stateOf } from "../../helpers/runtime.ts";
 import { scratch, TEST_PREFIX } from "../../helpers/scratch.ts";
 
 const STORE = "/var/lib/tsrun";
@@ -145,6 +145,19 @@ have("an image of umoci and skopeo", () => {
     tool("skopeo", ["copy", "-q", `oci-archive:${join(dir, "v2-oci.tar")}`, `oci:${join(dir, "from-archive")}:v2`]);
     expect(readLayout(join(dir, "from-archive"), "v2").manifest.config.digest).toBe(id);
     tool("rm", ["-r", join(STORE, "overlay2", `rw-${layer}`)]);
+  });
+
+  test("a running container is paused while it is committed, and goes on", () => {
+    const id = newId();
+    const script = "i=0; while :; do i=$((i+1)); echo $i > /tmp/count; done";
+    const options = ["--id", id, "--image", "web:v1", "--", "/bin/sh", "-c", `exec >/dev/null 2>&1; ${script}`];
+    runOk(["run", "-d", ...options]);
+    runOk(["image", "commit", id, "live:1"]);
+    expect(stateOf(id)?.status).toBe("running");
+    expect(runOk(["layer", "diff", id])).toContain("A /tmp/count\n");
+    runOk(["delete", "--force", id]);
+    runOk(["image", "remove", "live:1"]);
+    expect(runOk(["layer", "check"])).toBe("");
   });
 
   test("an archive as docker saves it, plain or gzipped or through a pipe, is the same image", () => {

@@ -3,6 +3,7 @@ import {
   appendFileSync,
   chmodSync,
   existsSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -224,7 +225,6 @@ describe("the walk through overlay", () => {
   test("hard links that are made stay hard links in a commit", async () => {
     const { root } = start("c");
     writeFileSync(join(root, "one"), "1");
-    const { linkSync } = await import("node:fs");
     linkSync(join(root, "one"), join(root, "two"));
     symlinkSync("one", join(root, "three"));
     expect(await committed("c")).toEqual(["one", "three", "two -> one"]);
@@ -282,5 +282,39 @@ describe("the walk through overlay", () => {
     await store.removeLayer(layers[1] as string);
     await store.removeLayer(layers[0] as string);
     expect(readdirSync(join(storageRoot, "overlay2"))).toEqual(["l"]);
+  });
+
+  test("a snapshot keeps whiteouts, marks and links, and a rollback brings them back", async () => {
+    const { root, record, upper } = start("c", "data");
+    unlinkSync(join(root, "gone"));
+    rmSync(join(root, "dir"), { recursive: true });
+    mkdirSync(join(root, "dir"));
+    writeFileSync(join(root, "one"), "1");
+    linkSync(join(root, "one"), join(root, "dir/two"));
+    chmodSync(join(root, "one"), 0o4711);
+    const before = await changes("data");
+    await store.snapshot("data", "s1");
+    await expect(store.snapshot("data", "s1")).rejects.toThrow("has a snapshot s1 already");
+    writeFileSync(join(root, "gone"), "back");
+    unlinkSync(join(root, "one"));
+    mounts.pop()?.[Symbol.dispose]();
+    removeRootfs(record);
+    await store.rollback("data", "s1");
+    expect(await changes("data")).toEqual(before);
+    expect(isWhiteout(join(upper, "gone"))).toBe(true);
+    expect(mark(join(upper, "dir"), "opaque")).toBe("y");
+    expect(lstatSync(join(upper, "one")).ino).toBe(lstatSync(join(upper, "dir/two")).ino);
+    expect(lstatSync(join(upper, "one")).mode & 0o7777).toBe(0o4711);
+    expect(await store.snapshots("data")).toEqual(["s1"]);
+    await store.forgetSnapshot("data", "s1");
+    await expect(store.rollback("data", "s1")).rejects.toThrow("has no snapshot s1");
+  });
+
+  test("a layer that a container has is not rolled back under it", async () => {
+    const stateDir = scratch("state");
+    const record = prepareRootfs({ id: "c", layers, userns: false, storageRoot, rwLayer: "data", stateDir });
+    containers.push(record);
+    await store.snapshot("data", "s1");
+    await expect(store.rollback("data", "s1")).rejects.toThrow("in use by container c");
   });
 });

@@ -1,0 +1,159 @@
+/** Under Docker, in runc's place: Debian's docker.io, with everything it keeps in a directory that is thrown away. */
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { busyboxTar, type Daemon, directories, startDaemon } from "../../helpers/engine-image.ts";
+import { missing } from "../../helpers/needs.ts";
+import { RUNTIME } from "../../helpers/runtime.ts";
+
+const reason = missing({ root: true, tsrun: true, native: true, commands: ["dockerd", "docker", "tar"] });
+let daemon: Daemon;
+let host: string;
+
+interface Output {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+function docker(args: string[], input = ""): Output {
+  const env = { ...process.env, DOCKER_HOST: host };
+  const child = spawnSync("docker", args, { encoding: "utf8", env, input, timeout: 60_000 });
+  return { code: child.status, stdout: child.stdout, stderr: child.stderr };
+}
+
+const IMAGE = "tsrun-test";
+const runArgs = (...args: string[]) => docker(["run", "--rm", "--network=none", ...args]);
+const ok = (args: string[]) => {
+  const result = docker(args);
+  if (result.code !== 0) throw new Error(`docker ${args.join(" ")}: ${result.stderr}`);
+  return result.stdout.trim();
+};
+const detached = (...args: string[]) => ok(["run", "-d", "--network=none", ...args]);
+
+(reason === undefined ? describe : describe.skip)(`docker${reason ? ` (skipped: ${reason})` : ""}`, () => {
+  beforeAll(async () => {
+    const [data, exec, run] = directories("data", "exec", "run") as [string, string, string];
+    host = `unix://${join(run, "docker.sock")}`;
+    // Root of most CI machines may not raise limits; no bridge, as the machine's firewall is left alone.
+    const quiet = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--default-ulimit=nofile=1024:1024"];
+    const places = ["--data-root", data, "--exec-root", exec, "-p", join(run, "pid"), "-H", host];
+    const config = join(run, "daemon.json");
+    writeFileSync(config, JSON.stringify({ "deprecated-key-path": join(run, "key.json") }));
+    const ours = ["--add-runtime", `tsrun=${RUNTIME}`, "--default-runtime=tsrun", "--storage-driver=vfs"];
+    daemon = await startDaemon(
+      ["dockerd", "--config-file", config, ...places, ...quiet, ...ours],
+      () => docker(["version"]).code === 0,
+    );
+    ok(["import", busyboxTar(), IMAGE]);
+  }, 90_000);
+  afterAll(async () => {
+    for (const id of (docker(["ps", "-aq"]).stdout ?? "").split("\n").filter(Boolean)) docker(["rm", "-f", id]);
+    await daemon?.stop();
+  }, 60_000);
+
+  test("a command runs, with its input, its output and its exit code", () => {
+    expect(runArgs(IMAGE, "echo", "hi")).toMatchObject({ code: 0, stdout: "hi\n" });
+    expect(runArgs(IMAGE, "sh", "-c", "exit 7").code).toBe(7);
+    expect(docker(["run", "--rm", "-i", "--network=none", IMAGE, "cat"], "input\n").stdout).toBe("input\n");
+  });
+
+  test("a command that is missing is 127, one that may not be executed 126", () => {
+    expect(runArgs(IMAGE, "nosuch")).toMatchObject({
+      code: 127,
+      stderr: expect.stringContaining("not found in $PATH"),
+    });
+    expect(runArgs(IMAGE, "/etc/passwd").code).toBe(126);
+  });
+
+  test("users, groups, working directory, environment, host name, read-only root", () => {
+    const script = "id -u; id -g; pwd; echo $A; hostname; touch /x 2>/dev/null || echo read-only";
+    const flags = ["--user", "5:6", "-w", "/tmp", "-e", "A=b", "--hostname", "web", "--read-only"];
+    expect(runArgs(...flags, IMAGE, "sh", "-c", script).stdout).toBe("5\n6\n/tmp\nb\nweb\nread-only\n");
+  });
+
+  test("capabilities, seccomp and no-new-privileges", () => {
+    const show = "grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status | tr '\\t' ' '";
+    const usual = runArgs(IMAGE, "sh", "-c", show).stdout;
+    expect(usual).toContain("Seccomp: 2");
+    const tight = runArgs("--cap-drop=ALL", "--security-opt=no-new-privileges", IMAGE, "sh", "-c", show).stdout;
+    expect(tight).toContain("CapEff: 0000000000000000");
+    expect(tight).toContain("NoNewPrivs: 1");
+    const open = runArgs("--security-opt=seccomp=unconfined", IMAGE, "sh", "-c", show).stdout;
+    expect(open).toContain("Seccomp: 0");
+  });
+
+  test("tmpfs, binds and volumes", () => {
+    const flags = ["--tmpfs", "/scratch:size=1m", "-v", "vol:/data", "-v", "/usr/share:/share:ro"];
+    const script = "echo kept > /data/file; touch /scratch/x && touch /share/x 2>/dev/null || echo bind is read-only";
+    expect(runArgs(...flags, IMAGE, "sh", "-c", script).stdout).toBe("bind is read-only\n");
+    expect(runArgs("-v", "vol:/data", IMAGE, "cat", "/data/file").stdout).toBe("kept\n");
+  });
+
+  test("exec, top, stats, pause, update, stop with the signal's exit code", () => {
+    const id = detached("-m", "64m", "--pids-limit", "50", IMAGE, "sleep", "1000");
+    expect(ok(["exec", id, "echo", "in"])).toBe("in");
+    expect(docker(["exec", id, "sh", "-c", "exit 9"]).code).toBe(9);
+    // Which of the two it is has changed between versions of Docker.
+    expect([126, 127]).toContain(docker(["exec", id, "nosuch"]).code);
+    expect(ok(["top", id])).toContain("sleep 1000");
+    expect(ok(["stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}}", id])).toMatch(/64MiB \d/);
+    ok(["pause", id]);
+    expect(ok(["inspect", "-f", "{{.State.Status}}", id])).toBe("paused");
+    ok(["unpause", id]);
+    ok(["update", "-m", "96m", "--memory-swap", "192m", id]);
+    expect(ok(["stats", "--no-stream", "--format", "{{.MemUsage}}", id])).toContain("96MiB");
+    ok(["stop", "-t", "0", id]);
+    expect(ok(["inspect", "-f", "{{.State.ExitCode}}", id])).toBe("137");
+    ok(["rm", id]);
+  });
+
+  test("a terminal, and the size of it", () => {
+    expect(runArgs("-t", IMAGE, "sh", "-c", "test -t 0 && echo tty").stdout).toContain("tty");
+  });
+
+  test("--init is process 1, and a restart is a new process of the same container", () => {
+    expect(runArgs("--init", IMAGE, "ps").stdout).toContain("docker-init");
+    const id = detached("--restart=on-failure:2", IMAGE, "sh", "-c", "echo run >> /runs; exit 1");
+    expect(ok(["wait", id])).toBe("1");
+    const count = () => docker(["inspect", "-f", "{{.RestartCount}}", id]).stdout.trim();
+    for (let i = 0; i < 200 && count() !== "2"; i++) spawnSync("sleep", ["0.05"]);
+    expect(count()).toBe("2");
+    ok(["rm", "-f", id]);
+  });
+
+  test("running out of memory is reported as such", () => {
+    const id = detached("-m", "24m", "--memory-swap", "24m", IMAGE, "sh", "-c", "head -c 200m /dev/zero | tail");
+    ok(["wait", id]);
+    expect(ok(["inspect", "-f", "{{.State.OOMKilled}}", id])).toBe("true");
+    ok(["rm", id]);
+  });
+
+  test("commit makes an image of what the container wrote", () => {
+    const id = detached(IMAGE, "sh", "-c", "echo written > /new");
+    ok(["wait", id]);
+    ok(["commit", id, "tsrun-committed"]);
+    expect(runArgs("tsrun-committed", "cat", "/new").stdout).toBe("written\n");
+    ok(["rm", id]);
+  });
+
+  test("a health check runs in the container", () => {
+    const id = detached("--health-cmd=true", "--health-interval=1s", IMAGE, "sleep", "1000");
+    const health = () => docker(["inspect", "-f", "{{.State.Health.Status}}", id]).stdout.trim();
+    for (let i = 0; i < 100 && health() !== "healthy"; i++) spawnSync("sleep", ["0.1"]);
+    expect(health()).toBe("healthy");
+    ok(["rm", "-f", id]);
+  });
+
+  test("twenty at once", async () => {
+    const env = { ...process.env, DOCKER_HOST: host };
+    const script = `for i in $(seq 20); do docker run --rm --network=none ${IMAGE} echo c$i & done; wait`;
+    const result = spawnSync("sh", ["-c", script], { encoding: "utf8", env, timeout: 60_000 });
+    expect(result.stdout.trim().split("\n").sort()).toEqual(Array.from({ length: 20 }, (_, i) => `c${i + 1}`).sort());
+  });
+
+  test("nothing is left when the containers are gone", () => {
+    expect(ok(["ps", "-aq"])).toBe("");
+  });
+});

@@ -21,7 +21,7 @@ import { explain, fits, type ObjectShape, S, type Shape } from "./structure.ts";
 import { didYouMean } from "./text.ts";
 import type { LinuxResources, Process, Spec } from "./types.ts";
 
-const SPEC: ObjectShape = {
+export const SPEC: ObjectShape = {
   members: {
     __proto__: null as never,
     ociVersion: S.text,

@@ -60,6 +60,8 @@ export interface CgroupRecord {
   made: string[];
   /** Written down beforehand, see planCgroup: what was there already may hold processes of others. */
   planned?: true;
+  /** Processes of others were there already: they are not the container's to end. */
+  shared?: true;
 }
 
 /**
@@ -152,7 +154,7 @@ function makeGroup(
   const base = baseOf(hierarchy, path, record.layout);
   const dir = `${base}/${path.names.join("/")}`;
   try {
-    if (!makeDirectories(base, path.names, record.made)) refuseOccupied(dir);
+    if (!makeDirectories(base, path.names, record.made)) noteOccupied(dir, request, record);
   } catch (error) {
     if (isErrno(error, "ENOTDIR")) throw new TsrunError(`cannot make cgroup ${dir}: a file of cgroupfs has this name`);
     const denied = isErrno(error, "EACCES", "EPERM", "EROFS");
@@ -206,13 +208,15 @@ function mkdirError(dir: string, error: unknown): Error {
   return new SyscallError("mkdir", code, fix === undefined ? { path: dir } : { path: dir, fix });
 }
 
-/** @throws TsrunError when a cgroup that we did not make has processes: limits and signals would hit them too */
-function refuseOccupied(dir: string): void {
+/** A cgroup that has processes already is used, as under runc 1.1, with a warning: the limits hit them too. */
+function noteOccupied(dir: string, request: CgroupRequest, record: CgroupRecord): void {
+  if (record.shared) return;
   const { length } = groupProcesses(dir);
   if (length === 0) return;
-  throw new TsrunError(`container's cgroup is not empty: ${length} process(es) found in ${dir}`, {
-    fix: "choose another linux.cgroupsPath, or end those processes",
-  });
+  record.shared = true;
+  request.warn?.(
+    `container's cgroup is not empty: ${length} process(es) found in ${dir}; the container's limits are theirs too`,
+  );
 }
 
 function refuseFrozen(record: CgroupRecord): void {
@@ -344,6 +348,11 @@ export function removalOrder({ paths, made }: CgroupRecord): { path: string; lea
   return made.toReversed().map((path) => ({ path, leaf: leaves.has(path) }));
 }
 
+/** Are there processes in the container's cgroup, and all of them the container's? */
+export function hasOwnProcesses(record: CgroupRecord): boolean {
+  return !record.shared && cgroupProcesses(record).length > 0;
+}
+
 /** Pids in the container's cgroup and those below, as we see them. */
 export function cgroupProcesses(record: CgroupRecord): number[] {
   const dir = processDirectory(record);
@@ -370,11 +379,13 @@ function ownPaths({ paths, made, planned }: CgroupRecord): Record<string, string
 }
 
 /**
- * Sends a signal to every process of the cgroup. SIGKILL is repeated until none is left or 2 s are over.
+ * Sends a signal to every process of the cgroup, unless it had processes before the container.
+ * SIGKILL is repeated until none is left or 2 s are over.
  *
  * @throws SyscallError when we may not signal one of them
  */
 export function killCgroup(record: CgroupRecord, signal: number): void {
+  if (record.shared) return;
   if (signal !== SIGKILL) {
     signalAll(cgroupProcesses(record), signal);
     return;

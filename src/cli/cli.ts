@@ -79,7 +79,7 @@ function fail(error: unknown, code: number, context?: Context): number {
 function findVerb(word: string): Verb {
   for (const verb of VERBS) if (verb.name === word) return verb;
   if (LATER_VERBS.includes(word)) throw new UsageError(`\`${word}\` is not supported in this release`);
-  throw new UsageError(`unknown command ${JSON.stringify(word)}`, {
+  throw new UsageError(`unknown command ${JSON.stringify(word)} (No help topic for '${word}')`, {
     suggest: { word, among: [...VERBS.map((verb) => verb.name), ...LATER_VERBS] },
   });
 }

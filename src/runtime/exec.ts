@@ -5,7 +5,7 @@ import { isErrno, SpecError, StateError, TsrunError } from "../errors.ts";
 import { type Host, hostFacts } from "../host.ts";
 import { becomeMonitor } from "../init/monitor.ts";
 import { spawnInit } from "../init/spawn.ts";
-import { flushLog, warn } from "../log.ts";
+import { debug, flushLog, isDebugging, warn } from "../log.ts";
 import { planExec } from "../plan/exec.ts";
 import { availableCapabilities } from "../plan/process.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
@@ -97,8 +97,10 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
   });
   const init = spawnInit({ plan, fds, preserved: options.preserveFds ?? 0, stdio: options.stdio });
   using _sync = init.sync;
+  if (isDebugging()) debug(`nsexec container setup: process ${init.pid} has a plan of ${plan.steps.length} steps`);
   const { consoleSocket, pidFile, pidfdSocket } = options;
-  return converse({ init, plan, consoleSocket, pidFile, pidfdSocket, foreground });
+  const onPid = (pid: number) => debug(`child process in init(): ${pid}; setns_init: about to exec`);
+  return converse({ init, plan, consoleSocket, pidFile, pidfdSocket, foreground, onPid });
 }
 
 /** What a process file says is not said again. A terminal is: podman does. */

@@ -10,6 +10,7 @@ import type { Hook, Hooks } from "../spec/types.ts";
 import { type Captured, capture } from "../sys/capture.ts";
 import { signalName } from "../sys/constants.ts";
 import { closeQuiet } from "../sys/file.ts";
+import { readFileSync } from "../sys/fs.ts";
 import { pidfdOpen, waitid } from "../sys/process.ts";
 import { posixSpawn } from "../sys/spawn.ts";
 import { stepFailure } from "./failure.ts";
@@ -38,17 +39,22 @@ export function hookStages(hooks: Hooks | undefined): HookStage[] {
   return (Object.keys(STATUS) as HookStage[]).filter((stage) => hooks?.[stage]?.length);
 }
 
-type Seccomp = { flags: number; program: Uint8Array };
+/** What hooks have that run in the place of the container's process. */
+export interface Inside {
+  /** The container's filter; only startContainer hooks run under it. */
+  seccomp?: { flags: number; program: Uint8Array } | undefined;
+  /** The environment of a hook that names none: that of the container's process. */
+  env: readonly string[] | undefined;
+}
 
 /**
  * Runs the hooks of a stage, one after another.
  *
- * @param seccomp the container's filter; startContainer hooks run in its place, and so under it
  * @throws TsrunError for the first that fails; the rest are not run
  */
-export function runHooks(hooks: Hooks | undefined, stage: HookStage, record: StateRecord, seccomp?: Seccomp): void {
+export function runHooks(hooks: Hooks | undefined, stage: HookStage, record: StateRecord, inside?: Inside): void {
   hooks?.[stage]?.forEach((hook, i) => {
-    runHook(hook, `hooks.${stage}[${i}]`, stage, record, seccomp);
+    runHook(hook, `hooks.${stage}[${i}]`, stage, record, inside);
   });
 }
 
@@ -68,14 +74,14 @@ function runHook(
   about: string,
   stage: HookStage,
   record: StateRecord,
-  seccomp: Seccomp | undefined = undefined,
+  inside: Inside | undefined = undefined,
 ): void {
   const what = `error running hook: ${about} ${hook.path}`;
   const start = INSIDE.has(stage) ? startInside : startOutside;
   let result: Captured;
   try {
     result = capture({
-      start: (stdio) => start({ hook, about, stage, record, stdio, seccomp }),
+      start: (stdio) => start({ hook, about, stage, record, stdio, inside }),
       input: hookState(record, STATUS[stage]),
       timeoutMs: hook.timeout === undefined ? undefined : hook.timeout * 1000,
     });
@@ -116,32 +122,37 @@ interface StartRequest {
   stage: HookStage;
   record: StateRecord;
   stdio: [number, number, number];
-  seccomp: Seccomp | undefined;
+  inside: Inside | undefined;
 }
 
 function startOutside({ hook, record, stdio }: StartRequest): number {
   return posixSpawn({
     path: hook.path,
     argv: hook.args?.length ? hook.args : [hook.path],
-    envp: hook.env ?? [],
+    envp: hook.env ?? ownEnvironment(),
     fds: stdio.map((from, to) => ({ from, to })),
     cwd: record.bundle,
   });
 }
 
+/** As under runc and crun, a hook that names no environment has the runtime's. */
+function ownEnvironment(): string[] {
+  return readFileSync("/proc/self/environ").split("\0").slice(0, -1);
+}
+
 /** Through the native init: a JavaScript engine has threads, and could not join the namespaces itself. */
 function startInside(request: StartRequest): number {
-  const { hook, about, stage, record, stdio, seccomp } = request;
+  const { hook, about, stage, record, stdio, inside } = request;
   const { pid, namespaces, setupIds, setgroups } = record;
   const plan = planHook({
-    hook,
+    hook: { ...hook, env: hook.env ?? [...(inside?.env ?? [])] },
     about,
     namespaces: foreignNamespaces(pid, namespaces),
     setupIds,
     setgroups,
     // As under runc: the root is not changed yet, and hooks name what is in it by relative paths.
     cwd: stage === "createContainer" ? record.rootfs : "/",
-    seccomp: stage === "startContainer" ? seccomp : undefined,
+    seccomp: stage === "startContainer" ? inside?.seccomp : undefined,
   });
   const container = pidfdOpen(pid);
   try {

@@ -1,5 +1,5 @@
 /** `kill`: a signal to the container's process, or to all of them. Rules: OCI runtime.md "Kill"; runc-kill(8). */
-import { cgroupProcesses, isFrozen, killCgroup, thaw } from "../cgroup/manager.ts";
+import { hasOwnProcesses, isFrozen, killCgroup, thaw } from "../cgroup/manager.ts";
 import { isErrno, StateError } from "../errors.ts";
 import { closeQuiet } from "../sys/file.ts";
 import { pidfdOpen, pidfdSendSignal } from "../sys/process.ts";
@@ -16,7 +16,7 @@ export function killContainer(root: string | undefined, id: string, signal: numb
   const status = statusOf(record);
   if (options.all) {
     // No error when it has stopped: what is left of it, if anything, gets the signal.
-    if (record.cgroup && cgroupProcesses(record.cgroup).length > 0) killCgroup(record.cgroup, signal);
+    if (record.cgroup && hasOwnProcesses(record.cgroup)) killCgroup(record.cgroup, signal);
     // A rootless container may have no cgroup: there its process is all that can be found.
     else signalProcess(record, signal);
     return;
@@ -24,7 +24,7 @@ export function killContainer(root: string | undefined, id: string, signal: numb
   if (status !== "running" && status !== "created" && status !== "paused")
     throw new StateError("container not running");
   // Without a pid namespace of its own the end of the first process does not end the others.
-  if (signal === SIGKILL && !record.ownPidNamespace && record.cgroup && cgroupProcesses(record.cgroup).length > 0) {
+  if (signal === SIGKILL && !record.ownPidNamespace && record.cgroup && hasOwnProcesses(record.cgroup)) {
     killCgroup(record.cgroup, signal);
     return;
   }

@@ -8,7 +8,7 @@ import { createCgroup, destroyCgroup, joinFds } from "../cgroup/manager.ts";
 import { planCgroup } from "../cgroup/plan.ts";
 import { TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
-import { warn } from "../log.ts";
+import { debug, isDebugging, warn } from "../log.ts";
 import { setupIds } from "../plan/namespaces.ts";
 import { planContainer } from "../plan/order.ts";
 import type { Plan } from "../plan/step.ts";
@@ -97,8 +97,10 @@ export function launch(options: LaunchOptions): Launched {
   const preserved = (container.options.preserveFds ?? 0) + (container.options.listenFds ?? 0);
   const init = spawnInit({ plan, fds, preserved, stdio: options.stdio });
   using _sync = init.sync;
+  if (isDebugging()) debug(`nsexec container setup: process ${init.pid} has a plan of ${plan.steps.length} steps`);
   const { consoleSocket, pidFile, pidfdSocket, foreground, waitForStart } = options;
   const { hooks } = container.spec;
+  const inside = { seccomp, env: container.spec.process.env };
   // What is made from here on may be known to hooks: they are told of its end.
   if (record.hooks?.includes("poststop")) undo.add(() => runHooksAnyhow(hooks, "poststop", record));
   const { master } = converse({
@@ -110,6 +112,7 @@ export function launch(options: LaunchOptions): Launched {
     foreground,
     waitForStart,
     onPid: (pid) => {
+      debug(`child process in init(): ${pid}`);
       record.pid = pid;
       record.startTime = processStat(pid)?.startTime ?? 0;
       state.writeConfig(loaded.text);
@@ -119,12 +122,15 @@ export function launch(options: LaunchOptions): Launched {
     onCreateHooks: () => {
       // Hooks may ask for the state.
       state.write(record);
-      for (const stage of ["prestart", "createRuntime", "createContainer"] as const) runHooks(hooks, stage, record);
+      for (const stage of ["prestart", "createRuntime", "createContainer"] as const) {
+        runHooks(hooks, stage, record, inside);
+      }
     },
-    onStartHooks: () => runHooks(hooks, "startContainer", record, seccomp),
+    onStartHooks: () => runHooks(hooks, "startContainer", record, inside),
     onReady: () => {
       record.phase = waitForStart ? "created" : "running";
       state.write(record);
+      debug("init: closing the pipe to signal completion");
     },
   });
   if (!waitForStart && record.hooks?.includes("poststart")) runPoststart(hooks, record);

@@ -50,7 +50,8 @@ export function startContainer(root: string | undefined, id: string): void {
   if (message.type === "await") {
     // Should one fail, the end of the connection is the end of the init.
     const config = readConfig(state);
-    runHooks(config.hooks, "startContainer", record, compiledSeccomp(config.linux?.seccomp));
+    const seccomp = compiledSeccomp(config.linux?.seccomp);
+    runHooks(config.hooks, "startContainer", record, { seccomp, env: config.process?.env });
     sync.answer();
     message = sync.next();
   }

@@ -162,6 +162,17 @@ describe("hooks", () => {
     expect(hostname).toBe("hooked");
   });
 
+  root("a hook without an environment has the runtime's, and in the container that of its process", () => {
+    const out = scratch("hooks");
+    const bundle = hooked(["createRuntime", "createContainer"], `echo $FROM > ${out}/$1`);
+    bundle.edit((spec) => {
+      spec.process.env = [...(spec.process.env ?? []), "FROM=the config"];
+    });
+    expect(runBundle(bundle, [], { env: { FROM: "the caller" } })).toMatchObject({ code: 0 });
+    expect(lines(join(out, "createRuntime"))).toEqual(["the caller"]);
+    expect(lines(join(out, "createContainer"))).toEqual(["the config"]);
+  });
+
   root("a hook has the arguments and the environment that the config gives it, and no more", () => {
     const out = join(scratch("hooks"), "out");
     const program = join(scratch("hook"), "hook");

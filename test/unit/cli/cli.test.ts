@@ -442,7 +442,9 @@ describe("cli: verbs", () => {
 
   test("an unknown verb gets a suggestion", async () => {
     expect(await tsrun("strat", "web")).toBe(1);
-    expect(err.join("")).toBe('tsrun: unknown command "strat"\n  fix: did you mean start?\n');
+    expect(err.join("")).toBe(
+      "tsrun: unknown command \"strat\" (No help topic for 'strat')\n  fix: did you mean start?\n",
+    );
   });
 
   test("systemd's cgroups are refused where one would be made", async () => {

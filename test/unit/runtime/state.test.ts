@@ -38,7 +38,7 @@ describe("runtime/state: the lock", () => {
   test("of a container that was deleted and made anew meanwhile is the new one's", async () => {
     const state = new StateDirectory(root, "three");
     state.create()[Symbol.dispose]();
-    await holder(state.path, 'mv "$1" "$1.old"; mkdir "$1"');
+    await holder(state.path, 'mkdir "$1.new"; mv -T "$1.new" "$1"');
     using _lock = state.lock();
     // Nobody else gets it: it is the directory that has the name now.
     const tried = spawn("flock", ["-n", state.path, "true"]);

@@ -94,6 +94,13 @@ export const CONTAINER_FLAGS = [
     argument: "word",
     help: "index, metacopy, volatile, xino; idmap or noidmap: map the ids of all layers, of none (repeatable)",
   },
+  {
+    name: "driver",
+    kind: "string",
+    values: ["overlay2", "vfs", "fuse-overlayfs"],
+    argument: "name",
+    help: "what puts layers together: overlay2 (the kernel's overlayfs), vfs (a copy) or fuse-overlayfs",
+  },
   { name: "rw-layer", kind: "string", argument: "name", help: "a read-write layer that outlives the container" },
   { name: "no-pivot", kind: "bool", help: "move the root with MS_MOVE and chroot(2) instead of pivot_root(2)" },
   { name: "no-new-keyring", kind: "bool", help: "stay in the caller's session keyring" },

@@ -17,6 +17,7 @@ export function planOptions(values: ContainerValues, globals: Globals, target: T
     overlay: values.overlay,
     rwLayer: values["rw-layer"] || undefined,
     overlayOptions: values["overlay-option"],
+    driver: values.driver || undefined,
     noPivot: values["no-pivot"],
     noNewKeyring: values["no-new-keyring"],
     preserveFds: values["preserve-fds"],

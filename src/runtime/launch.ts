@@ -225,8 +225,13 @@ function makeRootfs(
 }
 
 /** The overlay in a user namespace of its own: layers of the store have ids from 0 on, and are mapped to its ids. */
-function overlayRequest(container: ContainerSpec, root: string): Pick<RootfsRequest, "extra" | "idmap" | "mapOwner"> {
-  const { overlayOptions } = container.rootfs;
+function overlayRequest(
+  container: ContainerSpec,
+  root: string,
+): Pick<RootfsRequest, "driver" | "extra" | "idmap" | "mapOwner"> {
+  const { overlayOptions, driver } = container.rootfs;
+  // The others know nothing of maps: what they show has the ids of the layers.
+  if (driver !== undefined) return { driver };
   const { uidMappings, gidMappings, host, userns } = container;
   const extra = overlayOptions.filter((word) => word === "index" || word === "metacopy" || word === "xino");
   // A process that is in a user namespace itself may not map; a store whose owners were mapped when it was filled need not.

@@ -27,6 +27,8 @@ export interface PlanOptions extends RootOption {
   rwLayer?: string | undefined;
   /** Of the overlay: index, metacopy, volatile, xino; idmap (ids of all layers mapped) or noidmap. */
   overlayOptions?: readonly string[] | undefined;
+  /** What puts layers together: overlay2 (the default), vfs or fuse-overlayfs. */
+  driver?: string | undefined;
   /** Make the container's root with MS_MOVE and chroot(2) instead of pivot_root(2). */
   noPivot?: boolean | undefined;
   /** Stay in the caller's session keyring. */

@@ -10,6 +10,8 @@ export const ANNOTATION = {
   overlay: "org.tsrun.overlay",
   /** Name of a read-write layer that outlives the container. */
   rwLayer: "org.tsrun.rw-layer",
+  /** One of DRIVERS. */
+  driver: "org.tsrun.driver",
   /** Comma-separated words of OVERLAY_OPTIONS. */
   overlayOptions: "org.tsrun.overlay-options",
   /** Id of the image that the bundle was made of; for people and `list`, it changes nothing. */
@@ -22,7 +24,11 @@ export const ANNOTATION = {
  */
 export const OVERLAY_OPTIONS: readonly string[] = ["index", "metacopy", "volatile", "xino", "idmap", "noidmap"];
 
+/** What puts layers together: the kernel's overlayfs, a copy, or fuse-overlayfs(1). */
+export const DRIVERS: readonly string[] = ["overlay2", "vfs", "fuse-overlayfs"];
+
 export interface LayerAnnotations {
+  driver: string | undefined;
   overlayOptions: string[];
   layers: string[] | undefined;
   overlay: boolean;
@@ -34,7 +40,13 @@ export function readAnnotations(
   annotations: Readonly<Record<string, string>> | undefined,
   report: (problem: Problem) => void,
 ): LayerAnnotations {
-  const found: LayerAnnotations = { layers: undefined, overlay: false, rwLayer: undefined, overlayOptions: [] };
+  const found: LayerAnnotations = {
+    layers: undefined,
+    overlay: false,
+    rwLayer: undefined,
+    overlayOptions: [],
+    driver: undefined,
+  };
   if (annotations === undefined) return found;
   const at = (key: string) => joinPath("annotations", key);
 
@@ -47,6 +59,10 @@ export function readAnnotations(
     report({ path: at(ANNOTATION.overlay), message: `must be "true" or "false", not ${quote(overlay)}` });
   }
   found.overlay = overlay === "true";
+  const driver = own(annotations, ANNOTATION.driver);
+  if (driver !== undefined && !DRIVERS.includes(driver)) {
+    report({ path: at(ANNOTATION.driver), message: `${quote(driver)} is no driver: ${DRIVERS.join(", ")}` });
+  } else found.driver = driver;
   const words = own(annotations, ANNOTATION.overlayOptions);
   if (words !== undefined) {
     found.overlayOptions = words.split(",");

@@ -18,6 +18,7 @@ export interface RuntimeOptions {
   overlay?: boolean | undefined;
   rwLayer?: string | undefined;
   overlayOptions?: readonly string[] | undefined;
+  driver?: string | undefined;
   noPivot?: boolean | undefined;
   noNewKeyring?: boolean | undefined;
   preserveFds?: number | undefined;
@@ -65,6 +66,8 @@ export interface ContainerSpec {
     rwLayer: string | undefined;
     /** Words of OVERLAY_OPTIONS (annotations.ts). */
     overlayOptions: readonly string[];
+    /** Another one of DRIVERS than overlay2. */
+    driver?: string;
     readonly: boolean;
   };
   namespaces: {

@@ -4,12 +4,13 @@
  */
 import { type Problem, SpecError } from "../errors.ts";
 import { isAbsolute, join } from "../path.ts";
-import { layerProblem, overlayOptionsProblem, readAnnotations } from "./annotations.ts";
+import { DRIVERS, layerProblem, overlayOptionsProblem, readAnnotations } from "./annotations.ts";
 import { capabilityNumber } from "./capabilities.ts";
 import type { ContainerSpec, Host, ResolvedProcess, ResolvedSpec, ResolveOptions } from "./container.ts";
 import { hostProblems } from "./host-checks.ts";
 import { checkId, nameProblem } from "./id.ts";
 import { findNamespace, NAMESPACE_FLAGS } from "./namespaces.ts";
+import { quote } from "./text.ts";
 import type { Linux, LinuxCapabilities, LinuxNamespace, Mount, Process, Spec } from "./types.ts";
 import { unsupported } from "./unsupported.ts";
 import { inspect } from "./validate.ts";
@@ -122,7 +123,7 @@ function resolveLayers(
   spec: Spec,
   options: ResolveOptions,
   problems: Problem[],
-): Pick<ContainerSpec["rootfs"], "layers" | "rwLayer" | "overlayOptions"> {
+): Pick<ContainerSpec["rootfs"], "layers" | "rwLayer" | "overlayOptions" | "driver"> {
   // Problems of the annotations themselves are among those of inspect().
   const annotated = readAnnotations(spec.annotations, () => {});
   const rwLayer = options.rwLayer ?? annotated.rwLayer;
@@ -147,7 +148,15 @@ function resolveLayers(
       message: "volatile: a named read-write layer is one that is to be kept",
     });
   }
+  const driver = options.driver ?? annotated.driver ?? "overlay2";
+  if (!DRIVERS.includes(driver)) {
+    problems.push({ path: "--driver", message: `${quote(driver)} is no driver: ${DRIVERS.join(", ")}` });
+  }
+  if (driver !== "overlay2" && overlayOptions.length > 0) {
+    problems.push({ path: "--overlay-option", message: `driver ${driver} takes none` });
+  }
   return {
+    ...(driver !== "overlay2" && { driver }),
     overlayOptions,
     layers: layers?.map((layer) => (layer.startsWith("sha256:") ? layer : fromBundle(options.bundle, layer))),
     rwLayer,

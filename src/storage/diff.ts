@@ -11,10 +11,11 @@ import type { Statx } from "../sys/structs.ts";
 import { getXattrAt } from "../sys/xattr.ts";
 import type { StoreContext } from "./import.ts";
 import type { ChangedPath } from "./inspect.ts";
+import { lookIn, mountView } from "./merged-view.ts";
 import { METACOPY, OPAQUE, REDIRECT, type XattrSpace } from "./overlay-marks.ts";
 import { byteName, nameBytes, shown } from "./tar/bytes.ts";
 import type { TarEntry } from "./tar/header.ts";
-import { lookIn, mountView, type Stack, stackOf } from "./view.ts";
+import { type Stack, stackOf } from "./view.ts";
 import { entryOf, type HardLinks, sortedNames, type Walked, type WalkOptions, walkTree } from "./walk.ts";
 
 export function diffContainer({ storageRoot, space }: StoreContext, container: string): ChangedPath[] {
@@ -66,6 +67,7 @@ export class ChangedLayers {
 
   *#changesIn(fd: number, directory: string): Generator<Change> {
     for (const base of sortedNames(fd)) {
+      if (base.startsWith(".wh.")) continue;
       const path = directory === "" ? base : `${directory}/${base}`;
       const name = nameBytes(base);
       const found = statx(fd, name);
@@ -108,6 +110,8 @@ export class ChangedLayers {
 
   *#entriesIn(fd: number, directory: string, links: HardLinks, options: WalkOptions): Generator<Walked> {
     for (const base of sortedNames(fd)) {
+      // In an image such a name would delete another; fuse-overlayfs has some of its own.
+      if (base.startsWith(".wh.")) continue;
       const path = directory === "" ? base : `${directory}/${base}`;
       const name = nameBytes(base);
       const found = statx(fd, name);

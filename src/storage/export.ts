@@ -3,8 +3,9 @@ import { StateError } from "../errors.ts";
 import { O_DIRECTORY, O_RDONLY } from "../sys/constants.ts";
 import { Fd, openat } from "../sys/file.ts";
 import type { StoreContext } from "./import.ts";
+import { mountView } from "./merged-view.ts";
 import { tarOf } from "./tar-stream.ts";
-import { imageDirs, mountView, stackOf } from "./view.ts";
+import { copyOf, imageDirs, stackOf } from "./view.ts";
 import { walkTree } from "./walk.ts";
 
 /** @param subject a container, a named read-write layer, or an image */
@@ -20,6 +21,8 @@ export async function* exportTar(
 
 /** All directories of a container or an image, top first. */
 export function directoriesOf(storageRoot: string, subject: string): string[] {
+  const copy = copyOf(storageRoot, subject);
+  if (copy !== undefined) return [copy];
   let stack: ReturnType<typeof stackOf>;
   try {
     stack = stackOf(storageRoot, subject);

@@ -5,11 +5,11 @@ import { resolveInRoot } from "../sys/confined.ts";
 import { O_DIRECTORY, O_NONBLOCK, O_PATH, O_RDONLY, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG } from "../sys/constants.ts";
 import { preadFull } from "../sys/entries.ts";
 import { Fd, open, openat, statx } from "../sys/file.ts";
+import { mountView } from "./merged-view.ts";
 import { components, nameBytes, textName } from "./tar/bytes.ts";
 import { TarReader } from "./tar/reader.ts";
 import { tarOf } from "./tar-stream.ts";
 import { LayerWriter } from "./unpack.ts";
-import { mountView } from "./view.ts";
 import { walkTree } from "./walk.ts";
 
 /** More than any real passwd file: an image may hold anything under that name. */

@@ -21,6 +21,7 @@ import {
 import { closeQuiet, Fd, open } from "../sys/file.ts";
 import { fsconfigCreate, fsconfigSet, fsmount, fsopen, mount, openTree, umount2 } from "../sys/mount.ts";
 import { kernelVersion } from "../sys/process.ts";
+import { driverNamed } from "./drivers.ts";
 import { readText } from "./files.ts";
 import { withIdmapped } from "./idmapped-layers.ts";
 import { overlayLogDuring } from "./kernel-log.ts";
@@ -38,6 +39,8 @@ import type { RootfsRecord } from "./rootfs.ts";
 export function mountRootfs(record: RootfsRecord, userns?: number): number {
   const kernel = kernelVersion();
   const overlay = readOverlay(record, kernel);
+  if (record.driver !== undefined)
+    return driverNamed(record.driver).mount(`${overlayDir(record.storageRoot)}/${record.mountId}`, overlay);
   const mountNow = (mapped: Overlay): number => {
     if (isAtLeast(kernel, 6, 8)) return mountDetached(mapped, kernel);
     return mountAtPlace(mapped, record.merged);

@@ -8,7 +8,7 @@
 import { isErrno, SpecError, StateError } from "../errors.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
 import { type Fd, flockDir } from "../sys/file.ts";
-import { chmodSync, chownSync, existsSync, statSync, symlinkSync } from "../sys/fs.ts";
+import { chmodSync, chownSync, existsSync, readdirSync, statSync, symlinkSync } from "../sys/fs.ts";
 import { umount2 } from "../sys/mount.ts";
 import { randomBytes } from "../sys/random.ts";
 import { removeTree } from "../sys/remove.ts";
@@ -47,6 +47,8 @@ export interface RootfsRequest {
    * layer is never mounted so.
    */
   volatile?: boolean;
+  /** Another driver than overlay2 (drivers.ts). */
+  driver?: string;
   /** Further words for overlayfs: index, metacopy, xino. */
   extra?: readonly string[];
   /** Ids of layers are mapped by mountRootfs's `userns`: of those of the store, or of all. */
@@ -74,6 +76,7 @@ export interface RootfsRecord {
   userns: boolean;
   volatile: boolean;
   /** As in the request. */
+  driver?: string;
   extra?: readonly string[];
   idmap?: "store" | "all";
   /** Links in overlay2/l that go with the container. */
@@ -115,6 +118,7 @@ function prepare(request: RootfsRequest): RootfsRecord {
   makeDirectory(`${home}/work`, 0o700, request.owner);
   writeText(`${home}/lower`, formatLower([{ link: initLink }, ...topFirst(layers)]));
   makeDirectory(`${home}/merged`, 0o700, request.owner);
+  rememberDriver(home, request.driver);
   return {
     id,
     storageRoot,
@@ -126,8 +130,24 @@ function prepare(request: RootfsRequest): RootfsRecord {
     volatile: request.volatile === true && !named,
     ...(request.extra !== undefined && request.extra.length > 0 && { extra: request.extra }),
     ...(request.idmap !== undefined && { idmap: request.idmap }),
+    ...(request.driver !== undefined && { driver: request.driver }),
     links: named ? [initLink] : [initLink, link],
   };
+}
+
+/** A named layer is what its driver made of it: it cannot be another one's. */
+function rememberDriver(home: string, driver = "overlay2"): void {
+  const known = readText(`${home}/driver`);
+  if (known === undefined && driver === "overlay2") return;
+  if (known !== undefined && known !== driver)
+    throw new StateError(`the read-write layer ${home} is one of driver ${known}, not of ${driver}`, {
+      fix: `--driver ${known}`,
+    });
+  if (known === undefined && readdirSync(`${home}/diff`).length > 0)
+    throw new StateError(`the read-write layer ${home} is one of driver overlay2, not of ${driver}`, {
+      fix: "leave out --driver",
+    });
+  writeText(`${home}/driver`, driver);
 }
 
 /** Were the owners of the store's layers mapped when they were imported? Then they are not to be mapped again. */

@@ -11,9 +11,9 @@ import type { StoreContext } from "./import.ts";
 import type { OriginRow } from "./inspect.ts";
 import { chainIds, readLayer } from "./layerdb.ts";
 import { initId, isMountId, overlayDir } from "./layout.ts";
+import { lookIn } from "./merged-view.ts";
 import { OPAQUE } from "./overlay-marks.ts";
 import { byteName, components, nameBytes, textName } from "./tar/bytes.ts";
-import { lookIn } from "./view.ts";
 
 const TYPES: Readonly<Record<number, string>> = {
   [S_IFREG]: "file",

@@ -16,7 +16,7 @@ function listing(dir: string): string {
   return execFileSync("bash", ["-c", script, "listing", dir], { encoding: "utf8" });
 }
 
-needs({ root: true, commands: ["tar", "getfattr"] })(
+needs({ root: true, native: true, commands: ["tar", "getfattr"] })(
   "a tree that GNU tar packs is unpacked as GNU tar unpacks it",
   async () => {
     const file = fc.record({

@@ -8,7 +8,7 @@ import { formatHeader } from "../../../src/storage/tar/writer.ts";
 import { O_DIRECTORY, O_RDONLY } from "../../../src/sys/constants.ts";
 import { Fd, open } from "../../../src/sys/file.ts";
 import { getXattrAt, listXattrsAt } from "../../../src/sys/xattr.ts";
-import { describeNeeds, missing } from "../../helpers/needs.ts";
+import { describeNeeds, missing, needs } from "../../helpers/needs.ts";
 import { scratch } from "../../helpers/scratch.ts";
 import { makeTar, type TestEntry, testEntry } from "../../helpers/tar.ts";
 
@@ -259,17 +259,21 @@ describe("a layer's tar", () => {
     );
   });
 
-  test("with 100,000 entries is unpacked, and memory does not grow with it", async () => {
-    const parts: Uint8Array[] = [];
-    for (let i = 0; i < 100_000; i++) parts.push(formatHeader(testEntry({ name: `d${i % 100}/f${i}` })));
-    parts.push(new Uint8Array(1024));
-    writeFileSync(join(dir, "in.tar"), Buffer.concat(parts));
-    parts.length = 0;
-    const before = process.memoryUsage().rss;
-    const { chainId } = await store.importLayer(join(dir, "in.tar"));
-    expect(readdirSync(join(contentOf(chainId), "d7")).length).toBe(1000);
-    expect((process.memoryUsage().rss - before) / 2 ** 20).toBeLessThan(150);
-  }, 120_000);
+  needs({ native: true })(
+    "with 100,000 entries is unpacked, and memory does not grow with it",
+    async () => {
+      const parts: Uint8Array[] = [];
+      for (let i = 0; i < 100_000; i++) parts.push(formatHeader(testEntry({ name: `d${i % 100}/f${i}` })));
+      parts.push(new Uint8Array(1024));
+      writeFileSync(join(dir, "in.tar"), Buffer.concat(parts));
+      parts.length = 0;
+      const before = process.memoryUsage().rss;
+      const { chainId } = await store.importLayer(join(dir, "in.tar"));
+      expect(readdirSync(join(contentOf(chainId), "d7")).length).toBe(1000);
+      expect((process.memoryUsage().rss - before) / 2 ** 20).toBeLessThan(150);
+    },
+    120_000,
+  );
 
   test("in any order of hostile entries never writes outside", async () => {
     const name = fc.constantFrom(

@@ -6,7 +6,7 @@ import { busyboxRootfs, makeBundle } from "../../helpers/bundle.ts";
 import { createContainer } from "../../helpers/container.ts";
 import { tool } from "../../helpers/images.ts";
 import { describeNeeds, isKernel, missing, needs } from "../../helpers/needs.ts";
-import { deleteContainers, newId, run, runOk, stateOf } from "../../helpers/runtime.ts";
+import { deleteContainers, newId, processesNamed, run, runOk, stateOf, until } from "../../helpers/runtime.ts";
 import { scratch, TEST_PREFIX } from "../../helpers/scratch.ts";
 
 const WANTED = { root: true, tsrun: true } as const;
@@ -108,5 +108,60 @@ describeNeeds({ ...WANTED, kernel: FIRST_KERNEL })("layers in a user namespace",
     expect(runOk(["run", "-b", plain.path, newId()])).toBe("65534\n");
     const none = bundleOf("stat -c %u /etc/owned", [chainId], { userns: true, options: "noidmap" });
     expect(runOk(["run", "-b", none.path, newId()])).toBe("65534\n");
+  });
+});
+
+describeNeeds(WANTED)("other drivers", () => {
+  const SCRIPT =
+    "cat /etc/hostname; stat -c %u /etc/owned; rm /etc/owned; echo x > /new; mkdir /d; ls /etc/owned 2>&1 | grep -c owned; cat /new";
+
+  test("vfs copies the layers, and the container changes its copy alone", () => {
+    const bundle = bundleOf(SCRIPT, [rootfs]);
+    const result = run(["run", "-b", bundle.path, "--driver", "vfs", newId()]);
+    expect([result.stdout, result.stderr]).toEqual(["runc\n1000\n1\nx\n", ""]);
+    expect(statSync(join(rootfs, "etc/owned")).uid).toBe(1000);
+  });
+
+  test("a named layer of vfs keeps what was written, can be exported, and is no other driver's", () => {
+    const name = `${TEST_PREFIX}-vfs`;
+    const flags = ["--driver", "vfs", "--rw-layer", name];
+    runOk(["run", "-b", bundleOf("echo kept > /kept", [chainId]).path, ...flags, newId()]);
+    expect(runOk(["run", "-b", bundleOf("cat /kept", [chainId]).path, ...flags, newId()])).toBe("kept\n");
+    const other = run(["run", "-b", bundleOf("true", [chainId]).path, "--rw-layer", name, newId()]);
+    expect(other.stderr).toContain("is one of driver vfs, not of overlay2");
+    expect(run(["layer", "diff", name]).stderr).toContain("has a copy of its layers (driver vfs)");
+    const tar = join(scratch("out"), "all.tar");
+    runOk(["layer", "export", name, "-o", tar]);
+    expect(tool("tar", ["-tf", tar])).toMatch(/^kept$/m);
+    tool("rm", ["-r", join("/var/lib/tsrun/overlay2", `rw-${name}`)]);
+  });
+
+  needs({ commands: ["fuse-overlayfs"], files: ["/dev/fuse"], native: true })(
+    "fuse-overlayfs does what overlayfs does, and its process ends with the container",
+    async () => {
+      const name = `${TEST_PREFIX}-fuse`;
+      const flags = ["--driver", "fuse-overlayfs", "--rw-layer", name];
+      const result = run(["run", "-b", bundleOf(SCRIPT, [chainId]).path, ...flags, newId()]);
+      // Some versions have a word about an option of libfuse on standard error.
+      expect(result.stdout).toBe("runc\n1000\n1\nx\n");
+      expect(
+        runOk([
+          "run",
+          "-b",
+          bundleOf("cat /new; ls /etc/owned 2>/dev/null | wc -l", [chainId]).path,
+          ...flags,
+          newId(),
+        ]),
+      ).toBe("x\n0\n");
+      expect(runOk(["layer", "diff", name])).toMatch(/^A \/d\nC \/etc\n.*D \/etc\/owned\nA \/new\n$/ms);
+      await until(() => processesNamed(name).length === 0, "fuse-overlayfs has ended");
+      tool("rm", ["-r", join("/var/lib/tsrun/overlay2", `rw-${name}`)]);
+    },
+  );
+
+  test("options of overlayfs, or a driver that is none, are refused", () => {
+    const bundle = bundleOf("true", [rootfs], { options: "index" });
+    expect(run(["run", "-b", bundle.path, "--driver", "vfs", newId()]).stderr).toContain("driver vfs takes none");
+    expect(run(["run", "-b", bundle.path, "--driver", "aufs", newId()]).stderr).toContain('invalid value "aufs"');
   });
 });

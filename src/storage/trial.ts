@@ -113,7 +113,7 @@ export function mountTrial(storageRoot: string, name: string, base: string): Dis
   fsconfigSet(context.fd, "source", "overlay");
   // Without these a rename would be written down as a rename, which only this overlay could read.
   for (const option of ["index", "metacopy", "redirect_dir"]) fsconfigSet(context.fd, option, "off");
-  set("lowerdir+", base);
+  set("lowerdir", base);
   set("upperdir", `${home}/diff`);
   set("workdir", `${home}/work`);
   fsconfigCreate(context.fd, `${home}/merged`);

@@ -317,4 +317,19 @@ describe("the walk through overlay", () => {
     await store.snapshot("data", "s1");
     await expect(store.rollback("data", "s1")).rejects.toThrow("in use by container c");
   });
+
+  test("a view for kernels that mount at a place alone shows the same, and leaves no place behind", async () => {
+    const { mountAtPlace, mountView } = await import("../../../src/storage/merged-view.ts");
+    const directories = [...layers].reverse().map((id) => {
+      const record = join(storageRoot, "image/overlay2/layerdb/sha256", id.slice(7), "cache-id");
+      return join(storageRoot, "overlay2", readFileSync(record, "utf8"), "diff");
+    });
+    using one = mountAtPlace(directories, false);
+    using other = mountView(directories);
+    for (const { fd } of [one, other]) {
+      expect(readFileSync(`/proc/self/fd/${fd}/etc/conf`, "utf8")).toBe("upper");
+      expect(readdirSync(`/proc/self/fd/${fd}`).sort()).toEqual(["dir", "etc", "gone", "move"]);
+    }
+    expect(readdirSync("/run").filter((name) => name.startsWith("tsrun-view"))).toEqual([]);
+  });
 });

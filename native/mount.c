@@ -8,6 +8,7 @@ static int make_mount(const struct arg *args, const char *mode);
 static int configure(int context, const struct arg *options);
 static int cut_option(char *option, char **value);
 static int mask_directory(struct init *init, int tmpfs, int target);
+static int clone_with(int source, int target, uint64_t attributes);
 
 /* fd type attrs options */
 int op_fsmount(struct init *init, const struct arg *args)
@@ -117,12 +118,22 @@ int move_onto(int tree, int target)
 /* Binds what `source` is open on (that alone, no mounts below it) onto `target`. Returns 0 or -errno. */
 int clone_onto(int source, int target)
 {
+	return clone_with(source, target, 0);
+}
+
+/* The same, with MOUNT_ATTR_* `attributes` beside those that the source has. */
+static int clone_with(int source, int target, uint64_t attributes)
+{
+	struct mount_attr attr = { .attr_set = attributes };
 	int tree = (int)SYS(open_tree, source, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	int result;
+	int result = 0;
 
 	if (tree < 0)
 		return tree;
-	result = move_onto(tree, target);
+	if (attributes != 0)
+		result = (int)SYS(mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof(attr));
+	if (result == 0)
+		result = move_onto(tree, target);
 	SYS(close, tree);
 	return result;
 }
@@ -156,7 +167,8 @@ int op_mask(struct init *init, const struct arg *args)
 	if (result == 0 && (status.mode & S_IFMT) == S_IFDIR)
 		result = mask_directory(init, as_int(&args[3]), target);
 	else if (result == 0)
-		result = clone_onto(as_int(&args[2]), target);
+		/* Read-only, or its owner and mode, which are the host's, could be changed through the mask. */
+		result = clone_with(as_int(&args[2]), target, MOUNT_ATTR_RDONLY);
 	SYS(close, target);
 	return result;
 }

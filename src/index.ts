@@ -28,6 +28,7 @@ export type {
 export { storageRoot } from "./runtime/paths.ts";
 export { pauseContainer, resumeContainer } from "./runtime/pause.ts";
 export { type ContainerPlan, describeContainerPlan as describePlan, planContainer } from "./runtime/plan.ts";
+export { hostProcessTable } from "./runtime/ps.ts";
 export { runContainer, runInForeground } from "./runtime/run.ts";
 export { startContainer } from "./runtime/start.ts";
 export { type TryOptions, type TryResult, tryCommand } from "./runtime/try.ts";

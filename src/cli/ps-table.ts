@@ -1,25 +1,21 @@
 /** `ps` as a table: what the ps of the host prints, of the processes that are asked for. */
-import { execa } from "execa";
 import { TsrunError } from "../errors.ts";
+import { hostProcessTable } from "../index.ts";
 import { writeOut } from "./output.ts";
 import { processTable } from "./proc-table.ts";
 
-export async function printTable(pids: readonly number[], options: readonly string[]): Promise<number> {
-  const result = await execa("ps", options.length > 0 ? options : ["-ef"], {
-    reject: false,
-    stripFinalNewline: true,
-    cleanup: false,
-  });
-  if (result.code === "ENOENT") {
-    if (options.length > 0)
-      throw new TsrunError("ps is not installed, so its options cannot be used", {
-        fix: "install procps, or leave the options out",
-      });
-    writeOut(processTable(pids));
+export function printTable(pids: readonly number[], options: readonly string[]): number {
+  const output = hostProcessTable(options.length > 0 ? options : ["-ef"]);
+  if (output !== undefined) {
+    writeOut(filterTable(output.trimEnd(), pids));
     return 0;
   }
-  if (result.failed) throw new TsrunError(`ps ${options.join(" ")}: ${result.stderr.trim() || result.shortMessage}`);
-  writeOut(filterTable(result.stdout, pids));
+  if (options.length > 0) {
+    throw new TsrunError("ps is not installed, so its options cannot be used", {
+      fix: "install procps, or leave the options out",
+    });
+  }
+  writeOut(processTable(pids));
   return 0;
 }
 

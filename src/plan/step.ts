@@ -67,7 +67,7 @@ export const OPS = {
   mknod: "nsnnnn",
   /** symlinkat(2) inside `root`, with parents: `root target path`; an existing entry is kept. */
   symlink: "nss",
-  /** Masks a path (a missing one needs no mask): `root path nullfd tmpfsfd`; file: the null device, directory: one read-only tmpfs. */
+  /** Masks a path (a missing one needs no mask): `root path nullfd tmpfsfd`; file: the null device on a read-only mount, directory: one read-only tmpfs. */
   mask: "nsnn",
   /** Makes a path read-only, recursively (a missing one is fine): `root path`. */
   readonly: "ns",

@@ -77,24 +77,30 @@ export function capture({ start, input, timeoutMs, maxBytes = MAX_BYTES }: Captu
 class Stream {
   /** -1 when it has ended: poll(2) leaves those alone. */
   fd: number;
-  readonly #kept: Uint8Array;
-  #length = 0;
+  readonly #chunks: Uint8Array[] = [];
+  #room: number;
 
   constructor(fd: number, maxBytes: number) {
     this.fd = fd;
-    this.#kept = new Uint8Array(maxBytes);
+    this.#room = maxBytes;
   }
 
   read(): void {
-    const chunk = new Uint8Array(4096);
+    const chunk = new Uint8Array(16_384);
     const count = read(this.fd, chunk);
     if (count === 0) this.fd = -1;
-    const room = Math.min(count, this.#kept.length - this.#length);
-    this.#kept.set(chunk.subarray(0, room), this.#length);
-    this.#length += room;
+    const kept = Math.min(count, this.#room);
+    if (kept > 0) this.#chunks.push(chunk.subarray(0, kept));
+    this.#room -= kept;
   }
 
   text(): string {
-    return utf8Text(this.#kept.subarray(0, this.#length));
+    const bytes = new Uint8Array(this.#chunks.reduce((sum, { length }) => sum + length, 0));
+    let at = 0;
+    for (const chunk of this.#chunks) {
+      bytes.set(chunk, at);
+      at += chunk.length;
+    }
+    return utf8Text(bytes);
   }
 }

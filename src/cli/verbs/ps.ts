@@ -1,6 +1,7 @@
 import { containerProcesses } from "../../index.ts";
 import { defineVerb } from "../flags.ts";
 import { writeOut } from "../output.ts";
+import { printTable } from "../ps-table.ts";
 
 export const ps = defineVerb({
   name: "ps",
@@ -26,7 +27,6 @@ export const ps = defineVerb({
       writeOut(`${JSON.stringify(pids)}\n`);
       return 0;
     }
-    // Loaded on demand: it runs the ps of the host.
-    return import("../ps-table.ts").then(({ printTable }) => printTable(pids, args.slice(1)));
+    return printTable(pids, args.slice(1));
   },
 });

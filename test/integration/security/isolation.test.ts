@@ -1,5 +1,5 @@
 /** What a process in a default container can see and do, asserted from inside and, where it can be, from outside. */
-import { readFileSync, readlinkSync } from "node:fs";
+import { chmodSync, chownSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { expect, test } from "vitest";
 import { withAttacker } from "../../helpers/attacker.ts";
 import { busyboxRootfs, makeBundle } from "../../helpers/bundle.ts";
@@ -97,6 +97,33 @@ describeNeeds({ root: true })("a default container", () => {
     expect(first).toBeGreaterThan(0);
     expect(new Set([ours, first, second]).size).toBe(3);
     expect(of(["--no-new-keyring"])).toBe(ours);
+  });
+
+  test("a masked file is no way to the host's null device: its owner and mode stay", () => {
+    const before = statSync("/dev/null");
+    const bundle = makeBundle({
+      args: [
+        "sh",
+        "-c",
+        "chmod 600 /proc/keys; chown 5:5 /proc/keys; touch /proc/keys; echo x > /proc/keys; cat /proc/keys",
+      ],
+      edit: (spec) => {
+        for (const set of ["bounding", "effective", "permitted"] as const) {
+          spec.process.capabilities?.[set]?.push("CAP_CHOWN", "CAP_FOWNER");
+        }
+      },
+    });
+    try {
+      const { stdout, stderr } = runBundle(bundle);
+      expect(stdout).toBe("");
+      expect(stderr.match(/Read-only file system/g)).toHaveLength(3);
+      const { mode, uid, gid } = statSync("/dev/null");
+      expect({ mode, uid, gid }).toEqual({ mode: before.mode, uid: before.uid, gid: before.gid });
+    } finally {
+      // Without the mask's protection the machine would be left with it.
+      chmodSync("/dev/null", before.mode & 0o7777);
+      chownSync("/dev/null", before.uid, before.gid);
+    }
   });
 
   test("the host's mounts are what they were, during and after", () => {

@@ -21,6 +21,7 @@ vi.mock("../../../src/index.ts", () => {
     "containerState",
     "listContainers",
     "containerProcesses",
+    "hostProcessTable",
     "execInForeground",
     "planContainer",
     "describePlan",
@@ -396,6 +397,7 @@ describe("cli: verbs", () => {
   test("ps prints pids as JSON, or the lines of ps", async () => {
     expect(await tsrun("ps", "--format", "json", "web")).toBe(0);
     expect(out.splice(0).join("")).toBe(`[${process.pid}]\n`);
+    answers.hostProcessTable = `  PID  PPID\n${process.pid} ${process.ppid}\n    1     0\n`;
     expect(await tsrun("ps", "web", "-o", "pid,ppid")).toBe(0);
     expect(out.splice(0).join("").trim().split(/\s+/)).toEqual([
       "PID",
@@ -403,6 +405,7 @@ describe("cli: verbs", () => {
       String(process.pid),
       String(process.ppid),
     ]);
+    answers.hostProcessTable = "COMMAND\nnode\n";
     expect(await tsrun("ps", "web", "-o", "comm")).toBe(1);
     expect(err.join("")).toContain("no PID column");
   });

@@ -125,9 +125,9 @@ export const checks = {
   }),
 
   "directories without permissions go": inScratch((directory) => {
-    mkdirSync(join(directory, "tree/work/work"), { recursive: true });
-    writeFileSync(join(directory, "tree/work/file"), "x");
-    chmodSync(join(directory, "tree/work/work"), 0);
+    mkdirSync(join(directory, "tree", "work", "work"), { recursive: true });
+    writeFileSync(join(directory, "tree", "work", "file"), "x");
+    chmodSync(join(directory, "tree", "work", "work"), 0);
     chmodSync(join(directory, "tree/work"), 0o500);
     chmodSync(join(directory, "tree"), 0);
     removeTree(directory, "tree");

@@ -182,6 +182,16 @@ export class StateDirectory {
     writeFileSync(`${this.path}/config.json`, text, { mode: 0o600 });
   }
 
+  /**
+   * The config of a container that exists, changed. For who holds the lock: `exec` reads it without, and whoever is
+   * killed half-way must leave the old one.
+   */
+  replaceConfig(text: string): void {
+    // The temporary name is that of the other file, which delete knows already.
+    writeFileSync(`${this.path}/state.json.new`, text, { mode: 0o600, sync: true });
+    renameSync(`${this.path}/state.json.new`, `${this.path}/config.json`);
+  }
+
   get startSocket(): string {
     return `${this.path}/start.sock`;
   }

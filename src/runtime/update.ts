@@ -37,7 +37,7 @@ export function updateContainer(root: string | undefined, id: string, resources:
   const before = config.linux?.resources ?? {};
   updateCgroup(record.cgroup, asked, before, warn);
   config.linux = { ...config.linux, resources: mergeResources(before, asked) };
-  state.writeConfig(JSON.stringify(config));
+  state.replaceConfig(JSON.stringify(config));
 }
 
 /** Reads resources as engines hand them over. @param file a path, or "-" for standard input @throws SpecError */

@@ -133,4 +133,16 @@ describe("runtime/remove-state", () => {
   test("one that is gone already is no error", () => {
     removeState(new StateDirectory(root, "web"));
   });
+
+  test("a config is changed by rename: who reads it meanwhile has the old one or the new one", () => {
+    const state = new StateDirectory(root, "web");
+    using _lock = state.create();
+    state.writeConfig("old");
+    const before = statSync(`${state.path}/config.json`).ino;
+    state.replaceConfig("new");
+    expect(readFileSync(`${state.path}/config.json`, "utf8")).toBe("new");
+    expect(statSync(`${state.path}/config.json`).ino).not.toBe(before);
+    removeState(state);
+    expect(existsSync(state.path)).toBe(false);
+  });
 });

@@ -98,6 +98,13 @@ describe("events", () => {
     expect((await stream.exit).code).toBe(0);
   });
 
+  on("memory")("a memory without a limit has the number that the kernel, or runc, has for it", () => {
+    const { id } = startContainer(sleepingBundle());
+    const none = cgroupLayout() === "v2" ? "18446744073709551615" : "9223372036854771712";
+    expect(runOk(["events", "--stats", id])).toContain(`"memory":{`);
+    expect(runOk(["events", "--stats", id])).toMatch(new RegExp(`"usage":\\{"limit":${none},"usage"`));
+  });
+
   own()("of a container that does not run there is nothing to tell", () => {
     expect(run(["events", "--stats", newId()]).stderr).toContain("does not exist");
     const { id } = startContainer(sleepingBundle());

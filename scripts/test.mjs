@@ -169,6 +169,7 @@ function vm(layout, directory) {
       directory,
     ];
     const limits = ["--timeout", "3000", "--env", "NO_COLOR", ...(process.stdout.isTTY ? ["-v"] : [])];
+    if (!wanted.includes("vm") && !hasFilter) limits.push("--env", "TSRUN_BRIEF=1");
     if (process.env.TSRUN !== undefined) limits.push("--env", "TSRUN");
     const result = spawnSync(RUN_IN_VM, [...options, ...limits, shared, "--", ...command], {
       cwd: ROOT,

@@ -16,7 +16,7 @@ import {
 } from "../linux.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import { mountMappings } from "../spec/idmap.ts";
-import { type MountOptions, parseMountOptions } from "../spec/mount-options.ts";
+import { type MountOptions, MS, needsMount2, parseMountOptions } from "../spec/mount-options.ts";
 import type { Mount } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
 import type { CgroupView, PlanParameters } from "./order.ts";
@@ -37,9 +37,6 @@ export interface Anchor {
 const LABELLED_TYPES = ["tmpfs", "devpts"];
 const KERNEL_TYPES = ["proc", "sysfs", "devpts", "mqueue"];
 const KERNEL_PLACES = ["/proc", "/sys", "/dev"];
-
-/** fsconfig(2) takes strings of at most this many bytes. */
-const FSCONFIG_MAX = 255;
 
 /** @returns the mounts that hold a masked or read-only path; whoever uses them closes them */
 export function planMounts(
@@ -186,7 +183,7 @@ function makeFilesystem(
   // tmpfs, which runc makes read-only as a mount alone.
   const isReadOnly = (options.attrSet & MOUNT_ATTR_RDONLY) !== 0 && type !== "tmpfs" && !type.startsWith("cgroup");
   const settings = [`source=${source}`, ...(isReadOnly ? ["ro"] : []), ...options.superFlags, ...options.data];
-  if (settings.some((setting) => byteLength(setting.slice(setting.indexOf("=") + 1)) > FSCONFIG_MAX)) {
+  if (needsMount2(options, source)) {
     // mount(2) names its target by path: "." is the target, whatever it is called by now.
     b.add(about, "fchdir", target);
     b.add(about, "mount", source, ".", type, options.msFlags, options.data.join(","));
@@ -220,7 +217,15 @@ function makeFilesystem(
 
 function planRemount(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): void {
   const target = targetOf(b, about, root, mount.destination, "exists");
-  setAttributes(b, about, target, options);
+  if (options.bind || (options.superFlags.length === 0 && options.data.length === 0)) {
+    setAttributes(b, about, target, options);
+  } else {
+    // What is for the superblock goes by mount(2), which sets the flags of the mount anew as well.
+    b.add(about, "fchdir", target);
+    const { source = "none", type = "" } = mount;
+    b.add(about, "mount", source, ".", type, options.msFlags | MS.REMOUNT, options.data.join(","));
+    setRecursive(b, about, target, options);
+  }
   propagate(b, about, target, options);
   b.add(about, "close", target);
 }
@@ -313,8 +318,4 @@ function mountView(
   setAttributes(b, about, tree, options);
   finish(b, about, tree, place.target, options);
   b.add(about, "close", tree);
-}
-
-function byteLength(text: string): number {
-  return new TextEncoder().encode(text).length;
 }

@@ -2,6 +2,7 @@
  * The words of `mounts[].options`, as data. Words for the kernel are here; every other word belongs to the filesystem.
  * Rules: OCI config.md "Linux mount options"; mount(2), mount_setattr(2), fs/fs_context.c; runc specconv/spec_linux.go.
  */
+import { byteLength } from "./text.ts";
 
 /** mount(2). Source: linux/mount.h. */
 export const MS = {
@@ -207,6 +208,16 @@ export function parseMountOptions(options: readonly string[] | undefined): Mount
   result.remount = (result.msFlags & MS.REMOUNT) !== 0;
   result.msFlags &= ~(MS.BIND | MS.REC | MS.REMOUNT);
   return result;
+}
+
+/** Bytes that fsconfig(2) takes as a value. */
+const FSCONFIG_MAX = 255;
+
+/** Can only mount(2) make a file system with these? The new calls take no longer values, and know no iversion. */
+export function needsMount2({ msFlags, data }: MountOptions, source: string): boolean {
+  const isLong = (value: string) => value.length > FSCONFIG_MAX / 3 && byteLength(value) > FSCONFIG_MAX;
+  if ((msFlags & MS.I_VERSION) !== 0 || isLong(source)) return true;
+  return data.some((setting) => isLong(setting.slice(setting.indexOf("=") + 1)));
 }
 
 /**

@@ -266,6 +266,14 @@ describe("file systems", () => {
     ];
     expect(sh("echo x > /t/x 2>/dev/null || echo refused", mounts)).toBe("refused\n");
   });
+
+  root("a remount changes the file system, too", () => {
+    const mounts = [
+      { destination: "/t", type: "tmpfs", options: ["size=8m"] },
+      { destination: "/t", type: "tmpfs", source: "none", options: ["remount", "nosuid", "size=1m"] },
+    ];
+    expect(sh("grep ' /t ' /proc/self/mounts", mounts)).toMatch(/ \/t tmpfs rw,nosuid.*size=1024k/);
+  });
 });
 
 describe("a hostile image", () => {

@@ -1,7 +1,7 @@
 /** mounts. Rules: OCI config.md "Mounts", "Linux mount options"; runc validator.go (superblock data on a bind mount). */
 import { normalize } from "../../path.ts";
 import { mountMappings } from "../idmap.ts";
-import { MOUNT_WORDS, type MountOptions, mountWord, parseMountOptions } from "../mount-options.ts";
+import { MOUNT_WORDS, type MountOptions, mountWord, needsMount2, parseMountOptions } from "../mount-options.ts";
 import { type ObjectShape, S } from "../structure.ts";
 import { quote } from "../text.ts";
 import type { Mount } from "../types.ts";
@@ -48,11 +48,21 @@ function checkMount(context: RuleContext, mount: Mount, path: string): void {
   }
   if (options.copyUp && mount.type !== "tmpfs") report(`${path}.options`, '"tmpcopyup" is for a mount of type tmpfs');
   checkMappings(context, mount, options, path);
+  if (!isBind && !options.remount) checkOldCall(context, mount, options, path);
   if (options.data.length === 0) return;
   mount.options?.forEach((word, i) => {
     if (word === "" || mountWord(word) !== undefined) return;
     checkData(context, word, isBind, `${path}.options[${i}]`);
   });
+}
+
+/** What mount(2) makes is at its place at once: nothing can be mapped or copied before it is seen. */
+function checkOldCall({ spec, report }: RuleContext, mount: Mount, options: MountOptions, path: string): void {
+  if (!needsMount2(options, mount.source ?? "")) return;
+  const isMapped = mountMappings(mount, spec.linux ?? {}, options) !== undefined;
+  if (!isMapped && !options.copyUp) return;
+  const what = isMapped ? "mapped ids" : '"tmpcopyup"';
+  report(`${path}.options`, `${what} cannot be had with a value of more than 255 bytes or with "iversion"`);
 }
 
 function checkMappings({ spec, report }: RuleContext, mount: Mount, options: MountOptions, path: string): void {

@@ -42,6 +42,13 @@ export function checkTimeOffsets(context: RuleContext): void {
   if (!context.has("time")) {
     context.report("linux.timeOffsets", 'needs a time namespace: add {"type": "time"} to linux.namespaces');
   }
+  const joined = (context.spec.linux?.namespaces ?? []).findIndex(({ type, path }) => type === "time" && path);
+  if (joined !== -1) {
+    context.report(
+      "linux.timeOffsets",
+      `cannot be set in a time namespace that is joined (linux.namespaces[${joined}].path): it has processes already`,
+    );
+  }
   for (const clock of clocks) {
     const path = joinPath("linux.timeOffsets", clock);
     if (!CLOCKS.includes(clock)) {

@@ -96,6 +96,18 @@ describe("plan/mounts", () => {
     ]);
   });
 
+  test("a remount with what is for the superblock goes by mount(2)", () => {
+    const lines = stepsFor({ destination: "/t", type: "tmpfs", options: ["remount", "sync", "size=1m"] });
+    expect(lines.map((line) => line.split(" ")[0])).toEqual(["target", "fchdir", "mount", "close"]);
+    expect(lines[2]).toContain("size=1m");
+  });
+
+  test("iversion is left to mount(2), as fsopen has no such flag", () => {
+    const lines = stepsFor({ destination: "/t", type: "tmpfs", options: ["iversion"] });
+    expect(lines.some((line) => line.startsWith("mount "))).toBe(true);
+    expect(lines.some((line) => line.startsWith("fsmount"))).toBe(false);
+  });
+
   test("mounts come in the order of the list, each named by its place in it", () => {
     const lines = stepsOf(
       {

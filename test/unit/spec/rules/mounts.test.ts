@@ -42,6 +42,22 @@ describe("spec/rules/mounts", () => {
     expect(withMount({ destination: "/a", type: "bind", source: "/b", options: ["", "rbind", ""] })).toEqual([]);
   });
 
+  test("what the old call cannot do is refused where only the old call will do", () => {
+    const long = `lowerdir=${"/l".repeat(130)}`;
+    const mappings = [{ containerID: 0, hostID: 1000, size: 1 }];
+    const overlay = { destination: "/a", type: "overlay", source: "overlay" };
+    expect(withMount({ ...overlay, options: [long] })).toEqual([]);
+    expect(withMount({ ...overlay, options: ["lowerdir=/l"], uidMappings: mappings, gidMappings: mappings })).toEqual(
+      [],
+    );
+    expect(withMount({ ...overlay, options: [long], uidMappings: mappings, gidMappings: mappings })).toEqual([
+      'mounts[7].options: mapped ids cannot be had with a value of more than 255 bytes or with "iversion"',
+    ]);
+    expect(withMount({ destination: "/a", type: "tmpfs", options: ["tmpcopyup", "iversion"] })).toEqual([
+      'mounts[7].options: "tmpcopyup" cannot be had with a value of more than 255 bytes or with "iversion"',
+    ]);
+  });
+
   test("a bind mount needs a source", () => {
     expect(withMount({ destination: "/a", options: ["bind"] })).toEqual([
       "mounts[7].source: is needed for a bind mount",

@@ -119,6 +119,8 @@ describe("spec/rules/namespaces", () => {
     expect(offsets({ boottime: { secs: 1 } })).toHaveLength(1);
     expect(offsets({ boottime: { secs: -1, nanosecs: 5 } }, { type: "time" })).toEqual([]);
     expect(offsets({ boottim: { secs: 1 } }, { type: "time" }).join()).toContain('did you mean "boottime"?');
+    expect(offsets({ boottime: { secs: 1 } }, { type: "time", path: "/proc/1/ns/time" }).join()).toContain("is joined");
+    expect(offsets({}, { type: "time", path: "/proc/1/ns/time" })).toEqual([]);
     expect(offsets({ boottime: { nanosecs: 1e9 } }, { type: "time" })).toHaveLength(1);
   });
 

@@ -2,8 +2,9 @@
 import { TsrunError } from "../errors.ts";
 import { statSync } from "../sys/fs.ts";
 import type { CgroupHierarchies } from "./hierarchies.ts";
-import { type CgroupRecord, processCgroups } from "./manager.ts";
+import { processCgroups } from "./join.ts";
 import { pathNames } from "./path.ts";
+import type { CgroupRecord } from "./record.ts";
 
 /**
  * The container's cgroups by controller, as joinFds takes them.

@@ -8,7 +8,7 @@ import { closeQuiet, open, read } from "../sys/file.ts";
 import { eventFd, watchFiles } from "../sys/notify.ts";
 import { parseKeyed } from "./figures.ts";
 import { readGroupFile } from "./files.ts";
-import type { CgroupRecord } from "./manager.ts";
+import type { CgroupRecord } from "./record.ts";
 import { writeFile } from "./write.ts";
 
 export interface OomWatch {

@@ -4,8 +4,8 @@
  */
 import type { LinuxResources } from "../spec/types.ts";
 import { existsSync } from "../sys/fs.ts";
-import type { CgroupRecord, CgroupRequest } from "./manager.ts";
 import { baseOf, cgroupPath } from "./path.ts";
+import type { CgroupRecord, CgroupRequest } from "./record.ts";
 import { resourceWrites } from "./resources.ts";
 
 /** The record that createCgroup gives when every hierarchy lets it. Touches nothing. @throws SpecError */

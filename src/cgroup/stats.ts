@@ -4,7 +4,7 @@
  */
 
 import { readPressure } from "./figures.ts";
-import type { CgroupRecord } from "./manager.ts";
+import type { CgroupRecord } from "./record.ts";
 import { statsV1 } from "./v1/stats.ts";
 import { statsV2 } from "./v2/stats.ts";
 

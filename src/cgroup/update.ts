@@ -4,8 +4,11 @@
  */
 import { TsrunError } from "../errors.ts";
 import type { LinuxCPU, LinuxMemory, LinuxResources } from "../spec/types.ts";
+import { applyChecked } from "./check-usage.ts";
 import { readGroupFile } from "./files.ts";
-import { applyChecked, type CgroupRecord, detectCgroups, directories } from "./manager.ts";
+import { detectCgroups } from "./hierarchies.ts";
+import { directories } from "./make.ts";
+import type { CgroupRecord } from "./record.ts";
 import { resourceWarnings, resourceWrites } from "./resources.ts";
 import { enableControllers } from "./v2/controllers.ts";
 

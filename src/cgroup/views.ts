@@ -4,7 +4,7 @@
  */
 import { basename } from "../path.ts";
 import type { CgroupHierarchies, Hierarchy } from "./hierarchies.ts";
-import type { CgroupRecord } from "./manager.ts";
+import type { CgroupRecord } from "./record.ts";
 
 export interface CgroupView {
   /** Directory below the mount's destination, such as "memory" or "cpu,cpuacct"; "" when v2 is all there is. */

@@ -1,0 +1,45 @@
+/** How a process gets into the cgroup of a container, and in which one it is. Rules: cgroups(7). */
+import { readGroupFile } from "./files.ts";
+import { type CgroupHierarchies, directoryOf, parseCgroupFile } from "./hierarchies.ts";
+import type { CgroupRecord } from "./record.ts";
+
+/** How the init joins: on v1 it writes "0" to each tasks file; the directory is for CLONE_INTO_CGROUP. */
+export interface CgroupJoin {
+  /** The first controller; "unified" for v2. */
+  name: string;
+  path: string;
+  kind: "tasks" | "directory";
+}
+
+export function joinFds({ paths }: Pick<CgroupRecord, "paths">): CgroupJoin[] {
+  const joins: CgroupJoin[] = [];
+  const seen = new Set<string>();
+  for (const [controller, dir] of Object.entries(paths)) {
+    if (seen.has(dir)) continue;
+    seen.add(dir);
+    if (controller === "") joins.push({ name: "unified", path: dir, kind: "directory" });
+    else joins.push({ name: controller, path: `${dir}/tasks`, kind: "tasks" });
+  }
+  return joins;
+}
+
+/**
+ * The cgroups that a process is in now, by controller ("" for v2), for a process that is to join it: a container
+ * with its own init system moves its processes.
+ *
+ * @returns undefined when the process is gone
+ */
+export function processCgroups(pid: number, { v1, unified }: CgroupHierarchies): Record<string, string> | undefined {
+  const text = readGroupFile(`/proc/${pid}/cgroup`);
+  if (text === undefined) return undefined;
+  const paths: Record<string, string> = {};
+  for (const { controllers, path } of parseCgroupFile(text)) {
+    const first = controllers[0];
+    const hierarchy = first === undefined ? unified : v1.find((h) => h.controllers.includes(first));
+    if (hierarchy === undefined) continue;
+    const dir = directoryOf(hierarchy, path);
+    if (first === undefined) paths[""] = dir;
+    else for (const name of controllers) paths[name] = dir;
+  }
+  return paths;
+}

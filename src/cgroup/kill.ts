@@ -1,0 +1,70 @@
+/** Signals to all processes of a container's cgroup. Rules: kernel cgroup-v2.rst "cgroup.kill". */
+import { isErrno } from "../errors.ts";
+import { kill } from "../sys/process.ts";
+import { waitUntil } from "./files.ts";
+import { type Freezer, freezeGroup, thawGroup } from "./freezer.ts";
+import { type CgroupRecord, cgroupProcesses, freezerOf, ownPaths } from "./record.ts";
+import { writeFile } from "./write.ts";
+
+const SIGKILL = 9;
+
+/**
+ * Sends a signal to every process of the cgroup, unless it had processes before the container.
+ * SIGKILL is repeated until none is left or 2 s are over.
+ *
+ * @throws SyscallError when we may not signal one of them
+ */
+export function killCgroup(record: CgroupRecord, signal: number): void {
+  if (record.shared) return;
+  if (signal !== SIGKILL) {
+    signalAll(cgroupProcesses(record), signal);
+    return;
+  }
+  const whole = killWhole(ownPaths(record)[""]);
+  if (whole && record.layout === "v2") return;
+  const freezer = freezerOf(record);
+  waitUntil(() => {
+    if (cgroupProcesses(record).length === 0) return true;
+    // Frozen, they cannot fork away from us; a v1 freezer keeps them from dying until thawed.
+    if (freezer !== undefined) freezeQuietly(freezer);
+    try {
+      signalAll(cgroupProcesses(record), signal);
+    } finally {
+      if (freezer !== undefined) thawGroup(freezer);
+    }
+    return false;
+  }, 2000);
+}
+
+/** cgroup.kill, since Linux 5.14. */
+function killWhole(dir: string | undefined): boolean {
+  if (dir === undefined) return true;
+  try {
+    writeFile(`${dir}/cgroup.kill`, "1");
+    return true;
+  } catch (error) {
+    if (isErrno(error, "ENODEV")) return true;
+    // ENOENT: an older kernel, or the cgroup is gone. EOPNOTSUPP: threaded.
+    if (isErrno(error, "ENOENT", "EOPNOTSUPP")) return false;
+    throw error;
+  }
+}
+
+function freezeQuietly(freezer: Freezer): void {
+  try {
+    freezeGroup(freezer);
+  } catch {
+    // It was thawed again; killing works without, in more rounds perhaps.
+  }
+}
+
+function signalAll(pids: readonly number[], signal: number): void {
+  for (const pid of pids) {
+    try {
+      kill(pid, signal);
+    } catch (error) {
+      // It ended meanwhile.
+      if (!isErrno(error, "ESRCH")) throw error;
+    }
+  }
+}

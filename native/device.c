@@ -3,6 +3,7 @@
 
 static int make_node(int dir, const char *name, const struct arg *args);
 static int is_equal(int dir, const char *name, const struct arg *args);
+static int points_to(int dir, const char *name, const char *target);
 
 /* root path mode rdev uid gid; an equal node is kept, another is replaced. */
 int op_mknod(struct init *init, const struct arg *args)
@@ -50,7 +51,7 @@ static int is_equal(int dir, const char *name, const struct arg *args)
 	       (args[4].n == -1 || is.uid == args[4].u) && (args[5].n == -1 || is.gid == args[5].u);
 }
 
-/* root target path; what is there already is kept. */
+/* root target path exact; what is there already is kept. Exact: only when it is a link to the same target. */
 int op_symlink(struct init *init, const struct arg *args)
 {
 	const char *name;
@@ -61,6 +62,21 @@ int op_symlink(struct init *init, const struct arg *args)
 	if (dir < 0)
 		return dir;
 	result = (int)SYS(symlinkat, args[1].text, dir, name);
+	if (result == -EEXIST && (args[3].n == 0 || points_to(dir, name, args[1].text)))
+		result = 0;
 	SYS(close, dir);
-	return result == -EEXIST ? 0 : result;
+	return result;
+}
+
+static int points_to(int dir, const char *name, const char *target)
+{
+	static char link[PATH_MAX];
+	long length = SYS(readlinkat, dir, name, link, sizeof(link));
+
+	if (length < 0 || (size_t)length != strlen(target))
+		return 0;
+	for (long i = 0; i < length; i++)
+		if (link[i] != target[i])
+			return 0;
+	return 1;
 }

@@ -23,7 +23,7 @@
 	X(mount, "sssns") \
 	X(fchdir, "n") \
 	X(mknod, "nsnnnn") \
-	X(symlink, "nss") \
+	X(symlink, "nssn") \
 	X(mask, "nsnn") \
 	X(readonly, "ns") \
 	X(checkNull, "n") \

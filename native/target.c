@@ -13,14 +13,14 @@ static int open_deepest(int root, char *path, size_t *length, uint64_t resolve);
 static int make_below(int dir, char *path, size_t at, uint32_t mode, uint64_t flags, uint64_t resolve);
 static int make_one(int dir, const char *name, uint32_t mode);
 static int follow(int dir, char *path, size_t at, size_t end, char cut);
-static int check_kind(int fd, int64_t kind);
+static int check_kind(int fd, int64_t kind, int keep_link);
 
 int op_target(struct init *init, const struct arg *args)
 {
 	int root = as_int(&args[1]);
 	int64_t kind = args[3].n;
 	uint32_t mode = DEFAULT_MODE;
-	uint64_t flags = args[5].n & 2 ? O_NOFOLLOW : 0;
+	uint64_t flags = args[5].n & (2 | 4) ? O_NOFOLLOW : 0;
 	uint64_t resolve = args[5].n & 1 ? RESOLVE_NO_SYMLINKS : 0;
 	struct statx status;
 	int fd, result;
@@ -43,7 +43,7 @@ int op_target(struct init *init, const struct arg *args)
 		fd = make_in(root, args[2].text, (kind == 1 ? S_IFDIR : S_IFREG) | mode, flags, resolve);
 	if (fd < 0)
 		return fd;
-	result = check_kind(fd, kind);
+	result = check_kind(fd, kind, (args[5].n & 4) != 0);
 	if (result < 0) {
 		SYS(close, fd);
 		return result;
@@ -51,7 +51,7 @@ int op_target(struct init *init, const struct arg *args)
 	return place(fd, as_int(&args[0]));
 }
 
-static int check_kind(int fd, int64_t kind)
+static int check_kind(int fd, int64_t kind, int keep_link)
 {
 	struct statx status;
 	int result = status_of(fd, &status);
@@ -59,8 +59,10 @@ static int check_kind(int fd, int64_t kind)
 	if (result < 0)
 		return result;
 	switch (status.mode & S_IFMT) {
-	case S_IFLNK: /* opened with O_NOFOLLOW: the plan refuses one here */
-		return -ELOOP;
+	case S_IFLNK: /* opened with O_NOFOLLOW: the plan refuses one here, or wants it for a file */
+		if (!keep_link)
+			return -ELOOP;
+		return kind == 1 ? -ENOTDIR : 0;
 	case S_IFDIR:
 		return kind == 2 ? -EISDIR : 0;
 	default:

@@ -27,6 +27,7 @@ export const MOUNT_ATTR_IDMAP = 0x100000;
 export const AT_FDCWD = -1; // as the plan writes it; the init knows the kernel's -100
 export const AT_RECURSIVE = 0x8000;
 export const AT_EMPTY_PATH = 0x1000;
+export const AT_SYMLINK_NOFOLLOW = 0x100;
 
 export const O_WRONLY = 0x1;
 export const O_RDWR = 0x2;

@@ -37,7 +37,7 @@ const DESCRIPTIONS: Partial<Record<OpName, (args: readonly StepArg[]) => string>
   fsmountLike: ([fd, type, attrs, options, like]) =>
     `fsmount ${plain(type)} ${list(options)} ${attributes(attrs)} as ${plain(fd)}, mode of ${plain(like)}`,
   openTree: ([fd, dirfd, path, flags]) =>
-    `open_tree ${place(dirfd, path)}${has(flags, 0x8000) ? " recursive" : ""} as ${plain(fd)}`,
+    `open_tree ${place(dirfd, path)}${has(flags, 0x8000) ? " recursive" : ""}${has(flags, 0x100) ? " nofollow" : ""} as ${plain(fd)}`,
   mountSetattr: ([dirfd, path, flags, set, clear, propagation]) =>
     [
       `mount_setattr ${place(dirfd, path)}`,
@@ -48,15 +48,15 @@ const DESCRIPTIONS: Partial<Record<OpName, (args: readonly StepArg[]) => string>
     ]
       .filter((word) => word !== "")
       .join(" "),
-  target: ([fd, root, path, kind]) =>
-    `target ${plain(path)} in ${plain(root)}${["", ", directory", ", file", ", like its source"][Number(kind)] ?? ""} as ${plain(fd)}`,
+  target: ([fd, root, path, kind, , flags]) =>
+    `target ${plain(path)} in ${plain(root)}${["", ", directory", ", file", ", like its source"][Number(kind)] ?? ""}${has(flags, 4) ? ", nofollow" : ""} as ${plain(fd)}`,
   attach: ([fd, target]) => `move_mount ${plain(fd)} to ${plain(target)}`,
   mount: ([source, target, type, , data]) =>
     `mount ${plain(source)} ${plain(target)} type ${plain(type)} ${plain(data)}`,
   copyTree: ([from, to]) => `copy what is in ${plain(from)} to ${plain(to)}`,
   mknod: ([, path, mode, rdev, uid, gid]) =>
     `mknod ${plain(path)} ${nodeType(Number(mode))} ${major(Number(rdev))}:${minor(Number(rdev))} mode ${octal(Number(mode) & 0o7777)} owner ${plain(uid)}:${plain(gid)}`,
-  symlink: ([, to, path]) => `symlink ${plain(path)} -> ${plain(to)}`,
+  symlink: ([, to, path, exact]) => `symlink ${plain(path)} -> ${plain(to)}${exact === 1 ? ", no other" : ""}`,
   mask: ([root, path]) => `mask ${plain(path)} in ${plain(root)}`,
   readonly: ([root, path]) => `read-only ${plain(path)} in ${plain(root)}`,
   checkNull: ([fd]) => `check that ${plain(fd)} is the null device`,

@@ -37,9 +37,9 @@ export function planDevices(b: PlanBuilder, container: ContainerSpec, root: numb
     if (container.userns) bindDevice(b, about, device.path, root);
     else makeDevice(b, about, device, root);
   }
-  for (const [to, path] of LINKS) b.add("/dev links", "symlink", root, to, path);
-  if (container.host.hasKcore) b.add("/dev links", "symlink", root, "/proc/kcore", "/dev/core");
-  b.add("/dev links", "symlink", root, "pts/ptmx", "/dev/ptmx");
+  for (const [to, path] of LINKS) b.add("/dev links", "symlink", root, to, path, 0);
+  if (container.host.hasKcore) b.add("/dev links", "symlink", root, "/proc/kcore", "/dev/core", 0);
+  b.add("/dev links", "symlink", root, "pts/ptmx", "/dev/ptmx", 0);
 }
 
 const FILE_TYPES: Record<string, number> = { c: S_IFCHR, u: S_IFCHR, b: S_IFBLK, p: S_IFIFO };

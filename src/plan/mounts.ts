@@ -6,6 +6,7 @@ import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_RECURSIVE,
+  AT_SYMLINK_NOFOLLOW,
   CLONE_NEWCGROUP,
   MOUNT_ATTR_IDMAP,
   MOUNT_ATTR_NODEV,
@@ -25,6 +26,7 @@ import type { CgroupView, PlanParameters } from "./order.ts";
 const KIND = { exists: 0, directory: 1, file: 2, likeDescriptor: 3 } as const;
 /** Flags of the `target` op. */
 const NO_SYMLINKS = 1;
+const LINK_ITSELF = 4;
 
 /** A mount whose descriptor stays open, so that what lies below it is found through it and not by its path. */
 export interface Anchor {
@@ -66,6 +68,11 @@ export function planMounts(
       b.add(about, "close", fd);
     }
     anchors = anchors.filter((anchor) => !isBelow(anchor.destination, destination));
+    const link = parameters.sourceLinks.get(i);
+    if (link !== undefined) {
+      b.add(about, "symlink", root, link, mount.destination, 1);
+      return;
+    }
     let tree: number | undefined;
     const idmapped = mountMappings(mount, container.spec.linux ?? {}, options) !== undefined;
     if (mount.type === "cgroup" || mount.type === "cgroup2") {
@@ -127,11 +134,11 @@ function planBind(
   idmapped: number | undefined,
 ): number {
   const tree = idmapped ?? b.newFd();
-  const recursive = options.rbind ? AT_RECURSIVE : 0;
-  if (idmapped === undefined) b.add(about, "openTree", tree, AT_FDCWD, mount.source ?? "", recursive);
+  const flags = (options.rbind ? AT_RECURSIVE : 0) | (options.keepSourceLink ? AT_SYMLINK_NOFOLLOW : 0);
+  if (idmapped === undefined) b.add(about, "openTree", tree, AT_FDCWD, mount.source ?? "", flags);
   setAttributes(b, about, tree, options);
   const target = b.newFd();
-  b.add(about, "target", target, root, mount.destination, KIND.likeDescriptor, tree, linkFlags(mount));
+  b.add(about, "target", target, root, mount.destination, KIND.likeDescriptor, tree, linkFlags(mount, options));
   finish(b, about, tree, target, options);
   return tree;
 }
@@ -146,7 +153,7 @@ function planFilesystem(
   userns: number | undefined,
 ): number {
   const type = mount.type ?? "none";
-  const target = targetOf(b, about, root, mount.destination, "directory", linkFlags(mount));
+  const target = targetOf(b, about, root, mount.destination, "directory", linkFlags(mount, options));
   const place = { root, path: mount.destination, target, userns };
   return makeFilesystem(b, about, type, mount.source ?? type, options, place);
 }
@@ -155,9 +162,10 @@ function planFilesystem(
  * An image that puts a link in the place of the kernel's own files is refused: masks, read-only paths, terminals and
  * LSM labels rely on where they are.
  */
-function linkFlags({ type = "", destination }: Mount): number {
+function linkFlags({ type = "", destination }: Mount, { keepTargetLink }: MountOptions): number {
   const isKernels = KERNEL_TYPES.includes(type) || KERNEL_PLACES.includes(destination.replace(/\/+$/, ""));
-  return isKernels ? NO_SYMLINKS : 0;
+  if (isKernels) return NO_SYMLINKS;
+  return keepTargetLink ? LINK_ITSELF : 0;
 }
 
 /** Where a mount goes: a path below the root, and the descriptor that it was opened as. */
@@ -216,7 +224,7 @@ function makeFilesystem(
 }
 
 function planRemount(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): void {
-  const target = targetOf(b, about, root, mount.destination, "exists");
+  const target = targetOf(b, about, root, mount.destination, "exists", options.keepTargetLink ? LINK_ITSELF : 0);
   if (options.bind || (options.superFlags.length === 0 && options.data.length === 0)) {
     setAttributes(b, about, target, options);
   } else {
@@ -290,7 +298,7 @@ function planCgroupMount(
     // The usual names for hierarchies that hold several controllers.
     const names = view.name.split(",");
     if (names.length > 1) {
-      for (const name of names) b.add(about, "symlink", root, view.name, `${mount.destination}/${name}`);
+      for (const name of names) b.add(about, "symlink", root, view.name, `${mount.destination}/${name}`, 0);
     }
   }
   if ((options.attrSet & MOUNT_ATTR_RDONLY) !== 0) {

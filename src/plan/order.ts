@@ -42,6 +42,8 @@ export interface PlanParameters {
   rootParent: string;
   /** With --no-pivot: where procfs and sysfs are mounted on the host, and on what mount; the latest first. */
   hostKernelMounts: readonly { path: string; parent: string }[];
+  /** Mounts with copy-symlink whose source is a link: their index, and where the link points. */
+  sourceLinks: ReadonlyMap<number, string>;
   /** May setgroups(2) be called (not in a user namespace that an ordinary user mapped)? */
   setgroups: boolean;
   /** Does the process wait for `start`: descriptor "start"? */

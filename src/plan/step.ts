@@ -44,7 +44,7 @@ export const OPS = {
   fsmount: "nsnl",
   /** As fsmount, with an option "mode=" that repeats the permission bits of descriptor `like`: `fd type attrs options like`. */
   fsmountLike: "nsnln",
-  /** open_tree(2) with OPEN_TREE_CLONE | `flags` (AT_RECURSIVE, AT_EMPTY_PATH): `fd dirfd path flags`; dirfd -1 is AT_FDCWD. */
+  /** open_tree(2) with OPEN_TREE_CLONE | `flags` (AT_RECURSIVE, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW): `fd dirfd path flags`; dirfd -1 is AT_FDCWD. */
   openTree: "nnsn",
   /** mount_setattr(2) on `dirfd path`: `dirfd path flags set clear propagation usernsfd(-1)`. */
   mountSetattr: "nsnnnnn",
@@ -52,7 +52,8 @@ export const OPS = {
    * Opens (O_PATH) a place inside `root`, making it and its parents (0755) when missing:
    * `fd root path kind mode flags`. kind: 0 must exist, 1 directory, 2 empty file, 3 like the
    * object at descriptor `mode` (a directory for a directory, else a file).
-   * flags: 1 refuse symlinks anywhere (RESOLVE_NO_SYMLINKS), 2 refuse a symlink as the last component.
+   * flags: 1 refuse symlinks anywhere (RESOLVE_NO_SYMLINKS), 2 refuse a symlink as the last component,
+   * 4 open such a symlink itself.
    */
   target: "nnsnnn",
   /** move_mount(2) of the detached tree `fd` onto descriptor `target`: `fd target`. */
@@ -65,8 +66,8 @@ export const OPS = {
   fchdir: "n",
   /** mkdirat-confined mknod(2) inside `root`, with parents: `root path mode(with S_IF*) rdev uid gid`; an equal node is kept, another is replaced. */
   mknod: "nsnnnn",
-  /** symlinkat(2) inside `root`, with parents: `root target path`; an existing entry is kept. */
-  symlink: "nss",
+  /** symlinkat(2) inside `root`, with parents: `root target path exact(0|1)`; an existing entry is kept, exact: only such a link is. */
+  symlink: "nssn",
   /** Masks a path (a missing one needs no mask): `root path nullfd tmpfsfd`; file: the null device on a read-only mount, directory: one read-only tmpfs. */
   mask: "nsnn",
   /** Makes a path read-only, recursively (a missing one is fine): `root path`. */

@@ -20,9 +20,7 @@ export function runtimeFeatures(): Record<string, unknown> {
     ociVersionMin: "1.0.0",
     ociVersionMax: SPEC_VERSION,
     hooks: [...HOOK_STAGES],
-    mountOptions: Object.keys(MOUNT_WORDS)
-      .filter((word) => !MOUNT_WORDS[word]?.later)
-      .sort(),
+    mountOptions: Object.keys(MOUNT_WORDS).sort(),
     linux: {
       namespaces: Object.keys(NAMESPACE_FLAGS).sort(),
       capabilities: [...CAPABILITIES],

@@ -5,7 +5,7 @@
 
 import { TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
-import { AT_RECURSIVE, CLONE_NEWUSER, MOUNT_ATTR_IDMAP } from "../linux.ts";
+import { AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, CLONE_NEWUSER, MOUNT_ATTR_IDMAP } from "../linux.ts";
 import { PlanBuilder } from "../plan/builder.ts";
 import { AWAIT } from "../plan/step.ts";
 import type { ContainerSpec } from "../spec/container.ts";
@@ -17,6 +17,7 @@ import { mountSetattr, openTree } from "../sys/mount.ts";
 import { waitid } from "../sys/process.ts";
 import { stepFailure } from "./failure.ts";
 import { writeMaps } from "./idmap.ts";
+import { sourceLink } from "./source-links.ts";
 
 const AT_FDCWD = -100;
 const OPEN_TREE_CLONE = 1;
@@ -26,14 +27,15 @@ export function openIdmapped(container: ContainerSpec, fds: Map<string, number>)
   container.spec.mounts?.forEach((mount, i) => {
     const options = parseMountOptions(mount.options);
     const mappings = mountMappings(mount, container.spec.linux ?? {}, options);
-    if (mappings === undefined) return;
+    if (mappings === undefined || sourceLink(mount, options) !== undefined) return;
     const userns = newUserNamespace(mappings);
     if (!options.bind && mount.type !== "bind") {
       fds.set(`userns:${i}`, userns);
       return;
     }
     try {
-      const flags = OPEN_TREE_CLONE | (options.rbind ? AT_RECURSIVE : 0);
+      const nofollow = options.keepSourceLink ? AT_SYMLINK_NOFOLLOW : 0;
+      const flags = OPEN_TREE_CLONE | (options.rbind ? AT_RECURSIVE : 0) | nofollow;
       const tree = openTree(AT_FDCWD, mount.source ?? "", flags);
       fds.set(`tree:${i}`, tree);
       const depth = options.idmap === "tree" ? AT_RECURSIVE : 0;

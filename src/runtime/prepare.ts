@@ -21,6 +21,7 @@ import { mayUseSetgroups } from "./idmap.ts";
 import type { PlanOptions } from "./options.ts";
 import { absolutePath } from "./paths.ts";
 import { compiledSeccomp } from "./seccomp.ts";
+import { sourceLinks } from "./source-links.ts";
 
 export interface Loaded {
   container: ContainerSpec;
@@ -80,6 +81,7 @@ export function planParameters(
     cgroupViews: hasCgroupMount(container) && cgroup ? cgroupViews(cgroup, loaded.hierarchies) : [],
     rootParent: container.spec.linux?.rootfsPropagation?.endsWith("shared") ? mountOf(container.rootfs.path) : "/",
     hostKernelMounts: container.options.noPivot ? kernelMounts(container.rootfs.path) : [],
+    sourceLinks: sourceLinks(container),
     setgroups: mayUseSetgroups(container),
     seccomp: compiledSeccomp(seccomp),
   };

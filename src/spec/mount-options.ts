@@ -66,8 +66,8 @@ export interface MountWord {
   readonly copyUp?: true;
   /** Ids are mapped, of the mount alone or of the whole tree. */
   readonly idmap?: "mount" | "tree";
-  /** Known, and refused by this release. */
-  readonly later?: true;
+  /** What becomes of a link in the place of a bind mount's source (it is made anew, or mounted itself) or of its target. */
+  readonly link?: "copy" | "source" | "target";
 }
 
 /** Without prototype: "constructor" is no word. */
@@ -143,9 +143,9 @@ export const MOUNT_WORDS: Readonly<Record<string, MountWord>> = {
   tmpcopyup: { copyUp: true },
   idmap: { idmap: "mount" },
   ridmap: { idmap: "tree" },
-  "copy-symlink": { later: true },
-  "src-nofollow": { later: true },
-  "dest-nofollow": { later: true },
+  "copy-symlink": { link: "copy" },
+  "src-nofollow": { link: "source" },
+  "dest-nofollow": { link: "target" },
 };
 
 /** What the words of one mount come to. */
@@ -172,8 +172,11 @@ export interface MountOptions {
   idmap: "mount" | "tree" | undefined;
   /** "uids=...;gids=..." of a word idmap=..., as crun has it. */
   idmapWord: string | undefined;
-  /** Words of a later release. */
-  later: string[];
+  /** A source that is a symbolic link is made anew at the destination, and nothing is mounted. */
+  copyLink: boolean;
+  /** A symbolic link as source or as destination is mounted, or mounted on, itself. */
+  keepSourceLink: boolean;
+  keepTargetLink: boolean;
 }
 
 export function parseMountOptions(options: readonly string[] | undefined): MountOptions {
@@ -192,14 +195,15 @@ export function parseMountOptions(options: readonly string[] | undefined): Mount
     copyUp: false,
     idmap: undefined,
     idmapWord: undefined,
-    later: [],
+    copyLink: false,
+    keepSourceLink: false,
+    keepTargetLink: false,
   };
   for (const option of options ?? []) {
     // Callers send empty words (buildah does).
     if (option === "") continue;
     const word = mountWord(option);
     if (word === undefined) addData(option, result.data);
-    else if (word.later) result.later.push(option);
     else apply(word, result);
     if (word?.idmap !== undefined && option.includes("=")) result.idmapWord = option.slice(option.indexOf("=") + 1);
   }
@@ -242,6 +246,9 @@ export function mountWord(option: string): MountWord | undefined {
 
 function apply(word: MountWord, result: MountOptions): void {
   if (word.copyUp) result.copyUp = true;
+  if (word.link === "copy") result.copyLink = true;
+  if (word.link === "source") result.keepSourceLink = true;
+  if (word.link === "target") result.keepTargetLink = true;
   if (word.idmap !== undefined) result.idmap = word.idmap;
   if (word.propagation !== undefined) result.propagation.push(word.propagation);
   if (word.ms !== undefined) {

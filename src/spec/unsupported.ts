@@ -1,7 +1,5 @@
 /** What config.json may ask for and this release does not do yet. Refused by name: nothing is silently ignored. */
 import type { Problem } from "../errors.ts";
-import { mountWord } from "./mount-options.ts";
-import { quote } from "./text.ts";
 import type { LinuxSeccomp, Spec } from "./types.ts";
 
 /** Empty values (`hooks: {}`, `apparmorProfile: ""`) ask for nothing. The spec may be malformed: only presence is looked at. */
@@ -13,11 +11,6 @@ export function unsupported(spec: Spec): Problem[] {
     if (isAsked(linux[field])) refuse(`linux.${field}`);
   }
   if (linux.seccomp !== undefined) refuseNotification(linux.seccomp, refuse);
-  spec.mounts?.forEach((mount, i) => {
-    mount.options?.forEach((word, j) => {
-      if (mountWord(word)?.later) refuse(`mounts[${i}].options[${j}]`, `${quote(word)} ${LATER}`);
-    });
-  });
   return problems;
 }
 

@@ -47,6 +47,7 @@ function checkMount(context: RuleContext, mount: Mount, path: string): void {
     context.report(`${path}.type`, 'is needed, unless the options have "bind" or "rbind"');
   }
   if (options.copyUp && mount.type !== "tmpfs") report(`${path}.options`, '"tmpcopyup" is for a mount of type tmpfs');
+  if (!isBind) checkSourceWords(context, options, path);
   checkMappings(context, mount, options, path);
   if (!isBind && !options.remount) checkOldCall(context, mount, options, path);
   if (options.data.length === 0) return;
@@ -54,6 +55,11 @@ function checkMount(context: RuleContext, mount: Mount, path: string): void {
     if (word === "" || mountWord(word) !== undefined) return;
     checkData(context, word, isBind, `${path}.options[${i}]`);
   });
+}
+
+function checkSourceWords({ report }: RuleContext, options: MountOptions, path: string): void {
+  if (options.copyLink) report(`${path}.options`, '"copy-symlink" is for a bind mount');
+  if (options.keepSourceLink) report(`${path}.options`, '"src-nofollow" is for a bind mount');
 }
 
 /** What mount(2) makes is at its place at once: nothing can be mapped or copied before it is seen. */

@@ -14,6 +14,6 @@ describe("features", () => {
   test("says what engines look for: recursive read-only and idmapped mounts", () => {
     expect(features.mountOptions).toContain("rro");
     expect(features.linux.mountExtensions).toEqual({ idmap: { enabled: true } });
-    expect(features.mountOptions).not.toContain("copy-symlink");
+    expect(features.mountOptions).toContain("copy-symlink");
   });
 });

@@ -193,6 +193,17 @@ describe("native/target", () => {
     expect(existsSync(join(dir, "root/nothing"))).toBe(false);
   });
 
+  test("a flag takes a link as the last component for what a file may go onto", () => {
+    mkdirSync(join(dir, "root/real"));
+    symlinkSync("real", join(dir, "root/link"));
+    const failure = (path: string, kind: number) => runInit(inRoot(["target", 11, 10, path, kind, 0, 4])).failure;
+    expect(failure("link", KIND.file)).toBeUndefined();
+    expect(failure("link", KIND.exists)).toBeUndefined();
+    expect(failure("link", KIND.directory)).toBe("1 ENOTDIR");
+    expect(failure("link/below", KIND.file)).toBeUndefined();
+    expect(lstatSync(join(dir, "root/real/below")).isFile()).toBe(true);
+  });
+
   test("what is there must be what the kind asks for", () => {
     mkdirSync(join(dir, "root/d"));
     writeFileSync(join(dir, "root/f"), "");
@@ -259,10 +270,23 @@ describe("native/device", () => {
 
   test("a symlink is made with its parents and leaves alone what is there", () => {
     writeFileSync(join(dir, "root/taken"), "");
-    const run = runInit(inRoot(["symlink", 10, "/proc/self/fd", "/dev/fd"], ["symlink", 10, "elsewhere", "taken"]));
+    const run = runInit(
+      inRoot(["symlink", 10, "/proc/self/fd", "/dev/fd", 0], ["symlink", 10, "elsewhere", "taken", 0]),
+    );
     expect(run.failure).toBeUndefined();
     expect(readlinkSync(join(dir, "root/dev/fd"))).toBe("/proc/self/fd");
     expect(lstatSync(join(dir, "root/taken")).isFile()).toBe(true);
+  });
+
+  test("an exact symlink is content with its equal alone", () => {
+    const failure = (to: string) => runInit(inRoot(["symlink", 10, to, "link", 1])).failure;
+    expect(failure("to/there")).toBeUndefined();
+    expect(failure("to/there")).toBeUndefined();
+    expect(failure("to/ther")).toBe("1 EEXIST");
+    expect(failure("to/there/")).toBe("1 EEXIST");
+    writeFileSync(join(dir, "root/file"), "");
+    expect(runInit(inRoot(["symlink", 10, "to", "file", 1])).failure).toBe("1 EEXIST");
+    expect(readlinkSync(join(dir, "root/link"))).toBe("to/there");
   });
 
   test("checkNull wants the null device and nothing else", () => {

@@ -38,6 +38,7 @@ export const PARAMETERS: PlanParameters = {
   rootMounted: false,
   rootParent: "/",
   hostKernelMounts: [],
+  sourceLinks: new Map(),
   setgroups: true,
   waitForStart: false,
   home: "/root",

@@ -48,6 +48,26 @@ describe("plan/mounts", () => {
     expect(lines[1]).toBe("mount_setattr A recursive set rdonly,nosuid");
   });
 
+  test("links are kept where the options say so", () => {
+    const lines = stepsFor({
+      destination: "/data",
+      source: "/src",
+      options: ["bind", "src-nofollow", "dest-nofollow"],
+    });
+    expect(lines.slice(0, 2)).toEqual([
+      "open_tree /src nofollow as A",
+      "target /data in B, like its source, nofollow as C",
+    ]);
+  });
+
+  test("a link to be copied is all there is to its mount", () => {
+    const mount = { destination: "/data", source: "/src", options: ["bind", "copy-symlink"] };
+    expect(stepsFor(mount, { parameters: { sourceLinks: new Map([[0, "there"]]) } })).toEqual([
+      "symlink /data -> there, no other",
+    ]);
+    expect(stepsFor(mount)[0]).toBe("open_tree /src as A");
+  });
+
   test("words that undo a flag clear it, as the source may have it", () => {
     const lines = stepsFor({ destination: "/data", source: "/src", options: ["bind", "exec", "rw"] });
     expect(lines[1]).toBe("mount_setattr A clear rdonly,noexec");

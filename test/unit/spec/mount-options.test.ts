@@ -97,9 +97,11 @@ describe("spec/mount-options", () => {
     expect(data(",")).toEqual([]);
   });
 
-  test("words of a later release are known as such", () => {
-    const later = ["copy-symlink", "src-nofollow", "dest-nofollow"];
-    expect(parseMountOptions(later)).toMatchObject({ later, data: [] });
+  test("the words for links say which one is meant", () => {
+    const none = { copyLink: false, keepSourceLink: false, keepTargetLink: false, data: [] };
+    expect(parseMountOptions(["copy-symlink"])).toMatchObject({ ...none, copyLink: true });
+    expect(parseMountOptions(["src-nofollow"])).toMatchObject({ ...none, keepSourceLink: true });
+    expect(parseMountOptions(["dest-nofollow"])).toMatchObject({ ...none, keepTargetLink: true });
   });
 
   test("tmpcopyup and the words for ids are no data of a file system", () => {

@@ -64,6 +64,17 @@ describe("spec/rules/mounts", () => {
     ]);
   });
 
+  test("the words for a source that is a link are those of a bind mount", () => {
+    expect(withMount({ destination: "/a", type: "tmpfs", options: ["copy-symlink", "src-nofollow"] })).toEqual([
+      'mounts[7].options: "copy-symlink" is for a bind mount',
+      'mounts[7].options: "src-nofollow" is for a bind mount',
+    ]);
+    expect(withMount({ destination: "/a", source: "/b", options: ["bind", "copy-symlink", "src-nofollow"] })).toEqual(
+      [],
+    );
+    expect(withMount({ destination: "/a", type: "tmpfs", options: ["dest-nofollow"] })).toEqual([]);
+  });
+
   test("any other mount needs a type", () => {
     for (const type of [undefined, "", "none"]) {
       expect(

@@ -6,7 +6,7 @@
 #include "monitor.h"
 
 /* What may still come out after the end of the container: more than a pty holds. */
-#define DRAIN_BYTES (256 * 1024)
+#define DRAIN_BYTES (256L * 1024)
 
 static void make_raw(struct terminal *terminal);
 static int in_background(void);

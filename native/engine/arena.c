@@ -45,7 +45,7 @@ static struct arena *const arena = (struct arena *)ARENA_BUILT;
 
 static int class_of(size_t size)
 {
-	if (size <= SMALL_STEP * SMALL_CLASSES)
+	if (size <= (size_t)SMALL_STEP * SMALL_CLASSES)
 		return size <= SMALL_STEP ? 0 : (int)((size - 1) / SMALL_STEP);
 	int power = 63 - __builtin_clzll(size - 1); /* 2^power <= size - 1, power >= 9 */
 	size_t step = ((size_t)1 << power) / STEPS;

@@ -226,7 +226,7 @@ static JSValue host_init_binary(JSContext *ctx, JSValueConst self, int argc, JSV
 	(void)self, (void)argc, (void)argv;
 	JSValue pair = JS_NewArray(ctx);
 	JS_SetPropertyUint32(ctx, pair, 0, JS_NewInt64(ctx, (int64_t)(uintptr_t)init_binary));
-	JS_SetPropertyUint32(ctx, pair, 1, JS_NewInt64(ctx, init_binary_end - init_binary));
+	JS_SetPropertyUint32(ctx, pair, 1, JS_NewInt64(ctx, (int64_t)((uintptr_t)init_binary_end - (uintptr_t)init_binary)));
 	return pair;
 }
 

@@ -84,6 +84,15 @@ export function wire(steps: readonly HandStep[]): Uint8Array {
   return Buffer.concat(parts);
 }
 
+/** Every op once, with arguments of its kinds. */
+export function everyOp(): HandStep[] {
+  const values = { n: 12, u: 3n, s: "/some/path", l: ["one", "", "three"], b: new Uint8Array([0, 1, 2, 255]) };
+  return (Object.keys(OPS) as OpName[]).map((op) => [
+    op,
+    ...[...OPS[op]].map((kind) => values[kind as keyof typeof values]),
+  ]);
+}
+
 /** Carries out the steps and waits for the end of the process, and of the program it became. */
 export function runInit(plan: readonly HandStep[] | Uint8Array, options: InitOptions = {}): InitRun {
   const [ours, theirs] = socketpair();

@@ -76,6 +76,7 @@ enum await_tag {
 	AWAIT_READY = 2,
 	AWAIT_CREATE_HOOKS = 3,
 	AWAIT_START_HOOKS = 4,
+	AWAIT_NET_DEVICES = 5,
 };
 
 #endif

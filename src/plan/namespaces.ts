@@ -91,6 +91,11 @@ export function planInside(b: PlanBuilder, container: ContainerSpec, parameters:
   if (hostname) b.add("hostname", "sethostname", hostname);
   if (domainname) b.add("domainname", "setdomainname", domainname);
   if ((container.namespaces.create & CLONE_NEWNET) !== 0) b.add("linux.namespaces network", "loopback");
+  if (hasNetDevices(container)) b.add("linux.netDevices", "await", AWAIT.NET_DEVICES);
+}
+
+function hasNetDevices({ spec }: ContainerSpec): boolean {
+  return Object.keys(spec.linux?.netDevices ?? {}).length > 0;
 }
 
 /**

@@ -186,4 +186,6 @@ export const AWAIT = {
   CREATE_HOOKS: 3,
   /** The container is started, and its process is about to be executed: startContainer. */
   START_HOOKS: 4,
+  /** The network namespace is there: move devices into it. */
+  NET_DEVICES: 5,
 } as const;

@@ -26,6 +26,8 @@ export interface ConverseRequest {
   onPid?: (pid: number) => void;
   /** Its user namespace is there, and has no ids yet. */
   onIdMaps?: () => void;
+  /** Its network namespace is there, and has no devices of the host yet. */
+  onNetDevices?: () => void;
   /** The mounts are there, and hooks are to run before the root is changed. */
   onCreateHooks?: () => void;
   /** Everything is set up. */
@@ -67,8 +69,9 @@ function talk(request: ConverseRequest, result: Conversed): Conversed {
         result.master = message.fd;
         break;
       case "await":
-        if (message.tag === AWAIT.ID_MAPS) {
-          request.onIdMaps?.();
+        if (message.tag === AWAIT.ID_MAPS || message.tag === AWAIT.NET_DEVICES) {
+          if (message.tag === AWAIT.ID_MAPS) request.onIdMaps?.();
+          else request.onNetDevices?.();
           init.sync.answer();
           break;
         }

@@ -38,7 +38,7 @@ export function runtimeFeatures(): Record<string, unknown> {
       intelRdt: { enabled: false },
       memoryPolicy: { modes: Object.keys(MEMORY_MODES), flags: Object.keys(MEMORY_FLAGS) },
       mountExtensions: { idmap: { enabled: true } },
-      netDevices: { enabled: false },
+      netDevices: { enabled: true },
     },
     annotations: { "org.tsrun.version": VERSION, "org.tsrun.commit": COMMIT },
     // What changes more than the container itself when somebody else than its owner may set it.

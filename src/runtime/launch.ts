@@ -26,6 +26,7 @@ import { hookStages, runHooks, runHooksAnyhow } from "./hooks.ts";
 import { mapIds, mayUseSetgroups } from "./idmap.ts";
 import { newUserNamespace, openIdmapped } from "./idmapped.ts";
 import { processStat } from "./lifecycle.ts";
+import { NetDevices } from "./net-devices.ts";
 import type { CreateOptions } from "./options.ts";
 import { stateRoot, storageRoot } from "./paths.ts";
 import { cgroupRequest, type Loaded, listenFdsOf, loadContainer, planParameters } from "./prepare.ts";
@@ -66,6 +67,8 @@ export function launch(options: LaunchOptions): Launched {
   if (options.foreground) inheritTerminalSize(container.spec.process);
   const state = new StateDirectory(stateRoot(options.root), container.id);
   using _lock = state.create();
+  // Before what undoes: it brings devices back by what is open here.
+  using netDevices = new NetDevices();
   using undo = new Undo();
   undo.addRecord(() => removeState(state));
   const record = firstRecord(container, loaded);
@@ -119,6 +122,10 @@ export function launch(options: LaunchOptions): Launched {
       options.meanwhile?.({ container, state, record });
     },
     onIdMaps: () => mapIds(record.pid, container),
+    onNetDevices: () => {
+      undo.add(() => netDevices.back());
+      netDevices.move(record.pid, container.spec.linux?.netDevices ?? {});
+    },
     onCreateHooks: () => {
       // Hooks may ask for the state.
       state.write(record);

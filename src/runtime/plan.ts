@@ -39,6 +39,9 @@ export function planContainer(options: PlanOptions): ContainerPlan {
     ...(rootfs.layers ? [rootfs.rwLayer ? `read-write layer ${rootfs.rwLayer}` : "read-write layer, unnamed"] : []),
     ...cgroup.made.map((dir) => `mkdir ${dir}`),
     ...describeWrites(cgroup, spec.linux?.resources),
+    ...Object.entries(spec.linux?.netDevices ?? {}).map(
+      ([name, device]) => `move network device ${name}${device.name ? ` as ${device.name}` : ""}`,
+    ),
   ];
   return { ...plan, host };
 }

@@ -42,6 +42,12 @@ export function hostProblems(spec: Spec, options: ResolveOptions, host: Host): P
       message: "need CAP_SYS_TIME and CAP_SYS_ADMIN over the machine, or the clocks of a time namespace cannot be set",
     });
   }
+  if (Object.keys(linux.netDevices ?? {}).length > 0 && !host.privileged) {
+    problems.push({
+      path: "linux.netDevices",
+      message: "need CAP_NET_ADMIN over the machine, or its network devices cannot be moved",
+    });
+  }
   if (options.systemdCgroup === true) {
     problems.push({ path: "--systemd-cgroup", message: "is not supported in this release" });
   }

@@ -26,7 +26,7 @@ function refuseNotification(seccomp: LinuxSeccomp, refuse: (path: string, what?:
 const LATER = "is not supported in this release";
 const NOTIFY = "SCMP_ACT_NOTIFY";
 const NO_NOTIFY = `SCMP_ACT_NOTIFY ${LATER}`;
-const LINUX_FIELDS = ["intelRdt", "netDevices"] as const;
+const LINUX_FIELDS = ["intelRdt"] as const;
 
 function isAsked(value: unknown): boolean {
   if (value === undefined || value === null || value === "") return false;

@@ -99,7 +99,8 @@ function checkNetDevices(context: RuleContext, devices: Record<string, LinuxNetD
     const path = joinPath("linux.netDevices", name);
     if (!isInterfaceName(name)) context.report(path, `${quote(name)} is no name of a network interface`);
     const renamed = device.name ?? "";
-    if (renamed !== "" && !isInterfaceName(renamed)) {
+    // The kernel puts a number in the place of %d, and refuses any other %.
+    if (renamed !== "" && (!isInterfaceName(renamed) || renamed.replace("%d", "").includes("%"))) {
       context.report(`${path}.name`, `${quote(renamed)} is no name of a network interface`);
     }
   }

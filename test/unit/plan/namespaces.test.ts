@@ -29,6 +29,20 @@ describe("plan/namespaces", () => {
     expect(linesOf(plan)[1]).toBe(`close ${fd}`);
   });
 
+  test("network devices come when their namespace is there, before its sysctls are written", () => {
+    const lines = stepsOf({
+      spec: ({ linux }) => {
+        linux.netDevices = { eth1: {} };
+        linux.sysctl = { "net.ipv4.conf.eth1.forwarding": "1" };
+      },
+    });
+    const at = lines.indexOf("wait for the runtime (network devices)");
+    expect(at).toBeGreaterThan(lines.findIndex((line) => line.startsWith("clone3")));
+    expect(at).toBeLessThan(lines.findIndex((line) => line.startsWith("openat2 sys/net")));
+    const none = stepsOf({ spec: ({ linux }) => void Object.assign(linux, { netDevices: {} }) });
+    expect(none.join()).not.toContain("network devices");
+  });
+
   const joining = ({ linux }: FullSpec) => {
     linux.namespaces = [
       { type: "uts" },

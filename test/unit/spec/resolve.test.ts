@@ -170,6 +170,16 @@ describe("spec/resolve", () => {
     expect(resolved(user).uidMappings).toEqual([{ containerID: 0, hostID: 1000, size: 1 }]);
   });
 
+  test("network devices of the machine are moved by its root alone", () => {
+    const devices: Change = (spec) => {
+      spec.linux.netDevices = { eth1: {} };
+    };
+    expect(problems(devices)).toEqual([]);
+    expect(problems(devices, {}, { privileged: false })).toEqual([
+      "linux.netDevices: need CAP_NET_ADMIN over the machine, or its network devices cannot be moved",
+    ]);
+  });
+
   test("what an old kernel lacks", () => {
     const time: Change = (spec) => spec.linux.namespaces.push({ type: "time" });
     expect(problems(time, {}, { kernel: [5, 5] })).toHaveLength(1);

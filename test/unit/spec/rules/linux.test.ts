@@ -36,6 +36,10 @@ describe("spec/rules/linux", () => {
 
   test("network devices", () => {
     expect(linux({ netDevices: { eth0: { name: "c_eth0" }, ens4: {} } })).toEqual([]);
+    expect(linux({ netDevices: { eth0: { name: "net%d" }, eth1: { name: "%d%d" }, eth2: { name: "a%" } } })).toEqual([
+      'linux.netDevices.eth1.name: "%d%d" is no name of a network interface',
+      'linux.netDevices.eth2.name: "a%" is no name of a network interface',
+    ]);
     expect(linux({ netDevices: { eth0: { name: 23 } } })).toHaveLength(1);
     expect(linux({ netDevices: { "a/b": { name: "x".repeat(16) } } })).toHaveLength(2);
   });

@@ -20,6 +20,7 @@
 	X(target, "nnsnnn") \
 	X(attach, "nn") \
 	X(copyTree, "nn") \
+	X(removeTree, "s") \
 	X(mount, "sssns") \
 	X(fchdir, "n") \
 	X(mknod, "nsnnnn") \
@@ -62,7 +63,7 @@
 	X(cloexecFrom, "n") \
 	X(exec, "ll")
 
-#define OP_COUNT 57
+#define OP_COUNT 58
 
 enum message {
 	MESSAGE_PID = 1,

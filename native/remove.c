@@ -27,6 +27,12 @@ static int kill_below(int dir, int depth);
 static int kill_listed(int dir);
 static void pause_ms(long ms);
 
+int op_removeTree(struct init *init, const struct arg *args)
+{
+	(void)init;
+	return remove_tree(args[0].text);
+}
+
 /* Removes `path` and all below it. Returns 0, -EXDEV at a mount, or -errno. */
 int remove_tree(const char *path)
 {

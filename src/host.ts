@@ -1,7 +1,7 @@
 /**
  * What the machine is, asked once per run; everything after spec/resolve is told, and asks nothing.
  */
-import { existsSync, readFileSync } from "./sys/fs.ts";
+import { existsSync, findProgram, readFileSync } from "./sys/fs.ts";
 
 export interface Host {
   /** Major and minor of the kernel's release. */
@@ -23,8 +23,25 @@ export interface Host {
   hasKcore: boolean;
   /** The highest capability number that the kernel has. */
   lastCap: number;
+  /** What newuidmap(1) and newgidmap(1) may map for this user. Read when first asked for. */
+  readonly subordinate: Subordinate;
   /** The capabilities that this process has, as a mask: it can give no others, but in a new user namespace. */
   capabilities: bigint;
+}
+
+/** Ids that a user may map besides his own: subuid(5), subgid(5). */
+export interface Subordinate {
+  uids: IdRange[];
+  gids: IdRange[];
+  /** Are both programs there that map them? */
+  hasPrograms: boolean;
+  /** Are all of them in the two files, or do they come from elsewhere too (nsswitch.conf)? */
+  isComplete: boolean;
+}
+
+export interface IdRange {
+  first: number;
+  count: number;
 }
 
 const CAP_SYS_ADMIN = 21n;
@@ -54,10 +71,42 @@ export function hostFacts(cgroup: Host["cgroup"]): Host {
     get selinux() {
       return existsSync("/sys/fs/selinux/status");
     },
+    get subordinate() {
+      return subordinateIds(process.geteuid?.() ?? 0);
+    },
     hasKcore: existsSync("/proc/kcore"),
     lastCap: Number(read("/proc/sys/kernel/cap_last_cap")) || 40,
     capabilities: mask(status, "CapPrm") & mask(status, "CapBnd"),
   };
+}
+
+export function subordinateIds(uid: number): Subordinate {
+  const name = userName(read("/etc/passwd"), uid);
+  return {
+    uids: subordinateRanges(read("/etc/subuid"), name, uid),
+    gids: subordinateRanges(read("/etc/subgid"), name, uid),
+    hasPrograms: findProgram("newuidmap") !== undefined && findProgram("newgidmap") !== undefined,
+    isComplete: !/^subid:/m.test(read("/etc/nsswitch.conf")),
+  };
+}
+
+function userName(passwd: string, uid: number): string | undefined {
+  for (const line of passwd.split("\n")) {
+    const fields = line.split(":");
+    if (fields[2] === String(uid)) return fields[0];
+  }
+  return undefined;
+}
+
+/** The ranges that the file gives a user, by name or by number: "name:first:count". */
+export function subordinateRanges(text: string, name: string | undefined, uid: number): IdRange[] {
+  const ranges: IdRange[] = [];
+  for (const line of text.split("\n")) {
+    const match = /^([^:]+):(\d+):(\d+)\s*$/.exec(line);
+    if (match === null || (match[1] !== name && match[1] !== String(uid))) continue;
+    ranges.push({ first: Number(match[2]), count: Number(match[3]) });
+  }
+  return ranges;
 }
 
 /** A capability set of proc_pid_status(5). */

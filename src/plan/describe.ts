@@ -54,6 +54,7 @@ const DESCRIPTIONS: Partial<Record<OpName, (args: readonly StepArg[]) => string>
   mount: ([source, target, type, , data]) =>
     `mount ${plain(source)} ${plain(target)} type ${plain(type)} ${plain(data)}`,
   copyTree: ([from, to]) => `copy what is in ${plain(from)} to ${plain(to)}`,
+  removeTree: ([path]) => `remove ${plain(path)} and all below`,
   mknod: ([, path, mode, rdev, uid, gid]) =>
     `mknod ${plain(path)} ${nodeType(Number(mode))} ${major(Number(rdev))}:${minor(Number(rdev))} mode ${octal(Number(mode) & 0o7777)} owner ${plain(uid)}:${plain(gid)}`,
   symlink: ([, to, path, exact]) => `symlink ${plain(path)} -> ${plain(to)}${exact === 1 ? ", no other" : ""}`,

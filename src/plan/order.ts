@@ -12,7 +12,7 @@ import { planMasks } from "./masks.ts";
 import { planDevEnd, planMounts } from "./mounts.ts";
 import { planClone, planInside } from "./namespaces.ts";
 import { availableCapabilities, type ProcessPlan, planCredentials, planExec, planLimits } from "./process.ts";
-import { planRoot, planRootEnd, planRootPropagation } from "./rootfs.ts";
+import { type OverlayMount, planRoot, planRootEnd, planRootPropagation } from "./rootfs.ts";
 import type { Plan } from "./step.ts";
 import { AWAIT } from "./step.ts";
 import { planSysctls } from "./sysctls.ts";
@@ -38,6 +38,8 @@ export interface PlanParameters {
   cgroupViews: readonly CgroupView[];
   /** Is the root file system a mount that the runtime made: descriptor "rootfs"? */
   rootMounted: boolean;
+  /** The layers of the root file system, where the process is to mount them itself. */
+  overlay?: OverlayMount | undefined;
   /** The mount point that holds rootfs.path, as the host's mountinfo has it. */
   rootParent: string;
   /** With --no-pivot: where procfs and sysfs are mounted on the host, and on what mount; the latest first. */

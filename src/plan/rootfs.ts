@@ -29,6 +29,19 @@ const PROPAGATION: Record<string, { flag: number; recursive: boolean }> = {
 };
 
 /**
+ * Layers that the container's process mounts: those of an ordinary user, who has the right to in the container's user
+ * namespace alone. Kernel filesystems/overlayfs.rst.
+ */
+export interface OverlayMount {
+  /** Options as "name=value" or "name". */
+  options: readonly string[];
+  /** Options that name a directory. What is not plain is too long, or has signs that mean something to the kernel. */
+  directories: readonly { option: string; path: string; isPlain: boolean }[];
+  /** For kernels before 6.8, which mount at a place and take one text. */
+  atPlace: { path: string; data: string } | undefined;
+}
+
+/**
  * Mounts the root file system in the container's mount namespace.
  * @returns the descriptor of the root, to which every later path is confined
  */
@@ -44,7 +57,9 @@ export function planRoot(b: PlanBuilder, container: ContainerSpec, parameters: P
     b.add("linux.rootfsPropagation", "mountSetattr", AT_FDCWD, parameters.rootParent, 0, 0, 0, MS_PRIVATE, -1);
   }
   let root: number;
-  if (parameters.rootMounted) {
+  if (parameters.overlay) {
+    root = planOverlay(b, parameters.overlay);
+  } else if (parameters.rootMounted) {
     root = b.inherit("rootfs");
   } else {
     root = b.newFd();
@@ -57,6 +72,31 @@ export function planRoot(b: PlanBuilder, container: ContainerSpec, parameters: P
   b.add("root.path", "attach", root, at);
   b.add("root.path", "close", at);
   return root;
+}
+
+/** @returns the descriptor of the overlay, mounted nowhere yet */
+function planOverlay(b: PlanBuilder, { options, directories, atPlace }: OverlayMount): number {
+  const tree = b.newFd();
+  if (atPlace) {
+    const place = b.newFd();
+    b.add("layers", "open", place, atPlace.path, O_PATH, 0);
+    b.add("layers", "fchdir", place);
+    b.add("layers", "mount", "overlay", ".", "overlay", 0, atPlace.data);
+    b.add("layers", "openTree", tree, AT_FDCWD, atPlace.path, 0);
+    b.add("layers", "close", place);
+    return tree;
+  }
+  const opened: number[] = [];
+  const settings = directories.map(({ option, path, isPlain }) => {
+    if (isPlain) return `${option}=${path}`;
+    const fd = b.newFd();
+    b.add("layers", "open", fd, path, O_PATH, 0);
+    opened.push(fd);
+    return `${option}=/proc/self/fd/${fd}`;
+  });
+  b.add("layers", "fsmount", tree, "overlay", 0, ["source=overlay", ...options, ...settings]);
+  for (const fd of opened) b.add("layers", "close", fd);
+  return tree;
 }
 
 /** After the last change below the root: makes it read-only when asked, and changes to it. */

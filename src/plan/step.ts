@@ -60,6 +60,8 @@ export const OPS = {
   attach: "nn",
   /** Copies what is in directory `from` into directory `to`, with modes and owners, crossing no mount: `from to`. */
   copyTree: "nn",
+  /** Removes a tree on the host, following no link and crossing no mount; a missing one is fine: `path`. */
+  removeTree: "s",
   /** mount(2): `source target type flags data`; for options that fsconfig(2) cannot carry (over 255 bytes). */
   mount: "sssns",
   /** fchdir(2): `fd`. */

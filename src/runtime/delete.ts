@@ -4,10 +4,12 @@
  * Everything is found from the state, which goes last: a delete that is killed half-way is simply done again.
  */
 import { destroyCgroup } from "../cgroup/manager.ts";
-import { StateError } from "../errors.ts";
-import { removeRootfs } from "../storage/rootfs.ts";
+import { isErrno, StateError } from "../errors.ts";
+import { ownTrees, removeRootfs } from "../storage/rootfs.ts";
 import { endContainer } from "./end.ts";
 import { runHooksAnyhow } from "./hooks.ts";
+import { mapIds } from "./idmap.ts";
+import { inUserNamespace } from "./in-userns.ts";
 import { statusOf } from "./lifecycle.ts";
 import type { DeleteOptions } from "./options.ts";
 import { stateRoot, storageRoot } from "./paths.ts";
@@ -52,8 +54,26 @@ function deleteLocked(state: StateDirectory, record: StateRecord, force: boolean
     });
   }
   if (record.cgroup) destroyCgroup(record.cgroup, { kill: true });
-  removeRootfs({ id: record.id, storageRoot: record.overlay?.storageRoot ?? storageRoot(), stateDir: state.path });
+  removeLayers(state, record);
   // Before the state goes: should we be killed meanwhile, the next delete runs them.
   if (record.hooks?.includes("poststop")) runHooksAnyhow(readHooks(state, record, "poststop"), "poststop", record);
   removeState(state);
+}
+
+/** What a container of an ordinary user made may belong to his other ids: it is removed in a namespace that has them. */
+function removeLayers(state: StateDirectory, { id, overlay, idMaps }: StateRecord): void {
+  const request = { id, storageRoot: overlay?.storageRoot ?? storageRoot(), stateDir: state.path };
+  try {
+    removeRootfs(request);
+    return;
+  } catch (error) {
+    if (overlay === undefined || idMaps === undefined || !isErrno(error, "EACCES", "EPERM")) throw error;
+  }
+  const host = { privileged: false, euid: process.geteuid?.() ?? 0, egid: process.getegid?.() ?? 0 };
+  inUserNamespace(
+    `the read-write layer of ${id}`,
+    ownTrees(overlay).map((path) => ["removeTree", path]),
+    (pid) => mapIds(pid, { uidMappings: [...idMaps.uids], gidMappings: [...idMaps.gids], host }),
+  );
+  removeRootfs(request);
 }

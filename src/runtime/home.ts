@@ -6,28 +6,43 @@
 import { isErrno } from "../errors.ts";
 import { utf8Text } from "../sys/call.ts";
 import { resolveInRoot } from "../sys/confined.ts";
-import { O_RDONLY, S_IFMT, S_IFREG } from "../sys/constants.ts";
-import { closeQuiet, open, read, statx } from "../sys/file.ts";
+import { O_DIRECTORY, O_PATH, O_RDONLY, S_IFMT, S_IFREG } from "../sys/constants.ts";
+import { closeQuiet, Fd, open, read, statx } from "../sys/file.ts";
 
 /** More than any real passwd file: an image may hold anything under that name. */
 const MAX_BYTES = 1 << 20;
 
 /** @param rootFd the container's root directory @returns "/" when there is no entry */
 export function homeDirectory(rootFd: number, uid: number): string {
-  for (const line of readPasswd(rootFd).split("\n")) {
+  return homeOf(readPasswd(rootFd) ?? "", uid);
+}
+
+/** As homeDirectory, of a root that is not mounted yet. @param directories of its layers, top first */
+export function homeInLayers(directories: readonly string[], uid: number): string {
+  for (const directory of directories) {
+    using root = new Fd(open(directory, O_PATH | O_DIRECTORY));
+    const text = readPasswd(root.fd);
+    if (text !== undefined) return homeOf(text, uid);
+  }
+  return "/";
+}
+
+function homeOf(passwd: string, uid: number): string {
+  for (const line of passwd.split("\n")) {
     const fields = line.split(":");
     if (fields[2] === String(uid) && fields[5]?.startsWith("/")) return fields[5];
   }
   return "/";
 }
 
-function readPasswd(rootFd: number): string {
+/** @returns undefined when there is no such file */
+function readPasswd(rootFd: number): string | undefined {
   let fd: number;
   try {
     fd = resolveInRoot(rootFd, "etc/passwd");
   } catch (error) {
     // No file, no directory, a link to nowhere: no entry.
-    if (isErrno(error, "ENOENT", "ENOTDIR", "ELOOP", "EACCES")) return "";
+    if (isErrno(error, "ENOENT", "ENOTDIR", "ELOOP", "EACCES")) return undefined;
     throw error;
   }
   try {

@@ -4,10 +4,16 @@
  */
 
 import { TsrunError } from "../errors.ts";
+import type { Host } from "../host.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import type { LinuxIDMapping } from "../spec/types.ts";
 import { writeFileSync } from "../sys/fs.ts";
 import { runHelper } from "../sys/helper.ts";
+
+/** Whose ids are mapped, and who does it. */
+export type IdMapRequest = Pick<ContainerSpec, "uidMappings" | "gidMappings"> & {
+  host: Pick<Host, "privileged" | "euid" | "egid">;
+};
 
 /** May the process in the namespace call setgroups(2)? Not where an ordinary user maps the ids alone. */
 export function mayUseSetgroups(container: ContainerSpec): boolean {
@@ -15,13 +21,13 @@ export function mayUseSetgroups(container: ContainerSpec): boolean {
 }
 
 /** Maps the ids of process `pid`, which waits for it. @throws TsrunError */
-export function mapIds(pid: number, container: ContainerSpec): void {
-  const { uidMappings, gidMappings, host } = container;
+export function mapIds(pid: number, request: IdMapRequest): void {
+  const { uidMappings, gidMappings, host } = request;
   if (host.privileged || host.euid === 0) {
     writeMaps(pid, uidMappings, gidMappings);
     return;
   }
-  if (isOwnIdOnly(container)) {
+  if (isOwnIdOnly(request)) {
     // Without privilege one may map oneself alone, and the gid only after giving setgroups(2) up.
     writeFileSync(`/proc/${pid}/setgroups`, "deny");
     write(pid, "uid_map", uidMappings);
@@ -38,7 +44,8 @@ export function writeMaps(pid: number, uids: readonly LinuxIDMapping[], gids: re
   write(pid, "gid_map", gids);
 }
 
-function isOwnIdOnly({ uidMappings, gidMappings, host }: ContainerSpec): boolean {
+/** Is the caller's own id the only one, which needs nobody's help to be mapped? */
+export function isOwnIdOnly({ uidMappings, gidMappings, host }: IdMapRequest): boolean {
   const own = (maps: LinuxIDMapping[], id: number) => maps.length === 1 && maps[0]?.size === 1 && maps[0].hostID === id;
   return own(uidMappings, host.euid) && own(gidMappings, host.egid);
 }

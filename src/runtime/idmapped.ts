@@ -4,19 +4,15 @@
  */
 
 import { TsrunError } from "../errors.ts";
-import { spawnInit } from "../init/spawn.ts";
-import { AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, CLONE_NEWUSER, MOUNT_ATTR_IDMAP } from "../linux.ts";
-import { PlanBuilder } from "../plan/builder.ts";
-import { AWAIT } from "../plan/step.ts";
+import { AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, MOUNT_ATTR_IDMAP } from "../linux.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import { type IdMappings, mountMappings } from "../spec/idmap.ts";
 import { parseMountOptions } from "../spec/mount-options.ts";
 import { O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
 import { closeQuiet, open } from "../sys/file.ts";
 import { mountSetattr, openTree } from "../sys/mount.ts";
-import { waitid } from "../sys/process.ts";
-import { stepFailure } from "./failure.ts";
 import { writeMaps } from "./idmap.ts";
+import { inUserNamespace } from "./in-userns.ts";
 import { sourceLink } from "./source-links.ts";
 
 const AT_FDCWD = -100;
@@ -53,31 +49,10 @@ export function openIdmapped(container: ContainerSpec, fds: Map<string, number>)
 
 /** A user namespace that outlives its only process as a descriptor. */
 export function newUserNamespace({ uids, gids }: IdMappings): number {
-  const b = new PlanBuilder(3);
-  b.inherit("sync");
-  b.inherit("plan");
-  b.add("ids of a mount", "clone", CLONE_NEWUSER, -1);
-  b.add("ids of a mount", "await", AWAIT.ID_MAPS);
-  const plan = b.plan();
-  const init = spawnInit({ plan, fds: new Map(), preserved: 0 });
-  let pid = init.pid;
-  try {
-    using sync = init.sync;
-    for (;;) {
-      const message = sync.next();
-      if (message.type === "fail") throw stepFailure(plan, message.step, message.code);
-      if (message.type === "eof") throw new TsrunError("the process that was to make a user namespace ended");
-      if (message.type === "await") {
-        writeMaps(pid, uids, gids);
-        return open(`/proc/${pid}/ns/user`, O_RDONLY | O_CLOEXEC);
-      }
-      if (message.type === "pid") {
-        pid = message.pid;
-        waitid({ pid: init.pid });
-      }
-    }
-  } finally {
-    // Without its socket it ends.
-    waitid({ pid });
-  }
+  let fd = -1;
+  inUserNamespace("ids of a mount", [], (pid) => {
+    writeMaps(pid, uids, gids);
+    fd = open(`/proc/${pid}/ns/user`, O_RDONLY | O_CLOEXEC);
+  });
+  return fd;
 }

@@ -14,16 +14,16 @@ import { planContainer } from "../plan/order.ts";
 import type { Plan } from "../plan/step.ts";
 import type { ContainerSpec, JoinedNamespace } from "../spec/container.ts";
 import type { Hooks } from "../spec/types.ts";
-import { mountRootfs } from "../storage/mount.ts";
+import { mountRootfs, overlayData, rootfsDirectories } from "../storage/mount.ts";
 import { hasIdMap, prepareRootfs, type RootfsRecord, type RootfsRequest, removeRootfs } from "../storage/rootfs.ts";
 import { O_CLOEXEC, O_PATH, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open, setCloexec } from "../sys/file.ts";
 import { unixListen } from "../sys/socket.ts";
 import { converse } from "./converse.ts";
 import { endContainer } from "./end.ts";
-import { homeDirectory } from "./home.ts";
+import { homeDirectory, homeInLayers } from "./home.ts";
 import { hookStages, runHooks, runHooksAnyhow } from "./hooks.ts";
-import { mapIds, mayUseSetgroups } from "./idmap.ts";
+import { isOwnIdOnly, mapIds, mayUseSetgroups } from "./idmap.ts";
 import { newUserNamespace, openIdmapped } from "./idmapped.ts";
 import { processStat } from "./lifecycle.ts";
 import { NetDevices } from "./net-devices.ts";
@@ -89,10 +89,12 @@ export function launch(options: LaunchOptions): Launched {
   const fds = new Map<string, number>();
   using _fds = { [Symbol.dispose]: () => closeAll(fds.values()) };
   openInherited(fds, loaded, record, options, state);
+  const inside = record.overlay && isMountedInside(container) ? record.overlay : undefined;
   const parameters = planParameters(loaded, record.cgroup, {
     rootMounted: record.overlay !== undefined,
+    overlay: inside && overlayData(inside),
     waitForStart: options.waitForStart,
-    home: homeOf(container, fds.get("rootfs")),
+    home: homeOf(container, fds.get("rootfs"), inside),
   });
   const { seccomp } = parameters;
   const plan = planContainer(container, parameters);
@@ -103,7 +105,7 @@ export function launch(options: LaunchOptions): Launched {
   if (isDebugging()) debug(`nsexec container setup: process ${init.pid} has a plan of ${plan.steps.length} steps`);
   const { consoleSocket, pidFile, pidfdSocket, foreground, waitForStart } = options;
   const { hooks } = container.spec;
-  const inside = { seccomp, env: container.spec.process.env };
+  const hookProcess = { seccomp, env: container.spec.process.env };
   // What is made from here on may be known to hooks: they are told of its end.
   if (record.hooks?.includes("poststop")) undo.add(() => runHooksAnyhow(hooks, "poststop", record));
   const { master } = converse({
@@ -130,10 +132,10 @@ export function launch(options: LaunchOptions): Launched {
       // Hooks may ask for the state.
       state.write(record);
       for (const stage of ["prestart", "createRuntime", "createContainer"] as const) {
-        runHooks(hooks, stage, record, inside);
+        runHooks(hooks, stage, record, hookProcess);
       }
     },
-    onStartHooks: () => runHooks(hooks, "startContainer", record, inside),
+    onStartHooks: () => runHooks(hooks, "startContainer", record, hookProcess),
     onReady: () => {
       record.phase = waitForStart ? "created" : "running";
       state.write(record);
@@ -184,6 +186,7 @@ function firstRecord(container: ContainerSpec, loaded: Loaded): StateRecord {
     userns: container.userns,
     setgroups: mayUseSetgroups(container),
     setupIds: setupIds(container),
+    ...(container.rootfs.layers && idMapsOf(container)),
     noNewKeyring: container.options.noNewKeyring ?? false,
     lateSteps: [],
     ...(hooks.length > 0 && { hooks }),
@@ -217,7 +220,7 @@ function makeRootfs(
   return prepareRootfs({
     id: container.id,
     layers,
-    userns: container.host.userns,
+    userns: container.host.userns || isMountedInside(container),
     ...overlayRequest(container, root),
     storageRoot: root,
     stateDir: state.path,
@@ -227,8 +230,20 @@ function makeRootfs(
       (options.foreground === true && !container.options.keep && rwLayer === undefined),
     ...(rwLayer === undefined ? {} : { rwLayer }),
     ...(container.spec.hostname === undefined ? {} : { hostname: container.spec.hostname }),
-    ...(container.userns ? { owner: mappedRoot(container) } : {}),
+    // An ordinary user cannot give anything away: what is his is what the process finds.
+    ...(container.userns && !isMountedInside(container) ? { owner: mappedRoot(container) } : {}),
   });
+}
+
+/** Does the container's process mount its layers? An ordinary user has the right to in that user namespace alone. */
+function isMountedInside({ userns, host }: ContainerSpec): boolean {
+  return userns && host.euid !== 0;
+}
+
+/** What `delete` needs where the files that the container makes are not all the caller's own. */
+function idMapsOf(container: ContainerSpec): Pick<StateRecord, "idMaps"> {
+  if (!isMountedInside(container) || isOwnIdOnly(container)) return {};
+  return { idMaps: { uids: container.uidMappings, gids: container.gidMappings } };
 }
 
 /** The overlay in a user namespace of its own: layers of the store have ids from 0 on, and are mapped to its ids. */
@@ -290,7 +305,9 @@ function openInherited(
   for (const join of container.namespaces.join) {
     fds.set(`ns:${join.type}`, openNamespace(join));
   }
-  if (record.overlay) fds.set("rootfs", mountLayers(record.overlay, container, fds.get("ns:user")));
+  if (record.overlay && !isMountedInside(container)) {
+    fds.set("rootfs", mountLayers(record.overlay, container, fds.get("ns:user")));
+  }
   for (const join of record.cgroup ? joinFds(record.cgroup) : []) {
     if (join.kind === "directory") fds.set("cgroup", open(join.path, O_PATH | O_CLOEXEC));
     else fds.set(`tasks:${join.name}`, open(join.path, O_WRONLY | O_CLOEXEC));
@@ -310,9 +327,14 @@ function openNamespace({ type, path }: JoinedNamespace): number {
   }
 }
 
-function homeOf(container: ContainerSpec, rootFd: number | undefined): string | undefined {
+function homeOf(
+  container: ContainerSpec,
+  rootFd: number | undefined,
+  inside: RootfsRecord | undefined,
+): string | undefined {
   const { process } = container.spec;
   if (process.env.some((entry) => entry.startsWith("HOME=") && entry.length > 5)) return undefined;
+  if (inside) return homeInLayers(rootfsDirectories(inside), process.user.uid);
   if (rootFd !== undefined) return homeDirectory(rootFd, process.user.uid);
   const fd = open(container.rootfs.path, O_PATH | O_CLOEXEC);
   try {

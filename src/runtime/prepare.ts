@@ -69,7 +69,7 @@ export function cgroupRequest({ container, hierarchies }: Loaded): CgroupRequest
 export function planParameters(
   loaded: Loaded,
   cgroup: CgroupRecord | undefined,
-  how: { rootMounted: boolean; waitForStart: boolean; home: string | undefined },
+  how: Pick<PlanParameters, "rootMounted" | "overlay" | "waitForStart" | "home">,
 ): PlanParameters {
   const { container } = loaded;
   const joins = cgroup ? joinFds(cgroup) : [];

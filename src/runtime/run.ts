@@ -33,8 +33,8 @@ export function runInForeground(options: RunOptions): RunResult {
   if (options.detach) return { id, pid };
   const pidFd = pidfdOpen(pid);
   flushLog();
-  if (launched.record.hooks?.includes("poststop") && cleanup.length > 0) {
-    // Hooks need an engine again: `delete` does all of it, and takes the lock itself.
+  if ((launched.record.hooks?.includes("poststop") || isForDelete(launched)) && cleanup.length > 0) {
+    // `delete` does all of it, and takes the lock itself.
     cleanup = [{ op: "x", argv: [ownProgram(), "--root", launched.state.root, "delete", "--force", id] }];
     becomeMonitor({ pid, pidFd, master: launched.master ?? -1, noSubreaper: options.noSubreaper, cleanup });
   }
@@ -44,13 +44,24 @@ export function runInForeground(options: RunOptions): RunResult {
   becomeMonitor({ pid, pidFd, master: launched.master ?? -1, noSubreaper: options.noSubreaper, cleanup, lockFd });
 }
 
+/**
+ * Layers of an ordinary user: the monitor has no right over what is not his, or has a mode that keeps its owner out.
+ * Hooks need an engine again, too.
+ */
+function isForDelete({ container, record }: Launched): boolean {
+  return record.overlay !== undefined && container.host.euid !== 0;
+}
+
 /** @throws TsrunError in a program that is not tsrun itself */
 function ownProgram(): string {
   const program = readlinkSync("/proc/self/exe");
   if (program.slice(program.lastIndexOf("/") + 1).startsWith("tsrun")) return program;
-  throw new TsrunError("poststop hooks of a container in the foreground need the program tsrun", {
-    fix: "use runContainer(), which waits in this process",
-  });
+  throw new TsrunError(
+    "poststop hooks, or layers of an ordinary user, of a container in the foreground need the program tsrun",
+    {
+      fix: "use runContainer(), which waits in this process",
+    },
+  );
 }
 
 /** What the monitor locks, as every other caller does. */

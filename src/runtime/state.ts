@@ -9,7 +9,7 @@ import type { CgroupRecord } from "../cgroup/manager.ts";
 import { isErrno, StateError } from "../errors.ts";
 import { checkId } from "../spec/id.ts";
 import { loadSpec } from "../spec/load.ts";
-import type { Hooks, Spec } from "../spec/types.ts";
+import type { Hooks, LinuxIDMapping, Spec } from "../spec/types.ts";
 import type { RootfsRecord } from "../storage/rootfs.ts";
 import { O_PATH, O_RDONLY, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from "../sys/constants.ts";
 import { closeQuiet, Fd, flockDir, open, openat2, readText } from "../sys/file.ts";
@@ -53,6 +53,8 @@ export interface StateRecord {
   setgroups: boolean;
   /** Who set it up in its user namespace; root otherwise. */
   setupIds: { uid: number; gid: number };
+  /** The ids of its namespace, where files of its read-write layer may belong to others than the caller. */
+  idMaps?: { uids: readonly LinuxIDMapping[]; gids: readonly LinuxIDMapping[] };
   /** Do its processes stay in the session keyring of whoever starts them? */
   noNewKeyring: boolean;
   /** The stages that its config has hooks for; not there when it has none. */

@@ -12,6 +12,7 @@ import { checkId, nameProblem } from "./id.ts";
 import { findNamespace, NAMESPACE_FLAGS } from "./namespaces.ts";
 import { quote } from "./text.ts";
 import type { Linux, LinuxCapabilities, LinuxNamespace, Mount, Process, Spec } from "./types.ts";
+import { bindSysfs, unprivilegedProblems } from "./unprivileged.ts";
 import { unsupported } from "./unsupported.ts";
 import { inspect } from "./validate.ts";
 
@@ -27,6 +28,7 @@ export function resolve(spec: Spec, options: ResolveOptions, host: Host): Contai
   problems.push(...hostProblems(found.spec, options, host));
   const layers = resolveLayers(found.spec, options, problems);
   requireMountNamespace(found.spec, problems);
+  problems.push(...unprivilegedProblems(found.spec, host, layers.layers !== undefined));
   if (problems.length > 0) throw new SpecError(problems);
 
   const namespaces = found.spec.linux?.namespaces ?? [];
@@ -79,7 +81,9 @@ function resolveSpec(spec: Spec, bundle: string, host: Host, warnings: Problem[]
   // inspect() has reported a missing process.
   const process = resolveProcess(spec.process as Process, host, warnings);
   const resolved: ResolvedSpec = { ...spec, process };
-  if (spec.mounts !== undefined) resolved.mounts = spec.mounts.map((mount) => resolveMount(mount, bundle));
+  if (spec.mounts !== undefined) {
+    resolved.mounts = spec.mounts.map((mount) => resolveMount(bindSysfs(mount, spec.linux, host), bundle));
+  }
   if (spec.linux !== undefined) resolved.linux = resolveLinux(spec.linux);
   return resolved;
 }

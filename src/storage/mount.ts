@@ -59,6 +59,41 @@ export function mountRootfs(record: RootfsRecord, userns?: number): number {
   return attemptWithLog(attempt, overlay, record.merged);
 }
 
+/** An overlay that somebody else mounts: what the kernel is to be told. */
+export interface OverlayData {
+  options: string[];
+  directories: { option: string; path: string; isPlain: boolean }[];
+  /** For kernels before 6.8, as for mountAtPlace. */
+  atPlace: { path: string; data: string } | undefined;
+}
+
+/**
+ * The mount of mountRootfs as data, for the process whose user namespace is to own it.
+ *
+ * @throws SyscallError when there are more layers than this kernel takes
+ */
+export function overlayData(record: RootfsRecord): OverlayData {
+  const kernel = kernelVersion();
+  const overlay = readOverlay(record, kernel);
+  const { lowers, upper, work } = overlay;
+  const options = commonOptions(overlay).map(([name, value]) => (value === undefined ? name : `${name}=${value}`));
+  if (isAtLeast(kernel, 6, 8)) {
+    if (lowers.length > MAX_LOWERS) throw tooMany(lowers.length);
+    const named = [...lowers.map((path) => ["lowerdir+", path]), ["upperdir", upper], ["workdir", work]] as const;
+    const directories = named.map(([option = "", path = ""]) => ({ option, path, isPlain: isPlainValue(path) }));
+    return { options, directories, atPlace: undefined };
+  }
+  const data = mountData(overlay);
+  if (!fitsPage(data)) throw tooMany(lowers.length);
+  return { options, directories: [], atPlace: { path: record.merged, data } };
+}
+
+/** The directories that a root filesystem is made of, top first. */
+export function rootfsDirectories(record: RootfsRecord): string[] {
+  const { upper, lowers } = readOverlay(record, kernelVersion());
+  return [upper, ...lowers];
+}
+
 /** The same once more, to see what the kernel writes into its log about it. */
 function attemptWithLog(attempt: () => number, overlay: Overlay, merged: string): number {
   let mounted = -1;

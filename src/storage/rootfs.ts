@@ -320,6 +320,12 @@ export function removeRootfs({ id, storageRoot = DEFAULT_STORAGE_ROOT, stateDir 
   removeRecord(storageRoot, id);
 }
 
+/** The trees of a container's unnamed read-write layer, which may hold files of others than the caller. */
+export function ownTrees({ storageRoot, mountId, named }: RootfsRecord): string[] {
+  const home = `${overlayDir(storageRoot)}/${mountId}`;
+  return named ? [] : [`${home}/diff`, `${home}/work`];
+}
+
 /** Removes overlay2/<id> and the link to it. */
 function removeLayer(storageRoot: string, id: string): void {
   const overlay = overlayDir(storageRoot);

@@ -167,6 +167,14 @@ export function isExecutable(path: string): boolean {
   return syscall(SYS.faccessat, AT_FDCWD, cString(path, "access"), 1) === 0;
 }
 
+const SEARCH_PATH = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"];
+
+/** Where a program of the host is; PATH is not asked, as callers run tsrun without one. */
+export function findProgram(name: string): string | undefined {
+  for (const dir of SEARCH_PATH) if (isExecutable(`${dir}/${name}`)) return `${dir}/${name}`;
+  return undefined;
+}
+
 /** Follows a symlink. */
 export function chmodSync(path: string, mode: number): void {
   check(syscall(SYS.fchmodat, AT_FDCWD, cString(path, "chmod"), mode), "chmod", path);

@@ -1,61 +1,28 @@
 /** Containers of an ordinary user: `tsrun spec --rootless`, one id or, with newuidmap(1), many. */
-import { spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { busyboxRootfs, type FullSpec, makeBundle } from "../helpers/bundle.ts";
 import { needs } from "../helpers/needs.ts";
-import { expectNothingLeft, inventory, type Leftovers, newId, RUNTIME } from "../helpers/runtime.ts";
+import { OrdinaryUser, SUBORDINATE, UID } from "../helpers/ordinary-user.ts";
+import { expectNothingLeft, inventory, type Leftovers, newId } from "../helpers/runtime.ts";
 import { scratch } from "../helpers/scratch.ts";
 
-const UID = 4242;
 const wanted = { root: true, tsrun: true, commands: ["setpriv", "unshare"] };
 const own = needs(wanted);
 const ranges = needs({ ...wanted, commands: [...wanted.commands, "newuidmap"], files: ["/etc/subuid"] });
 
 let before: Leftovers;
+let user: OrdinaryUser;
 let home: string;
 beforeAll(() => {
   before = inventory();
-  home = scratch("home");
-  for (const name of ["run", "data"]) mkdirSync(join(home, name), { mode: 0o700 });
-  writeFileSync(join(home, "passwd"), `root:x:0:0::/root:/bin/sh\nordinary:x:${UID}:${UID}::${home}:/bin/sh\n`);
-  writeFileSync(join(home, "subuid"), "ordinary:500000:65536\n");
-  give(home);
+  user = new OrdinaryUser();
+  home = user.home;
 });
 afterAll(() => expectNothingLeft(before));
 
-function give(path: string): void {
-  spawnSync("chown", ["-R", `${UID}:${UID}`, path]);
-}
-
-interface Output {
-  status: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-/** A shell script of a user who has an entry in passwd and in subuid, and no privilege. `$R` is the runtime. */
-function asUser(script: string): Output {
-  const setUp = `mount --bind ${home}/passwd /etc/passwd
-    for f in subuid subgid; do [ ! -e /etc/$f ] || mount --bind ${home}/subuid /etc/$f; done
-    exec setpriv --reuid=${UID} --regid=${UID} --clear-groups --inh-caps=-all "$@"`;
-  return spawnSync(
-    "unshare",
-    ["--mount", "--propagation", "private", "sh", "-c", setUp, "sh", "sh", "-c", `R=${RUNTIME}\n${script}`],
-    {
-      encoding: "utf8",
-      input: "",
-      timeout: 60_000,
-      env: {
-        PATH: process.env.PATH ?? "",
-        HOME: home,
-        XDG_RUNTIME_DIR: join(home, "run"),
-        XDG_DATA_HOME: join(home, "data"),
-      },
-    },
-  );
-}
+const asUser = (script: string) => user.run(script);
 
 /** What `tsrun spec --rootless` writes, with another command; the user's own. */
 function rootlessBundle(script: string, edit?: (spec: FullSpec) => void) {
@@ -68,7 +35,7 @@ function rootlessBundle(script: string, edit?: (spec: FullSpec) => void) {
       edit?.(spec);
     },
   });
-  give(bundle.path);
+  user.give(bundle.path);
   return bundle;
 }
 
@@ -77,7 +44,7 @@ describe("a single id", () => {
     const dir = scratch("bundle");
     mkdirSync(join(dir, "rootfs"));
     busyboxRootfs(join(dir, "rootfs"));
-    give(dir);
+    user.give(dir);
     const { stdout, stderr, status } = asUser(
       `cd ${dir} && $R spec --rootless && echo 'id -u; hostname; exit 7' | script -qec "$R run ${newId()}" /dev/null`,
     );
@@ -102,6 +69,7 @@ describe("a single id", () => {
     const id = newId();
     const { stdout, stderr } = asUser(`
       $R run -d -b ${bundle.path} ${id} < /dev/null > ${home}/out || exit 1
+      until [ -s ${home}/out ]; do sleep 0.05; done
       $R exec ${id} cat /proc/self/oom_score_adj
       $R delete -f ${id}
       cat ${home}/out`);
@@ -128,11 +96,24 @@ describe("a single id", () => {
 
   own("a bundle for root is refused with what it needs", () => {
     const bundle = makeBundle();
-    give(bundle.path);
+    user.give(bundle.path);
     const { stderr, status } = asUser(`$R run -b ${bundle.path} ${newId()}`);
     expect(status).toBe(1);
     expect(stderr).toContain("linux.namespaces");
     expect(stderr).toContain("spec --rootless");
+  });
+
+  own("all that only root may do is named at once, and nothing is made", () => {
+    const bundle = rootlessBundle("true", (spec) => {
+      spec.mounts.push({ destination: "/disk", type: "ext4", source: "/dev/vda" });
+      spec.linux.namespaces = (spec.linux.namespaces ?? []).filter(({ type }) => type !== "ipc");
+      spec.linux.uidMappings = [{ containerID: 0, hostID: 0, size: 2 }];
+    });
+    const { stderr, status } = asUser(`$R run -b ${bundle.path} ${newId()}`);
+    expect(status).toBe(1);
+    expect(stderr).toContain("config.json has 3 problems");
+    for (const word of ["ext4", "mqueue", "linux.uidMappings"]) expect(stderr).toContain(word);
+    expect(readdirSync(join(home, "run/tsrun"))).toEqual([]);
   });
 
   own("a limit that was asked for and cannot be set is an error, not ignored", () => {
@@ -161,6 +142,97 @@ describe("a single id", () => {
   });
 });
 
+/** What is left of containers in the user's store. */
+function storeEntries(): string[] {
+  const store = join(home, "data/tsrun/overlay2");
+  if (!existsSync(store)) return [];
+  return readdirSync(store).filter((name) => /^[0-9a-f]{64}/.test(name));
+}
+
+const RANGE = [
+  { containerID: 0, hostID: UID, size: 1 },
+  { containerID: 1, hostID: SUBORDINATE.first, size: SUBORDINATE.count },
+];
+
+describe("layers", () => {
+  own("a bundle under an overlay stays as it is, and nothing is left in the user's store", () => {
+    const script = "id -u; echo changed > /etc/passwd; rm /etc/group; mkdir /made; cat /etc/hostname; mount | head -1";
+    const bundle = rootlessBundle(script, (spec) => {
+      spec.hostname = "web";
+    });
+    const { stdout, stderr, status } = asUser(`$R run -b ${bundle.path} --overlay ${newId()}`);
+    expect(stderr).toBe("");
+    expect(stdout).toMatch(/^0\nweb\noverlay on \/ type overlay /);
+    expect(stdout).toContain("userxattr");
+    expect(status).toBe(0);
+    expect(readdirSync(bundle.rootfs)).not.toContain("made");
+    expect(readFileSync(join(bundle.rootfs, "etc/passwd"), "utf8")).toContain("root:x:0:0");
+    expect(storeEntries()).toEqual([]);
+  });
+
+  own("HOME is what the topmost layer's passwd says", () => {
+    const bundle = rootlessBundle("echo $HOME");
+    const top = scratch("layer");
+    mkdirSync(join(top, "etc"));
+    writeFileSync(join(top, "etc/passwd"), "root:x:0:0::/elsewhere:/bin/sh\n");
+    user.give(top);
+    const flags = `--layer ${bundle.rootfs} --layer ${top}`;
+    expect(asUser(`$R run -b ${bundle.path} ${flags} ${newId()}`).stdout).toBe("/elsewhere\n");
+  });
+
+  own("a directory whose owner may not enter it goes with the container all the same", () => {
+    const bundle = rootlessBundle(
+      "mkdir -p /closed/inner && touch /closed/inner/file && chmod 0 /closed/inner /closed",
+    );
+    const { stderr } = asUser(`$R run -b ${bundle.path} --overlay ${newId()}`);
+    expect(stderr).toBe("");
+    expect(storeEntries()).toEqual([]);
+  });
+
+  own("a named read-write layer is there at the next run", () => {
+    const first = rootlessBundle("echo kept > /file; rm /etc/group");
+    const next = rootlessBundle("cat /file; ls /etc/group");
+    const layer = `--layer ${first.rootfs} --rw-layer kept-${process.pid}`;
+    const { stdout, stderr } = asUser(`
+      $R run -b ${first.path} ${layer} ${newId()}
+      $R run -b ${next.path} ${layer} ${newId()}`);
+    expect(stdout).toBe("kept\n");
+    expect(stderr).toContain("/etc/group");
+  });
+
+  own("an image is imported, run, committed and run again", () => {
+    const bundle = rootlessBundle("true");
+    const { stdout, stderr } =
+      asUser(`export XDG_DATA_HOME=${home}/images; cd ${home} && tar -C ${bundle.rootfs} -cf image.tar . &&
+      $R image import image.tar web 2>/dev/null
+      $R run --rw-layer image-${process.pid} --image web -- sh -c 'echo one > /one; rm /etc/group; id -u'
+      $R image commit image-${process.pid} web:2 > /dev/null
+      $R run --image web:2 -- sh -c 'cat /one; ls /etc/group 2>&1; exit 3'; echo $?`);
+    expect(stderr).toBe("");
+    expect(stdout).toMatch(/web:latest\n0\none\nls: \/etc\/group: No such file or directory\n3\n$/);
+  });
+
+  ranges("what belongs to the container's other users goes with it, detached and in the foreground", () => {
+    const script = "mkdir -p /data/dir; touch /data/dir/file; chown -R 1000:1000 /data; chmod 700 /data";
+    const bundle = rootlessBundle(`${script}; stat -c %u /data/dir/file`, (spec) => {
+      spec.linux.uidMappings = RANGE;
+      spec.linux.gidMappings = RANGE;
+      const capabilities = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"];
+      spec.process.capabilities = { bounding: capabilities, effective: capabilities, permitted: capabilities };
+    });
+    const id = newId();
+    const { stdout, stderr } = asUser(`
+      $R run -b ${bundle.path} --overlay ${newId()}
+      $R run -d -b ${bundle.path} --overlay ${id} < /dev/null > ${home}/out
+      until $R state ${id} | grep -q stopped; do sleep 0.05; done
+      stat -c %u ${home}/data/tsrun/overlay2/*/diff/data
+      $R delete ${id}`);
+    expect(stderr).toBe("");
+    expect(stdout).toBe(`1000\n${SUBORDINATE.first + 999}\n`);
+    expect(storeEntries()).toEqual([]);
+  });
+});
+
 describe("ranges of ids", () => {
   ranges("are mapped by newuidmap and newgidmap", () => {
     const bundle = rootlessBundle("cat /proc/self/uid_map; id -u; id -G", (spec) => {
@@ -176,13 +248,15 @@ describe("ranges of ids", () => {
     expect(stdout.trim().split(/\s+/)).toEqual(["0", "4242", "1", "1", "500000", "65536", "1000", "1000", "2000"]);
   });
 
-  ranges("that are not the user's are refused with the tool's own words", () => {
+  ranges("that are not the user's are refused with those that are", () => {
     const bundle = rootlessBundle("true", (spec) => {
       spec.linux.uidMappings = [{ containerID: 0, hostID: 0, size: 10 }];
       spec.linux.gidMappings = [{ containerID: 0, hostID: 0, size: 10 }];
     });
     const { stderr, status } = asUser(`$R run -b ${bundle.path} ${newId()}`);
     expect(status).toBe(1);
-    expect(stderr).toContain("newuidmap");
+    expect(stderr).toContain(
+      `newuidmap will not map 0 to 9: this user's ids in /etc/subuid are ${SUBORDINATE.first} to`,
+    );
   });
 });

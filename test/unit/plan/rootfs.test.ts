@@ -69,3 +69,35 @@ describe("plan/rootfs", () => {
     expect(lines).toEqual(["mount_setattr /srv private", "mount_setattr / shared"]);
   });
 });
+
+describe("plan/rootfs, layers that the process mounts", () => {
+  test("a directory that is not plain is opened first, and all are let go", () => {
+    const overlay = {
+      options: ["index=off", "userxattr"],
+      directories: [
+        { option: "lowerdir+", path: "/l/A", isPlain: true },
+        { option: "upperdir", path: "/odd, path", isPlain: false },
+      ],
+      atPlace: undefined,
+    };
+    const { steps } = planOf({ parameters: { rootMounted: true, overlay } });
+    const layers = steps.filter(({ about }) => about === "layers");
+    expect(layers.map(({ op }) => op)).toEqual(["open", "fsmount", "close"]);
+    const fd = layers[0]?.args[0];
+    expect(layers[1]?.args.slice(1)).toEqual([
+      "overlay",
+      0,
+      ["source=overlay", "index=off", "userxattr", "lowerdir+=/l/A", `upperdir=/proc/self/fd/${fd}`],
+    ]);
+    expect(layers[2]?.args).toEqual([fd]);
+    expect(steps.some(({ about, op }) => about === "root.path" && op === "attach")).toBe(true);
+  });
+
+  test("kernels before 6.8 mount at a place and clone that", () => {
+    const atPlace = { path: "/m", data: "lowerdir=/a:/b,upperdir=/u,workdir=/w" };
+    const { steps } = planOf({ parameters: { overlay: { options: [], directories: [], atPlace } } });
+    const layers = steps.filter(({ about }) => about === "layers");
+    expect(layers.map(({ op }) => op)).toEqual(["open", "fchdir", "mount", "openTree", "close"]);
+    expect(layers[2]?.args).toEqual(["overlay", ".", "overlay", 0, atPlace.data]);
+  });
+});

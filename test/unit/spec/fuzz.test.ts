@@ -91,10 +91,12 @@ describe("spec, any JSON", () => {
         // What is left fits: there is nothing more to take out of it.
         if (problems.length === 0) expect(inspect(spec).spec).toBe(spec);
         for (const { path, message } of problems) expect(`${path}${message}`).not.toMatch(/undefined|NaN|\[object/);
-        try {
-          resolve(value as Spec, { id: "x", bundle: "/b" }, HOST);
-        } catch (error) {
-          expect(error).toBeInstanceOf(SpecError);
+        for (const host of [HOST, { ...HOST, privileged: false, euid: 1000, egid: 1000 }]) {
+          try {
+            resolve(value as Spec, { id: "x", bundle: "/b" }, host);
+          } catch (error) {
+            expect(error).toBeInstanceOf(SpecError);
+          }
         }
       }),
       { numRuns: 300 },

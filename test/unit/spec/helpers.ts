@@ -33,6 +33,7 @@ export const HOST: Host = {
   apparmor: true,
   selinux: false,
   hasKcore: true,
+  subordinate: { uids: [], gids: [], hasPrograms: true, isComplete: true },
   lastCap: 40,
   capabilities: 2n ** 41n - 1n,
 };

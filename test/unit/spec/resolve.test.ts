@@ -166,7 +166,7 @@ describe("spec/resolve", () => {
       spec.linux.uidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
       spec.linux.gidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
     };
-    expect(problems(user, {}, { euid: 1000, privileged: false })).toEqual([]);
+    expect(problems(user, {}, { euid: 1000, egid: 1000, privileged: false })).toEqual([]);
     expect(resolved(user).uidMappings).toEqual([{ containerID: 0, hostID: 1000, size: 1 }]);
   });
 

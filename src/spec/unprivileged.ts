@@ -1,0 +1,134 @@
+/**
+ * What a config asks for that only root of the machine can do, when the caller is another one: all of it at once, before
+ * anything is made. Rules: user_namespaces(7) "Capabilities"; newuidmap(1); kernel FS_USERNS_MOUNT, net/ipv4 ping.
+ */
+import type { Problem } from "../errors.ts";
+import type { Host, IdRange } from "../host.ts";
+import { findNamespace } from "./namespaces.ts";
+import { quote } from "./text.ts";
+import type { Linux, LinuxIDMapping, LinuxNamespaceType, Mount, Spec } from "./types.ts";
+
+/** @param hasLayers is the root put together from layers, in the caller's store? */
+export function unprivilegedProblems(spec: Spec, host: Host, hasLayers: boolean): Problem[] {
+  const linux = spec.linux ?? {};
+  const userns = findNamespace(linux.namespaces, "user");
+  // Without one there is nothing that could work: that is said already.
+  if (host.privileged || host.euid === 0 || userns === undefined) return [];
+  const problems = mountProblems(spec.mounts ?? [], linux);
+  if (!userns.path) {
+    problems.push(...mappingProblems(linux, host));
+    problems.push(...pingProblems(linux));
+    if (hasLayers && !isMapped(host.euid, linux.uidMappings, "hostID")) {
+      problems.push({
+        path: "linux.uidMappings",
+        message: `has no place for user ${host.euid} of the host, whose store the layers are mounted from`,
+      });
+    }
+  }
+  return problems;
+}
+
+/**
+ * A sysfs shows the network of its mount's owner: without a network namespace of the container's own the kernel refuses
+ * a new one, and the host's is bound, as crun does. What was asked of the mount is asked of the bind.
+ */
+export function bindSysfs(mount: Mount, linux: Linux | undefined, host: Host): Mount {
+  if (mount.type !== "sysfs" || host.euid === 0) return mount;
+  const { namespaces } = linux ?? {};
+  if (findNamespace(namespaces, "user") === undefined || findNamespace(namespaces, "network") !== undefined) {
+    return mount;
+  }
+  return { ...mount, type: "none", source: "/sys", options: ["rbind", ...(mount.options ?? [])] };
+}
+
+/** File systems that root of a user namespace may mount. Those of FUSE have the name of their program after a dot. */
+const FILESYSTEMS = ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay", "bpf"];
+
+/** Kernel file systems that show a namespace: it must be one of the container's own. */
+const SHOWS: Readonly<Record<string, LinuxNamespaceType>> = { proc: "pid", mqueue: "ipc" };
+
+function mountProblems(mounts: readonly Mount[], linux: Linux): Problem[] {
+  const problems: Problem[] = [];
+  mounts.forEach(({ type = "", options, destination }, i) => {
+    if (options?.some((word) => word === "bind" || word === "rbind" || word === "remount")) return;
+    if (type === "" || type === "none" || type === "bind") return;
+    const path = `mounts[${i}] ${destination}`;
+    const shown = SHOWS[type];
+    if (!FILESYSTEMS.includes(type) && !/^fuse(blk)?(\.|$)/.test(type)) {
+      problems.push({
+        path,
+        message: `a file system of type ${quote(type)} can be mounted by root of the machine only`,
+      });
+    } else if (shown !== undefined && findNamespace(linux.namespaces, shown) === undefined) {
+      const message = `${type} shows the host's ${shown} namespace, which only root may mount`;
+      problems.push({
+        path,
+        message: `${message}: add {"type": "${shown}"} to linux.namespaces, or bind ${destination}`,
+      });
+    }
+  });
+  return problems;
+}
+
+/** The caller's own id he may map himself; newuidmap and newgidmap map those of his ranges. */
+function mappingProblems({ uidMappings = [], gidMappings = [] }: Linux, host: Host): Problem[] {
+  if (isOwnOnly(uidMappings, host.euid) && isOwnOnly(gidMappings, host.egid)) return [];
+  const { uids, gids, hasPrograms, isComplete } = host.subordinate;
+  if (!hasPrograms) {
+    const message =
+      "more than one's own id is mapped by newuidmap and newgidmap, which are not installed (package uidmap)";
+    return [{ path: "linux.uidMappings", message }];
+  }
+  if (!isComplete) return [];
+  return [
+    ...foreign(uidMappings, host.euid, uids, { path: "linux.uidMappings", by: "newuidmap", file: "/etc/subuid" }),
+    ...foreign(gidMappings, host.egid, gids, { path: "linux.gidMappings", by: "newgidmap", file: "/etc/subgid" }),
+  ];
+}
+
+function isOwnOnly(mappings: readonly LinuxIDMapping[], own: number): boolean {
+  return mappings.length === 1 && mappings[0]?.size === 1 && mappings[0].hostID === own;
+}
+
+function foreign(
+  mappings: readonly LinuxIDMapping[],
+  own: number,
+  ranges: readonly IdRange[],
+  { path, by, file }: { path: string; by: string; file: string },
+): Problem[] {
+  const problems: Problem[] = [];
+  mappings.forEach(({ hostID, size }, i) => {
+    if (size === 1 && hostID === own) return;
+    if (ranges.some(({ first, count }) => hostID >= first && hostID + size <= first + count)) return;
+    const have = ranges.map(({ first, count }) => `${first} to ${first + count - 1}`).join(", ") || "none";
+    problems.push({
+      path: `${path}[${i}]`,
+      message: `${by} will not map ${hostID} to ${hostID + size - 1}: this user's ids in ${file} are ${have}`,
+    });
+  });
+  return problems;
+}
+
+/** Groups that may send pings: the kernel takes only groups that the namespace has. */
+function pingProblems({ sysctl = {}, gidMappings }: Linux): Problem[] {
+  const problems: Problem[] = [];
+  for (const [key, value] of Object.entries(sysctl)) {
+    if (key.replaceAll("/", ".") !== "net.ipv4.ping_group_range") continue;
+    const [first = 0, last = 0] = String(value).trim().split(/\s+/).map(Number);
+    // "1 0" is nobody.
+    if (first > last || [first, last].every((gid) => isMapped(gid, gidMappings, "containerID"))) continue;
+    problems.push({
+      path: `linux.sysctl.${key}`,
+      message: `${quote(String(value))} has a group that is not in linux.gidMappings`,
+    });
+  }
+  return problems;
+}
+
+function isMapped(
+  id: number,
+  mappings: readonly LinuxIDMapping[] | undefined,
+  side: "containerID" | "hostID",
+): boolean {
+  return mappings?.some((mapping) => id >= mapping[side] && id < mapping[side] + mapping.size) ?? false;
+}

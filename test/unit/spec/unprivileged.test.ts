@@ -1,0 +1,129 @@
+import { describe, expect, test } from "vitest";
+import { type Host, subordinateRanges } from "../../../src/host.ts";
+import { defaultSpec } from "../../../src/spec/defaults.ts";
+import type { Spec } from "../../../src/spec/types.ts";
+import { bindSysfs, unprivilegedProblems } from "../../../src/spec/unprivileged.ts";
+import { HOST } from "./helpers.ts";
+
+const USER: Host = {
+  ...HOST,
+  privileged: false,
+  euid: 1000,
+  egid: 1000,
+  capabilities: 0n,
+  subordinate: {
+    uids: [{ first: 100000, count: 65536 }],
+    gids: [{ first: 100000, count: 65536 }],
+    hasPrograms: true,
+    isComplete: true,
+  },
+};
+
+type FullSpec = Spec & Required<Pick<Spec, "mounts" | "linux">>;
+
+function problems(change: (spec: FullSpec) => void, host: Partial<Host> = {}, hasLayers = false): string[] {
+  const spec = defaultSpec({ rootless: { uid: 1000, gid: 1000 } }) as FullSpec;
+  change(spec);
+  return unprivilegedProblems(spec, { ...USER, ...host }, hasLayers).map(({ path, message }) => `${path}: ${message}`);
+}
+
+const RANGE = [
+  { containerID: 0, hostID: 1000, size: 1 },
+  { containerID: 1, hostID: 100000, size: 65536 },
+];
+
+describe("spec/unprivileged", () => {
+  test("the config that spec --rootless writes has nothing that an ordinary user may not", () => {
+    expect(problems(() => {})).toEqual([]);
+  });
+
+  test("root, and who has no user namespace at all, hears nothing of it here", () => {
+    const disk = (spec: FullSpec) => spec.mounts.push({ destination: "/d", type: "ext4", source: "/dev/sda" });
+    expect(problems(disk, { privileged: true, euid: 0 })).toEqual([]);
+    expect(
+      problems((spec) => {
+        spec.linux.namespaces = [{ type: "mount" }];
+      }),
+    ).toEqual([]);
+  });
+
+  test("everything that cannot work is named at once", () => {
+    const found = problems((spec) => {
+      spec.mounts.push({ destination: "/disk", type: "ext4", source: "/dev/sda" });
+      spec.linux.namespaces = [{ type: "mount" }, { type: "user" }, { type: "network" }];
+      spec.linux.uidMappings = [{ containerID: 0, hostID: 0, size: 10 }];
+      spec.linux.sysctl = { "net.ipv4.ping_group_range": "0 2147483647" };
+    });
+    expect(found.map((line) => line.slice(0, line.indexOf(":")))).toEqual([
+      "mounts[0] /proc",
+      "mounts[4] /dev/mqueue",
+      "mounts[7] /disk",
+      "linux.uidMappings[0]",
+      "linux.sysctl.net.ipv4.ping_group_range",
+    ]);
+    expect(found[0]).toContain('add {"type": "pid"}');
+    expect(found[3]).toContain("newuidmap will not map 0 to 9: this user's ids in /etc/subuid are 100000 to 165535");
+  });
+
+  test("bind mounts, FUSE and what a user namespace may mount are no problem", () => {
+    const change = (spec: FullSpec) =>
+      spec.mounts.push(
+        { destination: "/a", source: "/a", type: "ext4", options: ["rbind"] },
+        { destination: "/b", source: "b", type: "fuse.sshfs" },
+        { destination: "/c", source: "c", type: "overlay" },
+      );
+    expect(problems(change)).toEqual([]);
+  });
+
+  test("ranges of the user need the two programs", () => {
+    const change = (spec: FullSpec) => {
+      spec.linux.uidMappings = RANGE;
+      spec.linux.gidMappings = RANGE;
+    };
+    expect(problems(change)).toEqual([]);
+    const without = { subordinate: { ...USER.subordinate, hasPrograms: false } };
+    expect(problems(change, without)).toEqual([expect.stringContaining("package uidmap")]);
+    // Another source of ranges than the files may have them.
+    const elsewhere = { subordinate: { uids: [], gids: [], hasPrograms: true, isComplete: false } };
+    expect(problems(change, elsewhere)).toEqual([]);
+    const none = { subordinate: { uids: [], gids: [], hasPrograms: true, isComplete: true } };
+    expect(problems(change, none).map((line) => line.slice(-4))).toEqual(["none", "none"]);
+  });
+
+  test("groups that may ping must be mapped; '1 0' is nobody", () => {
+    const ping = (value: string) => (spec: FullSpec) => {
+      spec.linux.sysctl = { "net.ipv4.ping_group_range": value };
+    };
+    expect(problems(ping("0 0"))).toEqual([]);
+    expect(problems(ping("1 0"))).toEqual([]);
+    expect(problems(ping("0 1"))).toHaveLength(1);
+  });
+
+  test("layers are in the store of the caller, who must be somebody in the container", () => {
+    const subordinateOnly = (spec: FullSpec) => {
+      spec.linux.uidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+      spec.linux.gidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+    };
+    expect(problems(subordinateOnly)).toEqual([]);
+    expect(problems(subordinateOnly, {}, true)).toEqual([expect.stringContaining("user 1000 of the host")]);
+  });
+
+  test("a sysfs without a network namespace of its own becomes a bind of the host's, with its options", () => {
+    const sysfs = { destination: "/sys", type: "sysfs", source: "sysfs", options: ["ro", "nosuid"] };
+    const bound = { destination: "/sys", type: "none", source: "/sys", options: ["rbind", "ro", "nosuid"] };
+    const user = { namespaces: [{ type: "user" as const }] };
+    expect(bindSysfs(sysfs, user, USER)).toEqual(bound);
+    expect(bindSysfs(sysfs, { namespaces: [...user.namespaces, { type: "network" }] }, USER)).toBe(sysfs);
+    expect(bindSysfs(sysfs, user, HOST)).toBe(sysfs);
+    expect(bindSysfs(sysfs, {}, USER)).toBe(sysfs);
+  });
+});
+
+test("host: ranges of subuid(5) are given by name or by number", () => {
+  const text = "root:1:2\nann:100000:65536\n# comment\n1000:300000:10\nanna:5:5\nann:broken\n";
+  expect(subordinateRanges(text, "ann", 1000)).toEqual([
+    { first: 100000, count: 65536 },
+    { first: 300000, count: 10 },
+  ]);
+  expect(subordinateRanges(text, undefined, 7)).toEqual([]);
+});

@@ -47,10 +47,9 @@ export function readResources(file: string): LinuxResources {
   return parseObject(readText(fd, name), name) as LinuxResources;
 }
 
-/** Device rules are not for update; no limit of 0 processes is meant by who sends all members. */
+/** Device rules are not for update; empty texts are "not set". A limit of 0 processes is a limit (runc since 1.4). */
 function withoutUnset(resources: LinuxResources): LinuxResources {
   const { devices: _, ...asked } = resources;
-  if (asked.pids?.limit === 0) delete asked.pids;
   if (asked.cpu !== undefined) {
     const { cpus, mems, ...cpu } = asked.cpu;
     asked.cpu = { ...cpu, ...(cpus && { cpus }), ...(mems && { mems }) };

@@ -45,6 +45,20 @@ describe("update", () => {
     expect(pids(id)).toBe("max");
   });
 
+  own("pids")("a limit of 0 processes is a limit: the first stays, and makes no other", () => {
+    const { id } = startContainer(sleepingBundle());
+    runOk(["update", "--pids-limit", "0", id]);
+    expect(pids(id)).toBe("1");
+    runOk(["update", "--resources", "-", id], { input: JSON.stringify({ pids: { limit: -1 } }) });
+    expect(pids(id)).toBe("max");
+    runOk(["update", "--resources", "-", id], { input: JSON.stringify({ pids: { limit: 0 } }) });
+    expect(pids(id)).toBe("1");
+    // An empty section asks for nothing.
+    runOk(["update", "--resources", "-", id], { input: JSON.stringify({ pids: {}, cpu: { shares: 512 } }) });
+    expect(pids(id)).toBe("1");
+    expect(run(["exec", id, "sh", "-c", "sleep 0 & wait"]).stderr).toMatch(/can't fork|EAGAIN/);
+  });
+
   on("cpuset")("the CPUs that may be used are changed", () => {
     const { id } = startContainer(sleepingBundle());
     runOk(["update", "--cpuset-cpus", "0", id]);

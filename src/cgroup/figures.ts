@@ -22,6 +22,22 @@ export function parseKeyed(text: string | undefined): Record<string, number> {
   return values;
 }
 
+/** "device name=number name=max" a line, as rdma.current; "max" is NO_LIMIT. */
+export function parseNested(text: string | undefined): Record<string, Record<string, number>> {
+  const values: Record<string, Record<string, number>> = {};
+  for (const line of (text ?? "").split("\n")) {
+    const [key, ...members] = line.split(" ").filter(Boolean);
+    if (key === undefined) continue;
+    const named: Record<string, number> = {};
+    for (const member of members) {
+      const [name = "", value = "0"] = member.split("=");
+      named[name] = value === "max" ? NO_LIMIT : Number(value);
+    }
+    values[key] = named;
+  }
+  return values;
+}
+
 /** "0-3,7" as the numbers it names. */
 export function parseList(text: string | undefined): number[] {
   const numbers: number[] = [];

@@ -2,8 +2,8 @@
  * What a cgroup has used, in the members and the units of `runc events` (its types/events.go): bytes, nanoseconds.
  * Members that are 0 are left out where runc leaves them out, so a reader sees the same.
  */
-
-import { readPressure } from "./figures.ts";
+import { parseNested, readPressure } from "./figures.ts";
+import { readGroupFile } from "./files.ts";
 import type { CgroupRecord } from "./record.ts";
 import { statsV1 } from "./v1/stats.ts";
 import { statsV2 } from "./v2/stats.ts";
@@ -36,8 +36,30 @@ export interface CgroupStats {
   pids: { current?: number; limit?: number };
   blkio: BlkioStats;
   hugetlb: Record<string, { usage?: number; max?: number; failcnt: number }>;
+  /** By device; not there on a machine without any. runc counts these and does not print them. */
+  rdma?: { current: Record<string, RdmaCounts>; limit: Record<string, RdmaCounts> };
   intel_rdt: object;
-  network_interfaces: null;
+  /** Of the container's own network namespace, but for lo; null when it has none. */
+  network_interfaces: NetworkInterface[] | null;
+}
+
+/** Handles and objects of a device for remote memory; a limit of 2^64 - 1 is "none". */
+export interface RdmaCounts {
+  hca_handle?: number;
+  hca_object?: number;
+}
+
+/** As the container sees it: received and sent since the interface is there. */
+export interface NetworkInterface {
+  Name: string;
+  RxBytes: number;
+  RxPackets: number;
+  RxErrors: number;
+  RxDropped: number;
+  TxBytes: number;
+  TxPackets: number;
+  TxErrors: number;
+  TxDropped: number;
 }
 
 /** Bytes; a limit of 2^64 - 1 is "none". */
@@ -69,7 +91,11 @@ export interface BlkioEntry {
   value?: number;
 }
 
-export interface BlkioStats {
+export interface BlkioStats extends BlkioLists {
+  psi?: Pressure;
+}
+
+export interface BlkioLists {
   ioServiceBytesRecursive?: BlkioEntry[];
   ioServicedRecursive?: BlkioEntry[];
   ioQueueRecursive?: BlkioEntry[];
@@ -98,6 +124,8 @@ export function readStats(record: CgroupRecord): CgroupStats {
   const stats = record.layout === "v2" ? statsV2(record.paths[""] ?? "") : statsV1(record.paths);
   const psi = record.paths[""];
   if (psi !== undefined) addPressure(stats, psi);
+  const rdma = record.layout === "v2" ? psi : record.paths.rdma;
+  if (rdma !== undefined) addRdma(stats, rdma);
   return stats;
 }
 
@@ -105,5 +133,13 @@ function addPressure(stats: CgroupStats, dir: string): void {
   const cpu = readPressure(`${dir}/cpu.pressure`);
   const memory = readPressure(`${dir}/memory.pressure`);
   if (cpu !== undefined) stats.cpu.psi = cpu;
+  const io = readPressure(`${dir}/io.pressure`);
   if (memory !== undefined) stats.memory.psi = memory;
+  if (io !== undefined) stats.blkio.psi = io;
+}
+
+function addRdma(stats: CgroupStats, dir: string): void {
+  const current = parseNested(readGroupFile(`${dir}/rdma.current`));
+  const limit = parseNested(readGroupFile(`${dir}/rdma.max`));
+  if (Object.keys({ ...current, ...limit }).length > 0) stats.rdma = { current, limit };
 }

@@ -1,4 +1,5 @@
 /** `events`: what a container uses, and what happens to it. Rules: runc-events(8). */
+import type { CgroupRecord } from "../cgroup/manager.ts";
 import { closeWatch, watchOom } from "../cgroup/oom.ts";
 import { type CgroupStats, readStats } from "../cgroup/stats.ts";
 import { StateError } from "../errors.ts";
@@ -6,6 +7,7 @@ import { POLLIN } from "../sys/constants.ts";
 import { closeQuiet } from "../sys/file.ts";
 import { pidfdOpen, poll } from "../sys/process.ts";
 import { isAlive, statusOf } from "./lifecycle.ts";
+import { networkInterfaces } from "./network.ts";
 import { stateRoot } from "./paths.ts";
 import { StateDirectory, type StateRecord } from "./state.ts";
 
@@ -17,7 +19,13 @@ export type ContainerEvent =
 /** What it uses now. @throws StateError when it does not run or has no cgroup */
 export function containerStats(root: string | undefined, id: string): CgroupStats {
   const record = runningRecord(root, id);
-  return readStats(cgroupOf(record));
+  return statsOf(record, cgroupOf(record));
+}
+
+function statsOf(record: StateRecord, cgroup: CgroupRecord): CgroupStats {
+  const stats = readStats(cgroup);
+  stats.network_interfaces = networkInterfaces(record);
+  return stats;
 }
 
 /**
@@ -46,7 +54,7 @@ export function watchContainer(
       if (news && oom !== undefined) for (let count = oom.news(); count > 0; count--) tell({ type: "oom", id });
       if (ended) return;
       if (performance.now() < next) continue;
-      tell({ type: "stats", id, data: readStats(cgroup) });
+      tell({ type: "stats", id, data: statsOf(record, cgroup) });
       next += intervalMs;
     }
   } finally {
@@ -62,7 +70,7 @@ function runningRecord(root: string | undefined, id: string): StateRecord {
   return record;
 }
 
-function cgroupOf({ cgroup }: StateRecord): NonNullable<StateRecord["cgroup"]> {
+function cgroupOf({ cgroup }: StateRecord): CgroupRecord {
   if (cgroup !== undefined && Object.keys(cgroup.paths).length > 0) return cgroup;
   throw new StateError("the container has no cgroup, so nothing counts what it uses");
 }

@@ -1,9 +1,11 @@
 /** What a container uses, and what happens to it; the same on cgroup v1 and v2. */
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { afterAll, describe, expect } from "vitest";
 import { makeBundle } from "../helpers/bundle.ts";
 import { sleepingBundle, startContainer } from "../helpers/container.ts";
 import { cgroupLayout, needs } from "../helpers/needs.ts";
-import { deleteContainers, newId, run, runOk, spawn } from "../helpers/runtime.ts";
+import { deleteContainers, newId, run, runOk, spawn, stateOf } from "../helpers/runtime.ts";
 
 const on = (...controllers: string[]) => needs({ root: true, cgroup: ["v1", "v2"], controllers });
 const own = (...controllers: string[]) => needs({ root: true, tsrun: true, cgroup: ["v1", "v2"], controllers });
@@ -35,6 +37,13 @@ describe("events", () => {
     expect(data.cpu.usage.total).toBeGreaterThan(0);
     expect(data.memory.raw).toHaveProperty(cgroupLayout() === "v2" ? "anon" : "rss");
     expect(data).toMatchObject({ intel_rdt: {}, network_interfaces: null, hugetlb: expect.any(Object) });
+    // A v1 layout alone has no pressure of cgroups.
+    if (existsSync("/proc/pressure/io") && cgroupLayout() !== "v1") {
+      const figures = { avg10: expect.any(Number), avg60: expect.any(Number), avg300: expect.any(Number) };
+      for (const part of ["cpu", "memory", "blkio"]) {
+        expect(data[part].psi.some).toEqual({ ...figures, total: expect.any(Number) });
+      }
+    }
   });
 
   on("cpu")("CPU time grows by what the container works, and throttling is counted", async () => {
@@ -96,6 +105,25 @@ describe("events", () => {
     runOk(["kill", id, "KILL"]);
     await container.exit;
     expect((await stream.exit).code).toBe(0);
+  });
+
+  needs({ root: true, tsrun: true, commands: ["ip"] })("interfaces of its own network namespace are counted", () => {
+    const { id } = startContainer(sleepingBundle());
+    expect(stats(id).data.network_interfaces).toBeNull();
+    const pid = stateOf(id)?.pid;
+    execFileSync("ip", `link add v0 netns ${pid} type veth peer name v1 netns ${pid}`.split(" "));
+    execFileSync("nsenter", ["-t", String(pid), "-n", "ip", "link", "set", "v0", "up"]);
+    const interfaces = stats(id).data.network_interfaces;
+    expect(interfaces.map(({ Name }: { Name: string }) => Name).sort()).toEqual(["v0", "v1"]);
+    expect(interfaces[0]).toMatchObject({ RxBytes: expect.any(Number), TxDropped: expect.any(Number) });
+  });
+
+  own()("the interfaces of the host are not a container's to count", () => {
+    const bundle = sleepingBundle();
+    bundle.edit((spec) => {
+      spec.linux.namespaces = spec.linux.namespaces?.filter(({ type }) => type !== "network") ?? [];
+    });
+    expect(stats(startContainer(bundle).id).data.network_interfaces).toBeNull();
   });
 
   on("memory")("a memory without a limit has the number that the kernel, or runc, has for it", () => {

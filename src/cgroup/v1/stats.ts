@@ -1,7 +1,7 @@
 /** Figures of cgroup v1. Rules: kernel cgroup-v1/*.rst (memory, cpuacct, blkio-controller, hugetlb), scheduler/sched-bwc.rst. */
 import { memoryEntry, parseKeyed, parseList, readNumber } from "../figures.ts";
 import { listGroupFiles, readGroupFile } from "../files.ts";
-import type { BlkioEntry, BlkioStats, CgroupStats, CpusetStats, MemoryEntry } from "../stats.ts";
+import type { BlkioEntry, BlkioLists, BlkioStats, CgroupStats, CpusetStats, MemoryEntry } from "../stats.ts";
 
 /** USER_HZ: cpuacct.stat counts in hundredths of a second on every machine. */
 const TICK_NS = 10_000_000;
@@ -99,7 +99,7 @@ function pidsStats(dir: string): CgroupStats["pids"] {
 }
 
 /** The names of runc for the files of the bfq scheduler; without one the throttling policy counts. */
-const BLKIO_FILES: Readonly<Record<keyof BlkioStats, string>> = {
+const BLKIO_FILES: Readonly<Record<keyof BlkioLists, string>> = {
   ioServiceBytesRecursive: "io_service_bytes_recursive",
   ioServicedRecursive: "io_serviced_recursive",
   ioQueueRecursive: "io_queued_recursive",
@@ -112,7 +112,7 @@ const BLKIO_FILES: Readonly<Record<keyof BlkioStats, string>> = {
 
 function blkioStats(dir: string): BlkioStats {
   const stats: BlkioStats = {};
-  for (const [name, file] of Object.entries(BLKIO_FILES) as [keyof BlkioStats, string][]) {
+  for (const [name, file] of Object.entries(BLKIO_FILES) as [keyof BlkioLists, string][]) {
     let entries = parseBlkio(readGroupFile(`${dir}/blkio.bfq.${file}`));
     if (entries.length === 0) entries = parseBlkio(readGroupFile(`${dir}/blkio.throttle.${file}`));
     if (entries.length > 0) stats[name] = entries;

@@ -1,7 +1,7 @@
 /** Figures of cgroup v2, as `runc events` names them. Rules: kernel cgroup-v2.rst "Controllers". */
 import { memoryEntry, NO_LIMIT, parseKeyed, parseList, readNumber } from "../figures.ts";
 import { listGroupFiles, readGroupFile } from "../files.ts";
-import type { BlkioEntry, BlkioStats, CgroupStats } from "../stats.ts";
+import type { BlkioEntry, BlkioLists, BlkioStats, CgroupStats } from "../stats.ts";
 
 const US = 1000;
 
@@ -77,7 +77,7 @@ function pidsStats(dir: string): CgroupStats["pids"] {
 }
 
 /** Members of a line of io.stat, by the list of runc that they are in and the operation they count. */
-const IO_MEMBERS: Readonly<Record<string, readonly [list: keyof BlkioStats, op: string]>> = {
+const IO_MEMBERS: Readonly<Record<string, readonly [list: keyof BlkioLists, op: string]>> = {
   rbytes: ["ioServiceBytesRecursive", "Read"],
   wbytes: ["ioServiceBytesRecursive", "Write"],
   rios: ["ioServicedRecursive", "Read"],

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { NO_LIMIT, parseKeyed, parseList, parsePressure } from "../../../src/cgroup/figures.ts";
+import { NO_LIMIT, parseKeyed, parseList, parseNested, parsePressure } from "../../../src/cgroup/figures.ts";
 import { parseBlkio, parseUsageAll } from "../../../src/cgroup/v1/stats.ts";
 import { parseIo } from "../../../src/cgroup/v2/stats.ts";
 
@@ -69,6 +69,16 @@ Total 8192`;
       full: { avg10: 0, avg60: 0, avg300: 0, total: 0 },
     });
     expect(parsePressure("")).toBeUndefined();
+  });
+
+  test("rdma.current and rdma.max, by device", () => {
+    const limits = "mlx4_0 hca_handle=2 hca_object=2000\nocrdma1 hca_handle=3 hca_object=max\n";
+    expect(parseNested(limits)).toEqual({
+      mlx4_0: { hca_handle: 2, hca_object: 2000 },
+      ocrdma1: { hca_handle: 3, hca_object: NO_LIMIT },
+    });
+    expect(parseNested("")).toEqual({});
+    expect(parseNested(undefined)).toEqual({});
   });
 
   test("lists of CPUs, and a limit beyond all numbers", () => {

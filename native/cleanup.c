@@ -8,6 +8,10 @@
  *   u path          unlink(2)
  *   r path          rmdir(2)
  *   t path          remove a tree; nothing is followed and no mount is crossed
+ *   e path count files..  write how the container ended, before the rest goes: its wait status, -1 when
+ *                   unknown, and what each of the files holds, each ended by NUL. Only to a file that is
+ *                   there: somebody waits for it then
+ *   E path count files..  the same; the file is made when it is not there
  *   s path          stop here when something before could not be removed; the path is not used
  *   x count args..  run a program (args[0] is its path) and wait for it
  *
@@ -18,10 +22,13 @@
 
 static int lock_directory(const char *number);
 static int run_program(struct reader *records);
+static int write_end(struct reader *records, uint64_t flags, int status);
+static void write_number(int file, int number);
+static void write_content(int file, const char *path);
 static void complain(const char *what, const char *path, int error);
 static const char *error_name(int error);
 
-void cleanup(struct reader *records)
+void cleanup(struct reader *records, int status)
 {
 	char *op, *path;
 	size_t size;
@@ -36,6 +43,12 @@ void cleanup(struct reader *records)
 			result = run_program(records);
 			if (result < 0)
 				complain("run", "a program", -result);
+			continue;
+		}
+		if (op[0] == 'e' || op[0] == 'E') {
+			result = write_end(records, op[0] == 'E' ? O_CREAT : 0, status);
+			if (result < 0)
+				complain("write", "how the container ended", -result);
 			continue;
 		}
 		if (decode_string(records, &path, &size) < 0)
@@ -117,6 +130,59 @@ static int run_program(struct reader *records)
 		result = pid < 0 ? pid : SYS(wait4, pid, NULL, WAIT_ALL, NULL);
 	while (result == -EINTR);
 	return result < 0 ? (int)result : 0;
+}
+
+/* What is asked for and cannot be read is empty: a cgroup of another layout, or one that is gone. */
+static int write_end(struct reader *records, uint64_t flags, int status)
+{
+	char *path, *text;
+	uint64_t count;
+	size_t size;
+	int file;
+
+	if (decode_string(records, &path, &size) < 0 || decode_string(records, &text, &size) < 0 ||
+	    decode_unsigned(text, &count) < 0)
+		return -EPROTO;
+	file = (int)SYS(openat, AT_FDCWD, path, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
+	if (file >= 0)
+		write_number(file, status);
+	for (uint64_t i = 0; i < count; i++) {
+		if (decode_string(records, &text, &size) < 0)
+			return -EPROTO;
+		if (file >= 0)
+			write_content(file, text);
+	}
+	if (file >= 0)
+		SYS(close, file);
+	return file < 0 && file != -ENOENT ? file : 0;
+}
+
+/* -1 or a wait status, which has sixteen bits. */
+static void write_number(int file, int number)
+{
+	char digits[8];
+	size_t at = sizeof(digits);
+	unsigned rest = number < 0 ? 1 : (unsigned)number & 0xffff;
+
+	digits[--at] = '\0';
+	do
+		digits[--at] = (char)('0' + rest % 10);
+	while ((rest /= 10) != 0);
+	if (number < 0)
+		digits[--at] = '-';
+	SYS(write, file, digits + at, sizeof(digits) - at);
+}
+
+static void write_content(int file, const char *path)
+{
+	static char page[4096];
+	long count, from = SYS(openat, AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+
+	while (from >= 0 && (count = SYS(read, from, page, sizeof(page))) > 0)
+		SYS(write, file, page, count);
+	if (from >= 0)
+		SYS(close, from);
+	SYS(write, file, "", 1);
 }
 
 /* "tsrun: remove PATH: EBUSY (errno 16)" in one write, so that lines of others do not mix in. */

@@ -76,4 +76,7 @@ void reset_signals(uint64_t mask);
 /* monitor.c */
 int monitor(int argc, char **argv);
 
+/* relay.c */
+int relay(int argc, char **argv);
+
 #endif

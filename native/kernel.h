@@ -196,6 +196,7 @@
 #define O_CREAT 0100
 #define O_EXCL 0200
 #define O_NOCTTY 0400
+#define O_TRUNC 01000
 #define O_NONBLOCK 04000
 #define LOCK_EX 2
 #define O_CLOEXEC 02000000

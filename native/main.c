@@ -6,7 +6,7 @@
  *   tsrun-init SYNC-FD PLAN-FD
  *
  * The same program waits for a container in the foreground when it is called
- * tsrun-monitor (monitor.c).
+ * tsrun-monitor (monitor.c), and for descriptors when it is called tsrun-relay (relay.c).
  */
 #include "init.h"
 
@@ -16,6 +16,7 @@ static int (*const ops[])(struct init *, const struct arg *) = {
 #undef OP_FUNCTION
 };
 
+static int is_called(int argc, char **argv, const char *name);
 static _Noreturn void fail(struct init *init, int error);
 
 int main(int argc, char **argv)
@@ -26,9 +27,10 @@ int main(int argc, char **argv)
 	int64_t sync, plan;
 	int result;
 
-	if (argc > 0 && argv[0][0] == 't' && decode_magic(&(struct reader){ argv[0], argv[0] + strlen(argv[0]) + 1 },
-							  "tsrun-monitor") == 0)
+	if (is_called(argc, argv, "tsrun-monitor"))
 		return monitor(argc, argv);
+	if (is_called(argc, argv, "tsrun-relay"))
+		return relay(argc, argv);
 	if (argc != 3 || decode_number(argv[1], &sync) < 0 || decode_number(argv[2], &plan) < 0)
 		return 2;
 	/* Until execve nobody may look into this process or trace it: it holds descriptors of the host. */
@@ -54,6 +56,11 @@ int main(int argc, char **argv)
 		if (result < 0)
 			fail(&init, -result);
 	}
+}
+
+static int is_called(int argc, char **argv, const char *name)
+{
+	return argc > 0 && decode_magic(&(struct reader){ argv[0], argv[0] + strlen(argv[0]) + 1 }, name) == 0;
 }
 
 static _Noreturn void fail(struct init *init, int error)

@@ -25,7 +25,9 @@
 
 struct container {
 	int64_t pid, pidfd, master, flags;
-	int status, gone;
+	/* As wait4(2) has it; -1 while, or where, nobody told us. */
+	int status;
+	int gone;
 };
 
 static int read_config(int fd, struct reader *reader, struct container *container);
@@ -39,7 +41,7 @@ static int exit_code(int status);
 int monitor(int argc, char **argv)
 {
 	static struct terminal terminal;
-	struct container container = { .status = STATUS_UNKNOWN << 8 };
+	struct container container = { .status = -1 };
 	struct reader records;
 	int64_t config;
 	int signals;
@@ -54,7 +56,7 @@ int monitor(int argc, char **argv)
 	terminal_start(&terminal, (int)container.master);
 	wait_for(&container, &terminal, signals);
 	terminal_finish(&terminal);
-	cleanup(&records);
+	cleanup(&records, container.status);
 	return exit_code(container.status);
 }
 
@@ -163,5 +165,7 @@ static int exit_code(int status)
 {
 	int signal = status & 0x7f;
 
+	if (status < 0)
+		return STATUS_UNKNOWN;
 	return signal == 0 ? status >> 8 & 0xff : 128 + signal;
 }

@@ -34,7 +34,7 @@ void terminal_resume(struct terminal *terminal);
 void terminal_finish(struct terminal *terminal);
 
 /* cleanup.c */
-void cleanup(struct reader *records);
+void cleanup(struct reader *records, int status);
 
 /* remove.c */
 int remove_tree(const char *path);

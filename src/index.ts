@@ -12,6 +12,7 @@ export { type ImageBundle, type ImageBundleOptions, imageBundle } from "./runtim
 export { killContainer } from "./runtime/kill.ts";
 export { containerProcesses, containerState, listContainers } from "./runtime/list.ts";
 export type {
+  ContainerExit,
   ContainerState,
   ContainerStatus,
   ContainerSummary,

@@ -20,6 +20,16 @@ export interface CleanupStep {
   path: string;
 }
 
+/**
+ * Writes how the container ended: its wait status, and what each of the files holds, each ended by NUL.
+ *   e  to a file that is there already, because somebody waits for it    E  makes the file
+ */
+export interface CleanupRecord {
+  op: "e" | "E";
+  path: string;
+  files: readonly string[];
+}
+
 /** Runs a program with an empty environment, and waits for it; `x` of native/cleanup.c. */
 export interface CleanupProgram {
   op: "x";
@@ -35,7 +45,7 @@ export interface MonitorRequest {
   noSubreaper?: boolean | undefined;
   /** Only wait: signals that reach the monitor are not the container's, and it ends with its parent. */
   watch?: boolean;
-  cleanup: readonly (CleanupStep | CleanupProgram)[];
+  cleanup: readonly (CleanupStep | CleanupRecord | CleanupProgram)[];
   /** A directory that others lock before they work on the container: the clean-up takes that lock, or is not needed. */
   lockFd?: number | undefined;
 }
@@ -45,12 +55,15 @@ export function encodeMonitor(request: MonitorRequest): string {
   const { pid, pidFd, master, noSubreaper, watch, cleanup, lockFd } = request;
   const flags = (noSubreaper ? 1 : 0) | (watch ? 2 : 0);
   const lock: CleanupStep[] = lockFd === undefined ? [] : [{ op: "l", path: String(lockFd) }];
-  const steps = [...lock, ...cleanup].map((step) =>
-    step.op === "x"
-      ? `x\0${step.argv.length}\0${step.argv.map((word) => `${word}\0`).join("")}`
-      : `${step.op}\0${step.path}\0`,
-  );
+  const steps = [...lock, ...cleanup].map((step) => {
+    if (step.op === "x") return `x\0${listOf(step.argv)}`;
+    return `${step.op}\0${step.path}\0${"files" in step ? listOf(step.files) : ""}`;
+  });
   return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${flags}\0${steps.join("")}`;
+}
+
+function listOf(words: readonly string[]): string {
+  return `${words.length}\0${words.map((word) => `${word}\0`).join("")}`;
 }
 
 /** Resolves when the process has ended; whoever is its parent still collects its exit status. */

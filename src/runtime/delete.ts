@@ -13,6 +13,7 @@ import { inUserNamespace } from "./in-userns.ts";
 import { statusOf } from "./lifecycle.ts";
 import type { DeleteOptions } from "./options.ts";
 import { stateRoot, storageRoot } from "./paths.ts";
+import { keepExit } from "./post-mortem.ts";
 import { removeState } from "./remove-state.ts";
 import { MissingError, readHooks, StateDirectory, type StateRecord } from "./state.ts";
 
@@ -53,6 +54,7 @@ function deleteLocked(state: StateDirectory, record: StateRecord, force: boolean
       fix: `tsrun delete --force ${record.id}`,
     });
   }
+  keepExit(state, record);
   if (record.cgroup) destroyCgroup(record.cgroup, { kill: true });
   removeLayers(state, record);
   // Before the state goes: should we be killed meanwhile, the next delete runs them.

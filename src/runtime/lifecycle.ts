@@ -21,7 +21,7 @@ export function isAlive(pid: number, startTime: number): boolean {
 }
 
 /** Fields of proc_pid_stat(5); undefined when there is no such process. */
-export function processStat(pid: number): { state: string; startTime: number } | undefined {
+export function processStat(pid: number): { state: string; startTime: number; fields: string[] } | undefined {
   let text: string;
   try {
     text = readFileSync(`/proc/${pid}/stat`);
@@ -30,5 +30,11 @@ export function processStat(pid: number): { state: string; startTime: number } |
   }
   // The name in parentheses may hold anything, spaces and parentheses too: fields are counted from its end.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return { state: fields[0] ?? "X", startTime: Number(fields[19]) };
+  return { state: fields[0] ?? "X", startTime: Number(fields[19]), fields };
+}
+
+/** The status of wait(2) of a process that has ended and that its parent has not collected; undefined otherwise. */
+export function zombieStatus(pid: number, startTime: number): number | undefined {
+  const stat = processStat(pid);
+  return stat?.startTime === startTime && stat.state === "Z" ? Number(stat.fields[49]) : undefined;
 }

@@ -6,11 +6,17 @@ import { readdirSync, readFileSync } from "../sys/fs.ts";
 import { statusOf } from "./lifecycle.ts";
 import type { ContainerState, ContainerSummary } from "./options.ts";
 import { stateRoot } from "./paths.ts";
+import { containerExit } from "./post-mortem.ts";
 import { StateDirectory, type StateRecord } from "./state.ts";
 
 /** @throws StateError when there is no such container */
 export function containerState(root: string | undefined, id: string): ContainerState {
-  return describe(new StateDirectory(stateRoot(root), id).read(), "");
+  const state = new StateDirectory(stateRoot(root), id);
+  const record = state.read();
+  const description = describe(record, "");
+  if (description.status !== "stopped" || record.pid === 0) return description;
+  const exit = containerExit(state, record);
+  return exit === undefined ? description : { ...description, exit };
 }
 
 /** Every container of a root, by name. One that is being made or removed meanwhile is left out. */

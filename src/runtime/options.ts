@@ -5,6 +5,8 @@
  * config.json names. A field left out, or undefined, means its default.
  */
 
+import type { CgroupStats } from "../cgroup/stats.ts";
+
 /** Where state is kept; every function that deals with a container that exists needs it. */
 export interface RootOption {
   /** The directory of container states. Default: /run/tsrun, for others than root $XDG_RUNTIME_DIR/tsrun. */
@@ -135,8 +137,28 @@ export interface ContainerState {
   /** RFC 3339 with nanoseconds, UTC. */
   created: string;
   annotations?: Record<string, string> | undefined;
+  /** How it ended, as far as that is known; only of `state`, and only when stopped. */
+  exit?: ContainerExit | undefined;
   /** The name of the user who owns the state; "" in `state`, as runc has it. */
   owner: string;
+}
+
+/** What is known of the end of a container. A figure that is not known is not there. */
+export interface ContainerExit {
+  /** The code, or 128 + signal. Of a detached container it is known to its parent, and here until that has asked. */
+  exitCode?: number;
+  /** The name of the signal that ended it. */
+  signal?: string;
+  /** Has the signal left a core dump? */
+  coreDumped?: boolean;
+  /** Has the kernel killed a process of the container, not the first one necessarily, for want of memory? */
+  oomKilled?: boolean;
+  /** How many. */
+  oomKills?: number;
+  /** The most memory that was in use at once, in bytes. */
+  memoryPeak?: number;
+  /** CPU time and throttling in the members of `events`: nanoseconds. */
+  cpu?: Pick<CgroupStats["cpu"], "usage" | "throttling">;
 }
 
 /** One line of `tsrun list`: the same object, with `owner` filled in. */

@@ -4,7 +4,7 @@ import { readdirSync, rmdirSync, unlinkSync } from "../sys/fs.ts";
 import type { StateDirectory } from "./state.ts";
 
 /** state.json goes last: while it is there, another `delete` can find what the rest names. */
-export const STATE_FILES = ["start.sock", "config.json", "state.json.new", "state.json"] as const;
+export const STATE_FILES = ["start.sock", "exit", "config.json", "state.json.new", "state.json"] as const;
 
 /** @throws StateError when something else is in it: a directory that cannot go must keep its state.json */
 export function removeState(state: StateDirectory): void {

@@ -1,7 +1,8 @@
 /** `run`: create and start in one, and in the foreground wait for the end. */
 import { removalOrder } from "../cgroup/manager.ts";
+import { tallyFiles } from "../cgroup/tally.ts";
 import { isErrno, TsrunError } from "../errors.ts";
-import { becomeMonitor, type CleanupStep, type MonitorRequest } from "../init/monitor.ts";
+import { becomeMonitor, type CleanupRecord, type MonitorRequest } from "../init/monitor.ts";
 import { flushLog } from "../log.ts";
 import { cleanupSteps } from "../storage/rootfs.ts";
 import { O_DIRECTORY, O_RDONLY } from "../sys/constants.ts";
@@ -12,8 +13,9 @@ import { deleteContainer } from "./delete.ts";
 import { newId } from "./id.ts";
 import { type Launched, type LaunchOptions, launch } from "./launch.ts";
 import type { RunOptions, RunResult } from "./options.ts";
+import { EXIT_FILE, encodeStatus, keepExit } from "./post-mortem.ts";
 import { STATE_FILES } from "./remove-state.ts";
-import { MissingError, type StateDirectory } from "./state.ts";
+import { MissingError, type StateDirectory, type StateRecord } from "./state.ts";
 import { exitOf } from "./wait.ts";
 
 /**
@@ -26,16 +28,19 @@ export function runInForeground(options: RunOptions): RunResult {
   const foreground = !options.detach;
   let cleanup: MonitorRequest["cleanup"] = [];
   const meanwhile: LaunchOptions["meanwhile"] = (launched) => {
-    if (foreground && !options.keep) cleanup = cleanupOf(launched);
+    if (foreground) cleanup = options.keep ? [exitStep(launched, "E")] : cleanupOf(launched);
   };
   const launched = launch({ ...options, id: options.id ?? newId(), waitForStart: false, foreground, meanwhile });
   const { id, pid } = launched.record;
   if (options.detach) return { id, pid };
   const pidFd = pidfdOpen(pid);
   flushLog();
-  if ((launched.record.hooks?.includes("poststop") || isForDelete(launched)) && cleanup.length > 0) {
+  if ((launched.record.hooks?.includes("poststop") || isForDelete(launched)) && !options.keep) {
     // `delete` does all of it, and takes the lock itself.
-    cleanup = [{ op: "x", argv: [ownProgram(), "--root", launched.state.root, "delete", "--force", id] }];
+    cleanup = [
+      exitStep(launched, "e"),
+      { op: "x", argv: [ownProgram(), "--root", launched.state.root, "delete", "--force", id] },
+    ];
     becomeMonitor({ pid, pidFd, master: launched.master ?? -1, noSubreaper: options.noSubreaper, cleanup });
   }
   const lockFd = openState(launched.state);
@@ -74,9 +79,14 @@ function openState(state: StateDirectory): number | undefined {
   }
 }
 
+/** How it ended is kept before its cgroup goes: for `state`, or only for who waits for it (`events`). */
+function exitStep({ record, state }: Pick<Launched, "record" | "state">, op: CleanupRecord["op"]): CleanupRecord {
+  return { op, path: `${state.path}/${EXIT_FILE}`, files: record.cgroup ? tallyFiles(record.cgroup) : [] };
+}
+
 /** What `delete` would do, as the monitor does it; the state goes last. */
-function cleanupOf({ record, state }: Omit<Launched, "master">): CleanupStep[] {
-  const steps: CleanupStep[] = [];
+function cleanupOf({ record, state }: Omit<Launched, "master">): MonitorRequest["cleanup"] {
+  const steps: MonitorRequest["cleanup"][number][] = [exitStep({ record, state }, "e")];
   for (const { path, leaf } of record.cgroup ? removalOrder(record.cgroup) : []) {
     if (leaf && !record.ownPidNamespace) steps.push({ op: "k", path });
     steps.push({ op: leaf ? "c" : "r", path });
@@ -94,12 +104,26 @@ function cleanupOf({ record, state }: Omit<Launched, "master">): CleanupStep[] {
  * this one, or those of `stdio`; resolves when it has ended and, unless `keep`, everything of it is removed.
  */
 export async function runContainer(options: RunOptions): Promise<RunResult> {
-  const { record } = launch({ ...options, id: options.id ?? newId(), waitForStart: false });
+  const { record, state } = launch({ ...options, id: options.id ?? newId(), waitForStart: false });
   const { id, pid } = record;
   if (options.detach) return { id, pid };
-  const { exitCode } = await exitOf(pid);
-  if (!options.keep) deleteEnded(options.root, id);
-  return { id, pid, exitCode };
+  const status = await exitOf(pid);
+  try {
+    keepEnd(state, record, encodeStatus(status), options.keep ?? false);
+  } finally {
+    if (!options.keep) deleteEnded(options.root, id);
+  }
+  return { id, pid, exitCode: status.exitCode };
+}
+
+function keepEnd(state: StateDirectory, record: StateRecord, status: number, make: boolean): void {
+  try {
+    using _lock = state.lock();
+    keepExit(state, record, status, make);
+  } catch (error) {
+    // Somebody else has deleted it.
+    if (!(error instanceof MissingError)) throw error;
+  }
 }
 
 function deleteEnded(root: string | undefined, id: string): void {

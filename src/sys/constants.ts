@@ -235,7 +235,9 @@ export const BPF_F_ALLOW_OVERRIDE = 1;
 export const BPF_F_ALLOW_MULTI = 2;
 export const BPF_F_REPLACE = 4;
 
-// ioctl(2): nsfs and terminals
+// ioctl(2): pidfds, nsfs and terminals
+export const PIDFD_GET_INFO = 0xc040ff0b;
+export const PIDFD_INFO_EXIT = 8;
 export const NS_GET_USERNS = 0xb701;
 export const NS_GET_PARENT = 0xb702;
 export const NS_GET_NSTYPE = 0xb703;

@@ -8,6 +8,8 @@ import {
   NS_GET_NSTYPE,
   P_PID,
   P_PIDFD,
+  PIDFD_GET_INFO,
+  PIDFD_INFO_EXIT,
   TCGETS,
   TIOCGWINSZ,
   WEXITED,
@@ -31,6 +33,21 @@ export function pidfdOpen(pid: number): number {
 /** pidfd_send_signal(2); signal 0 tests whether the process is there. */
 export function pidfdSendSignal(pidFd: number, signal: number): void {
   check(syscall(SYS.pidfd_send_signal, pidFd, signal, null, 0), "pidfd_send_signal");
+}
+
+/**
+ * The status of wait(2) of a process that has been waited for, for who has had a pidfd of it since before.
+ * Linux 6.15: ioctl PIDFD_GET_INFO with PIDFD_INFO_EXIT, include/uapi/linux/pidfd.h.
+ *
+ * @returns undefined while it is not known, and on an older kernel
+ */
+export function pidfdExitStatus(pidFd: number): number | undefined {
+  const info = new Uint8Array(64); // struct pidfd_info, its first version
+  const view = viewOf(info);
+  setU64(view, 0, PIDFD_INFO_EXIT); // mask
+  if (syscall(SYS.ioctl, pidFd, PIDFD_GET_INFO, info) < 0) return undefined;
+  if ((view.getUint32(0, true) & PIDFD_INFO_EXIT) === 0) return undefined;
+  return view.getInt32(60, true); // exit_code
 }
 
 /** kill(2). Pids below 1 are refused: they would mean groups, or everybody. */

@@ -10,7 +10,7 @@ const TICK_NS = 10_000_000;
 export function statsV1(paths: Readonly<Record<string, string>>): CgroupStats {
   const { cpuacct, cpu, cpuset, memory, pids, blkio, hugetlb } = paths;
   return {
-    cpu: { usage: cpuUsage(cpuacct), throttling: throttling(cpu) },
+    cpu: { usage: cpuUsage(cpuacct), throttling: throttlingFigures(read(cpu, "cpu.stat")) },
     cpuset: cpusetStats(cpuset),
     memory: memoryStats(memory),
     pids: pids === undefined ? {} : pidsStats(pids),
@@ -22,17 +22,26 @@ export function statsV1(paths: Readonly<Record<string, string>>): CgroupStats {
 }
 
 function cpuUsage(dir: string | undefined): CgroupStats["cpu"]["usage"] {
-  const { user = 0, system = 0 } = parseKeyed(read(dir, "cpuacct.stat"));
-  const total = Number(read(dir, "cpuacct.usage") ?? 0);
+  const { total, kernel, user } = usageFigures(read(dir, "cpuacct.usage"), read(dir, "cpuacct.stat"));
   const percpu = numbers(read(dir, "cpuacct.usage_percpu"));
   const all = parseUsageAll(read(dir, "cpuacct.usage_all"));
   return {
-    ...(total > 0 && { total }),
+    ...(total !== undefined && { total }),
     ...(percpu.length > 0 && { percpu }),
     ...(all.kernel.length > 0 && { percpu_kernel: all.kernel, percpu_user: all.user }),
-    kernel: system * TICK_NS,
-    user: user * TICK_NS,
+    kernel,
+    user,
   };
+}
+
+/** CPU time in nanoseconds, of the texts of cpuacct.usage and cpuacct.stat. */
+export function usageFigures(
+  usage: string | undefined,
+  stat: string | undefined,
+): Pick<CgroupStats["cpu"]["usage"], "total" | "kernel" | "user"> {
+  const { user = 0, system = 0 } = parseKeyed(stat);
+  const total = Number(usage ?? 0);
+  return { ...(total > 0 && { total }), kernel: system * TICK_NS, user: user * TICK_NS };
 }
 
 /** "cpu user system", then a line of nanoseconds a CPU. */
@@ -48,8 +57,9 @@ export function parseUsageAll(text: string | undefined): { user: number[]; kerne
   return { user, kernel };
 }
 
-function throttling(dir: string | undefined): CgroupStats["cpu"]["throttling"] {
-  const { nr_periods = 0, nr_throttled = 0, throttled_time = 0 } = parseKeyed(read(dir, "cpu.stat"));
+/** Of the text of cpu.stat. */
+export function throttlingFigures(stat: string | undefined): CgroupStats["cpu"]["throttling"] {
+  const { nr_periods = 0, nr_throttled = 0, throttled_time = 0 } = parseKeyed(stat);
   return {
     ...(nr_periods > 0 && { periods: nr_periods }),
     ...(nr_throttled > 0 && { throttledPeriods: nr_throttled }),

@@ -7,23 +7,10 @@ const US = 1000;
 
 export function statsV2(dir: string): CgroupStats {
   const read = (file: string) => readGroupFile(`${dir}/${file}`);
-  const cpu = parseKeyed(read("cpu.stat"));
-  const total = (cpu.usage_usec ?? 0) * US;
   const cpus = parseList(read("cpuset.cpus"));
   const mems = parseList(read("cpuset.mems"));
   return {
-    cpu: {
-      usage: {
-        ...(total > 0 && { total }),
-        kernel: (cpu.system_usec ?? 0) * US,
-        user: (cpu.user_usec ?? 0) * US,
-      },
-      throttling: {
-        ...(cpu.nr_periods && { periods: cpu.nr_periods }),
-        ...(cpu.nr_throttled && { throttledPeriods: cpu.nr_throttled }),
-        ...(cpu.throttled_usec && { throttledTime: cpu.throttled_usec * US }),
-      },
-    },
+    cpu: cpuFigures(read("cpu.stat")),
     cpuset: {
       ...(cpus.length > 0 && { cpus }),
       cpu_exclusive: 0,
@@ -43,6 +30,24 @@ export function statsV2(dir: string): CgroupStats {
     hugetlb: hugetlbStats(dir),
     intel_rdt: {},
     network_interfaces: null,
+  };
+}
+
+/** CPU time and throttling in nanoseconds, of the text of cpu.stat. */
+export function cpuFigures(text: string | undefined): Pick<CgroupStats["cpu"], "usage" | "throttling"> {
+  const cpu = parseKeyed(text);
+  const total = (cpu.usage_usec ?? 0) * US;
+  return {
+    usage: {
+      ...(total > 0 && { total }),
+      kernel: (cpu.system_usec ?? 0) * US,
+      user: (cpu.user_usec ?? 0) * US,
+    },
+    throttling: {
+      ...(cpu.nr_periods && { periods: cpu.nr_periods }),
+      ...(cpu.nr_throttled && { throttledPeriods: cpu.nr_throttled }),
+      ...(cpu.throttled_usec && { throttledTime: cpu.throttled_usec * US }),
+    },
   };
 }
 

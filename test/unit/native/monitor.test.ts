@@ -249,6 +249,46 @@ describe("native/cleanup", () => {
     expect(run.errors()).toBe("");
   });
 
+  test("how the container ended is written to who waits for it, before the rest goes", async () => {
+    writeFileSync(join(dir, "figures"), "oom_kill 2\n");
+    writeFileSync(join(dir, "waiting"), "something longer than what will be there");
+    const files = ["2", join(dir, "figures"), join(dir, "none")];
+    const cleanup = [
+      ["e", join(dir, "waiting"), ...files],
+      ["e", join(dir, "nobody"), ...files],
+      ["E", join(dir, "kept"), ...files],
+      ["u", join(dir, "figures")],
+    ];
+    for (const [script, code, status] of [
+      ["exit 3", 3, 3 << 8],
+      ["kill -KILL $$", 137, 9],
+      ["exit 0", 0, 0],
+    ] as const) {
+      writeFileSync(join(dir, "figures"), "oom_kill 2\n");
+      const run = monitor(script, { cleanup });
+      expect(await run.code).toBe(code);
+      expect(run.errors()).toBe("");
+      for (const name of ["waiting", "kept"]) {
+        expect(readFileSync(join(dir, name), "utf8")).toBe(`${status}\0oom_kill 2\n\0\0`);
+      }
+      expect(existsSync(join(dir, "nobody"))).toBe(false);
+    }
+  });
+
+  test("a record of the end that cannot be written keeps nothing from being removed", async () => {
+    mkdirSync(join(dir, "kept"));
+    writeFileSync(join(dir, "file"), "");
+    const cleanup = [
+      ["E", join(dir, "kept"), "0"],
+      ["s", ""],
+      ["u", join(dir, "file")],
+    ];
+    const run = monitor("exit 0", { cleanup });
+    expect(await run.code).toBe(0);
+    expect(run.errors()).toBe("tsrun: write how the container ended: EISDIR (errno 21)\n");
+    expect(existsSync(join(dir, "file"))).toBe(false);
+  });
+
   test("a directory that was removed meanwhile, and made anew, is somebody else's", async () => {
     mkdirSync(join(dir, "state"));
     for (const [script, isLeft] of [

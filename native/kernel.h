@@ -24,7 +24,6 @@
 #define NR_getpid 39
 #define NR_sendfile 40
 #define NR_socket 41
-#define NR_recvfrom 45
 #define NR_sendmsg 46
 #define NR_clone 56
 #define NR_execve 59
@@ -127,7 +126,6 @@
 #define NR_prctl 167
 #define NR_getpid 172
 #define NR_socket 198
-#define NR_recvfrom 207
 #define NR_sendmsg 211
 #define NR_keyctl 219
 #define NR_clone 220

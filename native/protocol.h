@@ -78,6 +78,7 @@ enum await_tag {
 	AWAIT_CREATE_HOOKS = 3,
 	AWAIT_START_HOOKS = 4,
 	AWAIT_NET_DEVICES = 5,
+	AWAIT_LISTENER = 6,
 };
 
 #endif

@@ -11,7 +11,7 @@ export type InitMessage =
   | { type: "pid"; pid: number }
   | { type: "await"; tag: number; step: number }
   | { type: "fail"; step: number; code: string }
-  | { type: "fd"; fd: number }
+  | { type: "fd"; fd: number; step: number }
   /** Every copy of the other end is closed: the process was executed, or it died. */
   | { type: "eof" };
 
@@ -36,7 +36,7 @@ export class SyncSocket {
       case MESSAGE.FAIL:
         return { type: "fail", step, code: errnoName(value) };
       case MESSAGE.FD:
-        return { type: "fd", fd: fds[0] ?? -1 };
+        return { type: "fd", fd: fds[0] ?? -1, step };
       default:
         return { type: "eof" };
     }

@@ -82,7 +82,7 @@ const DESCRIPTIONS: Partial<Record<OpName, (args: readonly StepArg[]) => string>
     `seccomp filter of ${(program as Uint8Array).length / 8} instructions, flags ${plain(flags)}`,
   findExecutable: ([paths]) => `find executable ${list(paths)}`,
   await: ([tag]) =>
-    `wait for the runtime (${["", "id maps", "ready", "hooks", "startContainer hooks", "network devices"][Number(tag)] ?? plain(tag)})`,
+    `wait for the runtime (${["", "id maps", "ready", "hooks", "startContainer hooks", "network devices", "listener"][Number(tag)] ?? plain(tag)})`,
   awaitStart: () => "wait for start",
   cloexecFrom: ([first]) => `close_range ${plain(first)} at exec`,
   exec: ([argv, envp]) => `execve ${list(argv)} with ${(envp as readonly string[]).length} variables`,

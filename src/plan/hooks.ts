@@ -6,6 +6,7 @@ import { CLONE_NEWCGROUP, CLONE_NEWUSER } from "../linux.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import type { Hook } from "../spec/types.ts";
 import { PlanBuilder } from "./builder.ts";
+import { planFilter } from "./seccomp.ts";
 import { AWAIT, type Plan } from "./step.ts";
 
 /** After the mounts, which hooks may add to, and before anything is masked and the root is changed. */
@@ -62,7 +63,7 @@ export function planHook(request: HookPlanRequest): Plan {
   b.add(about, "umask", 0o22);
   b.add(about, "findExecutable", [hook.path]);
   b.add(about, "cloexecFrom", 3);
-  if (seccomp !== undefined) b.add(about, "seccomp", seccomp.flags, seccomp.program);
+  if (seccomp !== undefined) planFilter(b, about, seccomp);
   b.add(about, "exec", hook.args?.length ? hook.args : [hook.path], hook.env ?? []);
   return b.plan();
 }

@@ -9,6 +9,7 @@ import type { ResolvedProcess } from "../spec/container.ts";
 import type { LinuxCapabilities, LinuxPersonality } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
 import { planScheduler } from "./schedule.ts";
+import { planFilter } from "./seccomp.ts";
 
 export interface ProcessPlan {
   process: ResolvedProcess;
@@ -113,7 +114,7 @@ export function planExec(b: PlanBuilder, plan: ProcessPlan): void {
       const effective = masks.effective | SYS_ADMIN;
       b.add("linux.seccomp", "capabilities", effective, masks.permitted | SYS_ADMIN, masks.inheritable, 0);
     }
-    b.add("linux.seccomp", "seccomp", seccomp.flags, seccomp.program);
+    planFilter(b, "linux.seccomp", seccomp);
     if (late) planCapabilities(b, masks);
   }
   b.add("process.args", "exec", process.args ?? [], environment(plan));

@@ -174,7 +174,7 @@ export const MESSAGE = {
   AWAIT: 2,
   /** step failed with errno `value`; the init ends. */
   FAIL: 3,
-  /** carries one descriptor (SCM_RIGHTS): the pty master. */
+  /** carries one descriptor (SCM_RIGHTS): the pty master, or the listener of a seccomp filter. */
   FD: 4,
 } as const;
 
@@ -190,4 +190,6 @@ export const AWAIT = {
   START_HOOKS: 4,
   /** The network namespace is there: move devices into it. */
   NET_DEVICES: 5,
+  /** The seccomp listener was sent: hand it over before the process makes a call that needs it. */
+  LISTENER: 6,
 } as const;

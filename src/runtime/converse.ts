@@ -34,6 +34,8 @@ export interface ConverseRequest {
   onReady?: () => void;
   /** It is about to be executed, and hooks are to run before that. */
   onStartHooks?: () => void;
+  /** Its filter has a listener, which is closed afterwards. */
+  onListener?: (fd: number, pid: number) => void;
 }
 
 export interface Conversed {
@@ -66,12 +68,18 @@ function talk(request: ConverseRequest, result: Conversed): Conversed {
         request.onPid?.(message.pid);
         break;
       case "fd":
-        result.master = message.fd;
+        if (plan.steps[message.step]?.op === "seccomp") takeListener(request, message.fd, result.pid);
+        else result.master = message.fd;
         break;
       case "await":
         if (message.tag === AWAIT.ID_MAPS || message.tag === AWAIT.NET_DEVICES) {
           if (message.tag === AWAIT.ID_MAPS) request.onIdMaps?.();
           else request.onNetDevices?.();
+          init.sync.answer();
+          break;
+        }
+        // It was handed over as it came.
+        if (message.tag === AWAIT.LISTENER) {
           init.sync.answer();
           break;
         }
@@ -92,6 +100,14 @@ function talk(request: ConverseRequest, result: Conversed): Conversed {
         // Collected for good with the end of it.
         throw initDied(waitid({ pid: result.pid || init.pid }, { keep: true }));
     }
+  }
+}
+
+function takeListener({ onListener }: ConverseRequest, fd: number, pid: number): void {
+  try {
+    onListener?.(fd, pid);
+  } finally {
+    closeQuiet(fd);
   }
 }
 

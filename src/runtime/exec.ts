@@ -26,7 +26,7 @@ import { foreignNamespaces } from "./namespaces.ts";
 import type { ExecOptions, ExecResult } from "./options.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
 import { checkPreserved } from "./preserved.ts";
-import { compiledSeccomp } from "./seccomp.ts";
+import { compiledSeccomp, handOverListener } from "./seccomp.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
 import { checkTerminal, inheritTerminalSize } from "./terminal.ts";
 import { exitOf } from "./wait.ts";
@@ -100,7 +100,9 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
   if (isDebugging()) debug(`nsexec container setup: process ${init.pid} has a plan of ${plan.steps.length} steps`);
   const { consoleSocket, pidFile, pidfdSocket } = options;
   const onPid = (pid: number) => debug(`child process in init(): ${pid}; setns_init: about to exec`);
-  return converse({ init, plan, consoleSocket, pidFile, pidfdSocket, foreground, onPid });
+  const onListener = (fd: number, pid: number) =>
+    handOverListener(fd, { spec: config, record, status: statusOf(record), pid });
+  return converse({ init, plan, consoleSocket, pidFile, pidfdSocket, foreground, onPid, onListener });
 }
 
 /** What a process file says is not said again. A terminal is: podman does. */

@@ -113,6 +113,10 @@ function fixFor(step: Step, code: string): string | undefined {
       return "a realtime policy or class needs CAP_SYS_NICE";
     case "memoryPolicy EINVAL":
       return "are the nodes among those of the cgroup (cpuset.mems) and of the machine?";
+    case "seccomp EINVAL":
+      return "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs Linux 5.19";
+    case "seccomp EBUSY":
+      return "the kernel allows a process one listener, and tsrun itself runs under a filter that has one";
     case "rlimit EPERM":
       return "raising a hard limit needs CAP_SYS_RESOURCE";
     case "fsmount EPERM":

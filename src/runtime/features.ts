@@ -27,7 +27,7 @@ export function runtimeFeatures(): Record<string, unknown> {
       cgroup: { v1: true, v2: true, systemd: false, systemdUser: false, rdma: true },
       seccomp: {
         enabled: true,
-        actions: ACTIONS.filter((action) => action !== "SCMP_ACT_NOTIFY"),
+        actions: [...ACTIONS],
         operators: [...OPERATORS],
         archs: abis.map(({ profileName }) => profileName),
         knownFlags: [...FLAG_NAMES],

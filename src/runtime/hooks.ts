@@ -4,19 +4,20 @@
  */
 import { isErrno, TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
+import type { SyncSocket } from "../init/sync.ts";
 import { debug, isDebugging, warn } from "../log.ts";
 import { planHook } from "../plan/hooks.ts";
 import type { Hook, Hooks } from "../spec/types.ts";
 import { type Captured, capture } from "../sys/capture.ts";
 import { signalName } from "../sys/constants.ts";
-import { closeQuiet } from "../sys/file.ts";
+import { closeQuiet, Fd } from "../sys/file.ts";
 import { readFileSync } from "../sys/fs.ts";
 import { pidfdOpen, waitid } from "../sys/process.ts";
 import { posixSpawn } from "../sys/spawn.ts";
 import { stepFailure } from "./failure.ts";
 import { foreignNamespaces } from "./namespaces.ts";
 import type { ContainerStatus } from "./options.ts";
-import type { HookStage, StateRecord } from "./state.ts";
+import { type HookStage, ociState, type StateRecord } from "./state.ts";
 
 /** What seccomp ends a process by. */
 const SIGSYS = 31;
@@ -45,6 +46,8 @@ export interface Inside {
   seccomp?: { flags: number; program: Uint8Array } | undefined;
   /** The environment of a hook that names none: that of the container's process. */
   env: readonly string[] | undefined;
+  /** The filter has a listener, for the process of this pid; it is closed afterwards. */
+  onListener?: ((fd: number, pid: number) => void) | undefined;
 }
 
 /**
@@ -82,7 +85,7 @@ function runHook(
   try {
     result = capture({
       start: (stdio) => start({ hook, about, stage, record, stdio, inside }),
-      input: hookState(record, STATUS[stage]),
+      input: JSON.stringify(ociState(record, STATUS[stage])),
       timeoutMs: hook.timeout === undefined ? undefined : hook.timeout * 1000,
     });
   } catch (cause) {
@@ -109,13 +112,6 @@ function printed(stdout: string, stderr: string): string {
   return quoted("stdout", stdout) + quoted("stderr", stderr);
 }
 
-/** OCI runtime.md "State". */
-function hookState(record: StateRecord, status: ContainerStatus): string {
-  const { ociVersion, id, pid, bundle, annotations } = record;
-  const isGone = status === "stopped";
-  return JSON.stringify({ ociVersion, id, status, ...(isGone ? {} : { pid }), bundle, annotations });
-}
-
 interface StartRequest {
   hook: Hook;
   about: string;
@@ -138,6 +134,17 @@ function startOutside({ hook, record, stdio }: StartRequest): number {
 /** As under runc and crun, a hook that names no environment has the runtime's. */
 function ownEnvironment(): string[] {
   return readFileSync("/proc/self/environ").split("\0").slice(0, -1);
+}
+
+/** Should it fail, the init ends without an answer. */
+function handOver(listener: number, pid: number, sync: SyncSocket, inside: Inside | undefined): void {
+  try {
+    inside?.onListener?.(listener, pid);
+  } catch (error) {
+    sync[Symbol.dispose]();
+    waitid({ pid });
+    throw error;
+  }
 }
 
 /** Through the native init: a JavaScript engine has threads, and could not join the namespaces itself. */
@@ -166,6 +173,11 @@ function startInside(request: StartRequest): number {
       } else if (message.type === "fail") {
         waitid({ pid: started });
         throw stepFailure(plan, message.step, message.code);
+      } else if (message.type === "fd") {
+        using listener = new Fd(message.fd);
+        handOver(listener.fd, started, sync, inside);
+      } else if (message.type === "await") {
+        sync.answer();
       } else {
         return started;
       }

@@ -32,6 +32,7 @@ import { stateRoot, storageRoot } from "./paths.ts";
 import { cgroupRequest, type Loaded, listenFdsOf, loadContainer, planParameters } from "./prepare.ts";
 import { checkPreserved } from "./preserved.ts";
 import { removeState } from "./remove-state.ts";
+import { handOverListener } from "./seccomp.ts";
 import { newRecord, StateDirectory, type StateRecord } from "./state.ts";
 import { checkTerminal, inheritTerminalSize } from "./terminal.ts";
 import { Undo } from "./undo.ts";
@@ -105,7 +106,9 @@ export function launch(options: LaunchOptions): Launched {
   if (isDebugging()) debug(`nsexec container setup: process ${init.pid} has a plan of ${plan.steps.length} steps`);
   const { consoleSocket, pidFile, pidfdSocket, foreground, waitForStart } = options;
   const { hooks } = container.spec;
-  const hookProcess = { seccomp, env: container.spec.process.env };
+  const onListener = (fd: number, pid: number) =>
+    handOverListener(fd, { spec: container.spec, record, status: "creating", pid });
+  const hookProcess = { seccomp, env: container.spec.process.env, onListener };
   // What is made from here on may be known to hooks: they are told of its end.
   if (record.hooks?.includes("poststop")) undo.add(() => runHooksAnyhow(hooks, "poststop", record));
   const { master } = converse({
@@ -136,6 +139,7 @@ export function launch(options: LaunchOptions): Launched {
       }
     },
     onStartHooks: () => runHooks(hooks, "startContainer", record, hookProcess),
+    onListener,
     onReady: () => {
       record.phase = waitForStart ? "created" : "running";
       state.write(record);

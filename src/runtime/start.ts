@@ -1,7 +1,9 @@
 /** `start`: lets the process of a created container be executed. Rules: OCI runtime.md "Start". */
 import { errnoText } from "../errno.ts";
 import { isErrno, StateError, StepError } from "../errors.ts";
-import { SyncSocket } from "../init/sync.ts";
+import { type InitMessage, SyncSocket } from "../init/sync.ts";
+import { AWAIT } from "../plan/step.ts";
+import { Fd } from "../sys/file.ts";
 import { existsSync, unlinkSync } from "../sys/fs.ts";
 import { unixConnect } from "../sys/socket.ts";
 import { endContainer } from "./end.ts";
@@ -9,7 +11,7 @@ import { execFailure } from "./failure.ts";
 import { runHooks } from "./hooks.ts";
 import { statusOf } from "./lifecycle.ts";
 import { stateRoot } from "./paths.ts";
-import { compiledSeccomp } from "./seccomp.ts";
+import { compiledSeccomp, handOverListener } from "./seccomp.ts";
 import { readConfig, readHooks, StateDirectory, type StateRecord } from "./state.ts";
 
 /** @throws StateError when it is not `created`; StepError when the process could not be executed */
@@ -45,17 +47,9 @@ export function startContainer(root: string | undefined, id: string): void {
     throw error;
   }
   using sync = new SyncSocket(fd);
-  let message = sync.next();
+  const first = sync.next();
   unlinkSync(state.startSocket);
-  if (message.type === "await") {
-    // Should one fail, the end of the connection is the end of the init.
-    const config = readConfig(state);
-    const seccomp = compiledSeccomp(config.linux?.seccomp);
-    runHooks(config.hooks, "startContainer", record, { seccomp, env: config.process?.env });
-    sync.answer();
-    message = sync.next();
-  }
-  if (message.type === "fail") throw failureAtStart(state, record, message.step, message.code);
+  converseAtStart(sync, first, state, record);
   const poststart = readHooks(state, record, "poststart");
   if (poststart === undefined) return;
   try {
@@ -63,6 +57,26 @@ export function startContainer(root: string | undefined, id: string): void {
   } catch (error) {
     endContainer(record);
     throw error;
+  }
+}
+
+/** Until the process is executed. Whatever is thrown here, the end of the connection is the end of the init. */
+function converseAtStart(sync: SyncSocket, first: InitMessage, state: StateDirectory, record: StateRecord): void {
+  const status = "created";
+  for (let message = first; message.type !== "eof"; message = sync.next()) {
+    if (message.type === "fail") throw failureAtStart(state, record, message.step, message.code);
+    if (message.type === "fd") {
+      using listener = new Fd(message.fd);
+      handOverListener(listener.fd, { spec: readConfig(state), record, status, pid: record.pid });
+    } else if (message.type === "await") {
+      if (message.tag === AWAIT.START_HOOKS) {
+        const spec = readConfig(state);
+        const seccomp = compiledSeccomp(spec.linux?.seccomp);
+        const onListener = (fd: number, pid: number) => handOverListener(fd, { spec, record, status, pid });
+        runHooks(spec.hooks, "startContainer", record, { seccomp, env: spec.process?.env, onListener });
+      }
+      sync.answer();
+    }
   }
 }
 

@@ -14,6 +14,7 @@ import type { RootfsRecord } from "../storage/rootfs.ts";
 import { O_PATH, O_RDONLY, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from "../sys/constants.ts";
 import { closeQuiet, Fd, flockDir, open, openat2, readText } from "../sys/file.ts";
 import { fstatSync, mkdirSync, renameSync, rmdirSync, type Stats, statSync, writeFileSync } from "../sys/fs.ts";
+import type { ContainerStatus } from "./options.ts";
 
 /** Format of state.json; a reader refuses what is newer than itself. */
 const STATE_VERSION = 1;
@@ -232,6 +233,13 @@ function isRecord(record: StateRecord): boolean {
     typeof record.annotations === "object" &&
     record.annotations !== null
   );
+}
+
+/** The state of the spec, as hooks and others are given it. Rules: OCI runtime.md "State". */
+export function ociState(record: StateRecord, status: ContainerStatus): Record<string, unknown> {
+  const { ociVersion, id, pid, bundle, annotations } = record;
+  const isGone = status === "stopped";
+  return { ociVersion, id, status, ...(isGone ? {} : { pid }), bundle, annotations };
 }
 
 /** The container's config as it was when it was made. @throws SpecError when somebody has changed it since */

@@ -4,13 +4,14 @@
  * libseccomp (docs/seccomp.md).
  */
 import { type Problem, SpecError } from "../errors.ts";
+import { isNotifying } from "../spec/listener.ts";
 import { ARCHITECTURES } from "../spec/rules/seccomp.ts";
 import { didYouMean, quote } from "../spec/text.ts";
 import type { LinuxSeccomp } from "../spec/types.ts";
 import { NATIVE, type NativeArchitecture } from "./architectures.ts";
 import { MAX_INSTRUCTIONS } from "./assembler.ts";
 import { buildFilter } from "./filter.ts";
-import { decisions, RET_ERRNO_ENOSYS } from "./rules.ts";
+import { type Decisions, decisions, RET_ALLOW, RET_ERRNO_ENOSYS, RET_LOG, RET_USER_NOTIF } from "./rules.ts";
 import { syscalls } from "./syscalls.ts";
 
 export interface CompiledFilter {
@@ -31,17 +32,25 @@ const FLAGS: Record<string, number> = {
 };
 export const FLAG_NAMES: readonly string[] = Object.keys(FLAGS);
 
+const TSYNC = 1;
+const WAIT_KILLABLE_RECV = 32;
+/** The kernel gives the filter a listener; it is the runtime's to ask for and no flag of profiles. */
+export const SECCOMP_FILTER_FLAG_NEW_LISTENER = 8;
+
 /**
  * Compiles a profile for a machine. Architectures that the machine cannot run get no code: no call can come from
  * them. Names that are no system call of an architecture are skipped there; profiles list those of all machines.
  *
- * @throws SpecError for what the spec does not know, SCMP_ACT_NOTIFY, and a program the kernel would not take
+ * @throws SpecError for what the spec does not know, a listener that could not be handed over, and a program the
+ *   kernel would not take
  */
 export function compileSeccomp(profile: LinuxSeccomp, native: NativeArchitecture): CompiledFilter {
   const problems: Problem[] = [];
   const flags = filterFlags(profile, problems);
   const architectures = profileArchitectures(profile, native, problems);
   const { defaultAction, byName } = decisions(profile, problems);
+  const isNotified = (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) !== 0;
+  if (problems.length === 0 && isNotified) checkHandingOver({ defaultAction, byName }, problems);
   if (problems.length > 0) throw new SpecError(problems);
 
   const enosys = !PERMISSIVE.includes(profile.defaultAction) && defaultAction !== RET_ERRNO_ENOSYS;
@@ -79,9 +88,27 @@ function filterFlags(profile: LinuxSeccomp, problems: Problem[]): number {
       problems.push({ path: `linux.seccomp.flags[${i}]`, message });
     }
   }
-  // The init that loads the filter has one thread, so there is nothing to synchronise; and the kernel takes
-  // WAIT_KILLABLE_RECV only with a listener.
-  return flags & ~(1 | 32);
+  // The init that loads the filter has one thread, so there is nothing to synchronise.
+  flags &= ~TSYNC;
+  // The kernel takes WAIT_KILLABLE_RECV only with a listener.
+  return isNotifying(profile) ? flags | SECCOMP_FILTER_FLAG_NEW_LISTENER : flags & ~WAIT_KILLABLE_RECV;
+}
+
+/**
+ * Under its filter the init still sends the listener away (sendmsg), and waits until it has arrived (read). Nobody can
+ * be asked about the first; without either the container would end without a word.
+ */
+function checkHandingOver({ defaultAction, byName }: Decisions, problems: Problem[]): void {
+  for (const name of ["sendmsg", "read"]) {
+    const decision = byName.get(name) ?? defaultAction;
+    const verdicts =
+      typeof decision === "number" ? [decision] : [defaultAction, ...decision.map((rule) => rule.action)];
+    const passes = (verdict: number) =>
+      verdict === RET_ALLOW || verdict === RET_LOG || (verdict === RET_USER_NOTIF && name === "read");
+    if (verdicts.every(passes)) continue;
+    const message = `must allow ${name} beside SCMP_ACT_NOTIFY: the listener is handed over with it`;
+    problems.push({ path: "linux.seccomp.syscalls", message });
+  }
 }
 
 /** The architectures of the profile; the native one is always filtered, as with libseccomp. */
@@ -103,7 +130,7 @@ function warnings(profile: LinuxSeccomp, names: Iterable<string>): string[] {
     for (const [name] of syscalls(architecture)) unknown.delete(name);
   }
   if (unknown.size > 0) found.push(`seccomp: no system call of that name, rule skipped: ${[...unknown].join(", ")}`);
-  if (profile.flags?.includes("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")) {
+  if (profile.flags?.includes("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV") && !isNotifying(profile)) {
     found.push("seccomp: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV has no effect without SCMP_ACT_NOTIFY");
   }
   return found;

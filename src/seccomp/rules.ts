@@ -7,6 +7,10 @@ import type { Problem } from "../errors.ts";
 import { didYouMean, quote } from "../spec/text.ts";
 import type { LinuxSeccomp, LinuxSeccompArg, LinuxSyscall } from "../spec/types.ts";
 
+export const RET_USER_NOTIF = 0x7fc00000;
+export const RET_LOG = 0x7ffc0000;
+export const RET_ALLOW = 0x7fff0000;
+
 /** SECCOMP_RET_* (linux/seccomp.h) by the name of a profile. */
 const ACTIONS: Record<string, number> = {
   SCMP_ACT_KILL: 0,
@@ -14,10 +18,10 @@ const ACTIONS: Record<string, number> = {
   SCMP_ACT_KILL_PROCESS: 0x80000000,
   SCMP_ACT_TRAP: 0x00030000,
   SCMP_ACT_ERRNO: 0x00050000,
-  SCMP_ACT_NOTIFY: 0x7fc00000,
+  SCMP_ACT_NOTIFY: RET_USER_NOTIF,
   SCMP_ACT_TRACE: 0x7ff00000,
-  SCMP_ACT_LOG: 0x7ffc0000,
-  SCMP_ACT_ALLOW: 0x7fff0000,
+  SCMP_ACT_LOG: RET_LOG,
+  SCMP_ACT_ALLOW: RET_ALLOW,
 };
 export const ACTION_NAMES: readonly string[] = Object.keys(ACTIONS);
 
@@ -225,12 +229,12 @@ function actionValue(
   problems: Problem[],
 ): number {
   const value = Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined;
-  if (value === undefined || name === "SCMP_ACT_NOTIFY") {
+  if (value === undefined || (name === "SCMP_ACT_NOTIFY" && entry === "default")) {
     const path = entry === "default" ? "linux.seccomp.defaultAction" : `linux.seccomp.syscalls[${entry}].action`;
     const message =
       value === undefined
         ? `unknown action ${quote(name)}${didYouMean(String(name), ACTION_NAMES)}`
-        : "SCMP_ACT_NOTIFY is not supported yet; a later release brings seccomp notification";
+        : "SCMP_ACT_NOTIFY cannot be used as default action: nobody could hand the listener over";
     problems.push({ path, message });
     return 0;
   }

@@ -1,6 +1,6 @@
 /** What config.json may ask for and this release does not do yet. Refused by name: nothing is silently ignored. */
 import type { Problem } from "../errors.ts";
-import type { LinuxSeccomp, Spec } from "./types.ts";
+import type { Spec } from "./types.ts";
 
 /** Empty values (`hooks: {}`, `apparmorProfile: ""`) ask for nothing. The spec may be malformed: only presence is looked at. */
 export function unsupported(spec: Spec): Problem[] {
@@ -10,22 +10,10 @@ export function unsupported(spec: Spec): Problem[] {
   for (const field of LINUX_FIELDS) {
     if (isAsked(linux[field])) refuse(`linux.${field}`);
   }
-  if (linux.seccomp !== undefined) refuseNotification(linux.seccomp, refuse);
   return problems;
 }
 
-function refuseNotification(seccomp: LinuxSeccomp, refuse: (path: string, what?: string) => void): void {
-  if (isAsked(seccomp.listenerPath)) refuse("linux.seccomp.listenerPath");
-  if (isAsked(seccomp.listenerMetadata)) refuse("linux.seccomp.listenerMetadata");
-  if (seccomp.defaultAction === NOTIFY) refuse("linux.seccomp.defaultAction", NO_NOTIFY);
-  seccomp.syscalls?.forEach((syscall, i) => {
-    if (syscall.action === NOTIFY) refuse(`linux.seccomp.syscalls[${i}].action`, NO_NOTIFY);
-  });
-}
-
 const LATER = "is not supported in this release";
-const NOTIFY = "SCMP_ACT_NOTIFY";
-const NO_NOTIFY = `SCMP_ACT_NOTIFY ${LATER}`;
 const LINUX_FIELDS = ["intelRdt"] as const;
 
 function isAsked(value: unknown): boolean {

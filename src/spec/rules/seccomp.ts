@@ -1,5 +1,7 @@
 /** linux.seccomp. Rules: OCI config-linux.md "Seccomp"; seccomp(2). */
+import { isNotifying, NOTIFY, RECEIVER, seccompListener } from "../listener.ts";
 import { type ObjectShape, S } from "../structure.ts";
+import { quote } from "../text.ts";
 import type { LinuxSeccomp } from "../types.ts";
 import type { RuleContext } from "./context.ts";
 
@@ -110,16 +112,40 @@ export function checkSeccomp(context: RuleContext): void {
   if (seccomp.defaultAction === undefined && Object.keys(seccomp).length > 0) {
     report("linux.seccomp.defaultAction", "is missing");
   }
+  if (seccomp.defaultAction === NOTIFY) {
+    report(
+      "linux.seccomp.defaultAction",
+      `${NOTIFY} cannot be used as default action: nobody could hand the listener over`,
+    );
+  }
+  checkListener(context, seccomp);
   checkErrno(context, seccomp.defaultAction, seccomp.defaultErrnoRet, "linux.seccomp.defaultErrnoRet");
   seccomp.syscalls?.forEach((syscall, i) => {
     const path = `linux.seccomp.syscalls[${i}]`;
     if (syscall.names?.length === 0) report(`${path}.names`, "is empty");
     syscall.names?.forEach((name, j) => {
       if (name === "") report(`${path}.names[${j}]`, "is empty");
+      if (name === HANDING_OVER && syscall.action === NOTIFY) {
+        report(`${path}.names[${j}]`, `${NOTIFY} cannot be used for ${name}: the listener is handed over with it`);
+      }
     });
     checkErrno(context, syscall.action, syscall.errnoRet, `${path}.errnoRet`);
     checkArguments(context, syscall.args, `${path}.args`);
   });
+}
+
+/** What the init hands the listener over with, when its filter is in force already. */
+const HANDING_OVER = "sendmsg";
+
+/** Without somebody who listens every call that is notified of would fail, or wait for ever. */
+function checkListener({ spec, report }: RuleContext, seccomp: LinuxSeccomp): void {
+  if (!isNotifying(seccomp)) return;
+  const listener = seccompListener(spec);
+  if (listener === undefined) {
+    report("linux.seccomp.listenerPath", `is missing: ${NOTIFY} needs it, or annotation ${RECEIVER}`);
+  } else if (!listener.path.startsWith("/")) {
+    report(listener.about, `must be an absolute path, not ${quote(listener.path)}`);
+  }
 }
 
 function checkErrno(

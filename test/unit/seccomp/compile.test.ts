@@ -260,12 +260,49 @@ describe("seccomp/compile", () => {
     expect(compileSeccomp({ defaultAction: "SCMP_ACT_ERRNO" }, "x86_64").warnings).toEqual([]);
   });
 
+  const notify = (profile: Partial<LinuxSeccomp>) => {
+    const syscalls = [{ names: ["mkdir"], action: "SCMP_ACT_NOTIFY" }, ...(profile.syscalls ?? [])];
+    return compileSeccomp({ defaultAction: "SCMP_ACT_ALLOW", ...profile, syscalls }, "x86_64");
+  };
+
+  test("a profile that notifies gets a listener, and WAIT_KILLABLE_RECV with it", () => {
+    expect(notify({}).flags).toBe(4 | 8);
+    expect(notify({ flags: ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "SECCOMP_FILTER_FLAG_TSYNC"] }).flags).toBe(
+      32 | 8,
+    );
+    expect(notify({ flags: ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"] }).warnings).toEqual([]);
+    expect(compileSeccomp({ defaultAction: "SCMP_ACT_ALLOW", listenerPath: "/s" }, "x86_64").flags).toBe(4);
+  });
+
+  test("a profile that notifies must allow what its listener is handed over with", () => {
+    const refused = (profile: Partial<LinuxSeccomp>) => {
+      try {
+        notify(profile);
+        return [];
+      } catch (error) {
+        return (error as SpecError).problems.map(({ message }) => message);
+      }
+    };
+    const message = (name: string) => `must allow ${name} beside SCMP_ACT_NOTIFY: the listener is handed over with it`;
+    expect(refused({ defaultAction: "SCMP_ACT_ERRNO" })).toEqual([message("sendmsg"), message("read")]);
+    expect(refused({ defaultAction: "SCMP_ACT_ERRNO", syscalls: [allow("sendmsg", "read")] })).toEqual([]);
+    expect(refused({ defaultAction: "SCMP_ACT_LOG" })).toEqual([]);
+    const asked = (name: string, value?: number) => ({
+      names: [name],
+      action: "SCMP_ACT_NOTIFY",
+      ...(value !== undefined && { args: [{ index: 0, value, op: "SCMP_CMP_EQ" }] }),
+    });
+    expect(refused({ syscalls: [asked("sendmsg")] })).toEqual([message("sendmsg")]);
+    expect(refused({ syscalls: [asked("sendmsg", 7)] })).toEqual([message("sendmsg")]);
+    expect(refused({ syscalls: [asked("read"), asked("write")] })).toEqual([]);
+  });
+
   test("all problems of a profile are one SpecError", () => {
     const profile = {
       defaultAction: "ALLOW",
       architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_ARM64"],
       flags: ["SECCOMP_FILTER_FLAG_LOGG", "constructor"],
-      syscalls: [{ names: ["read"], action: "SCMP_ACT_NOTIFY" }],
+      syscalls: [{ names: ["read"], action: "SCMP_ACT_NOTIFYY" }],
     };
     let error: unknown;
     try {

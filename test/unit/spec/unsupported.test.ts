@@ -15,21 +15,6 @@ describe("spec/unsupported", () => {
     expect(paths({ linux: { intelRdt: { closID: "x" } } })).toEqual(["linux.intelRdt"]);
   });
 
-  test("seccomp is refused only where it notifies", () => {
-    expect(paths({ linux: { seccomp: { defaultAction: "SCMP_ACT_LOG", listenerPath: "" } } })).toEqual([]);
-    expect(
-      paths({
-        linux: {
-          seccomp: {
-            defaultAction: "SCMP_ACT_ALLOW",
-            listenerPath: "/s",
-            syscalls: [{ names: ["mkdir"], action: "SCMP_ACT_NOTIFY" }],
-          },
-        },
-      }),
-    ).toEqual(["linux.seccomp.listenerPath", "linux.seccomp.syscalls[0].action"]);
-  });
-
   test("empty values ask for nothing", () => {
     const empty = {
       ociVersion: "1.3.0",

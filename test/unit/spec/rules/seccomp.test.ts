@@ -31,6 +31,36 @@ describe("spec/rules/seccomp", () => {
     expect(seccomp({ syscalls: [] })).toEqual(["linux.seccomp.defaultAction: is missing"]);
   });
 
+  test("who notifies names a listener, by an absolute path", () => {
+    const notifying = (value: object) =>
+      seccomp({
+        defaultAction: "SCMP_ACT_ALLOW",
+        syscalls: [{ names: ["mkdir"], action: "SCMP_ACT_NOTIFY" }],
+        ...value,
+      });
+    expect(notifying({ listenerPath: "/run/agent.sock", listenerMetadata: "a" })).toEqual([]);
+    const missing =
+      "linux.seccomp.listenerPath: is missing: SCMP_ACT_NOTIFY needs it, or annotation run.oci.seccomp.receiver";
+    expect(notifying({})).toEqual([missing]);
+    expect(notifying({ listenerPath: "" })).toEqual([missing]);
+    expect(notifying({ listenerPath: "agent.sock" })).toEqual([
+      'linux.seccomp.listenerPath: must be an absolute path, not "agent.sock"',
+    ]);
+    // Who notifies of nothing may name anything.
+    expect(seccomp({ defaultAction: "SCMP_ACT_ALLOW", listenerPath: "agent.sock" })).toEqual([]);
+  });
+
+  test("the default action, and sendmsg, cannot be asked about", () => {
+    const listenerPath = "/run/agent.sock";
+    expect(seccomp({ defaultAction: "SCMP_ACT_NOTIFY", listenerPath })).toEqual([
+      "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action: nobody could hand the listener over",
+    ]);
+    const syscalls = [{ names: ["write", "sendmsg"], action: "SCMP_ACT_NOTIFY" }];
+    expect(seccomp({ defaultAction: "SCMP_ACT_ALLOW", listenerPath, syscalls })).toEqual([
+      "linux.seccomp.syscalls[0].names[1]: SCMP_ACT_NOTIFY cannot be used for sendmsg: the listener is handed over with it",
+    ]);
+  });
+
   test("unknown words", () => {
     expect(seccomp({ defaultAction: "SCMP_ACT_ALOW" })).toEqual([
       'linux.seccomp.defaultAction: unknown value "SCMP_ACT_ALOW", did you mean "SCMP_ACT_ALLOW"?',

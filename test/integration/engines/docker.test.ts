@@ -4,8 +4,10 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { busyboxTar, type Daemon, directories, startDaemon } from "../../helpers/engine-image.ts";
+import { makeLayout } from "../../helpers/images.ts";
 import { missing } from "../../helpers/needs.ts";
-import { RUNTIME } from "../../helpers/runtime.ts";
+import { RUNTIME, runOk } from "../../helpers/runtime.ts";
+import { scratch } from "../../helpers/scratch.ts";
 
 const reason = missing({ root: true, tsrun: true, native: true, commands: ["dockerd", "docker", "tar"] });
 let daemon: Daemon;
@@ -152,6 +154,48 @@ const detached = (...args: string[]) => ok(["run", "-d", "--network=none", ...ar
     const result = spawnSync("sh", ["-c", script], { encoding: "utf8", env, timeout: 60_000 });
     expect(result.stdout.trim().split("\n").sort()).toEqual(Array.from({ length: 20 }, (_, i) => `c${i + 1}`).sort());
   });
+
+  test.skipIf(missing({ commands: ["umoci"] }) !== undefined)(
+    "loads what `image save` wrote, and what it saves comes back as the same image of the same layers",
+    () => {
+      const dir = scratch("images");
+      const store = (name: string) => ["--store", join(dir, name)];
+      const inspect = (name: string) => JSON.parse(runOk(["image", "inspect", ...store(name), "web:v1"]));
+      runOk(["image", "import", "-q", ...store("one"), makeLayout(dir)]);
+      runOk(["image", "save", ...store("one"), "--format", "docker-archive", "-o", join(dir, "ours.tar"), "web:v1"]);
+      const { id, config } = inspect("one");
+      expect(ok(["load", "-i", join(dir, "ours.tar")])).toContain("web:v1");
+      expect(ok(["inspect", "-f", "{{.Id}}", "web:v1"])).toBe(id);
+      expect(JSON.parse(ok(["inspect", "-f", "{{json .RootFS.Layers}}", "web:v1"]))).toEqual(config.rootfs.diff_ids);
+      expect(runArgs("web:v1", "ls", "/srv/sub").stdout).toBe("new\n");
+
+      ok(["save", "-o", join(dir, "theirs.tar"), "web:v1"]);
+      runOk(["image", "import", "-q", ...store("two"), join(dir, "theirs.tar")]);
+      expect(inspect("two")).toEqual(inspect("one"));
+      expect(runOk(["layer", "check", ...store("two")])).toBe("");
+      // And so does a layer that Docker made: its tar is one of Go's.
+      const container = detached(
+        "--user=0",
+        "web:v1",
+        "sh",
+        "-c",
+        "rm /srv/kept; echo written > /srv/new; mkdir /srv/d; chmod 700 /srv/d",
+      );
+      ok(["wait", container]);
+      ok(["commit", container, "web:v2"]);
+      ok(["rm", container]);
+      ok(["save", "-o", join(dir, "committed.tar"), "web:v2"]);
+      runOk(["image", "import", "-q", ...store("two"), join(dir, "committed.tar")]);
+      const committed = JSON.parse(runOk(["image", "inspect", ...store("two"), "web:v2"]));
+      expect(committed.id).toBe(ok(["inspect", "-f", "{{.Id}}", "web:v2"]));
+      runOk(["image", "save", ...store("two"), "--format", "docker-archive", "-o", join(dir, "again.tar"), "web:v2"]);
+      ok(["rmi", "-f", "web:v2", "web:v1"]);
+      ok(["load", "-i", join(dir, "again.tar")]);
+      expect(ok(["inspect", "-f", "{{.Id}}", "web:v2"])).toBe(committed.id);
+      expect(runArgs("web:v2", "ls", "/srv").stdout).not.toContain("kept");
+      ok(["rmi", "-f", "web:v2"]);
+    },
+  );
 
   test("nothing is left when the containers are gone", () => {
     expect(ok(["ps", "-aq"])).toBe("");

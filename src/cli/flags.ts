@@ -71,6 +71,14 @@ export function defineVerb<const T extends readonly Flag[]>(verb: Verb<T>): Verb
   return verb as unknown as Verb;
 }
 
+/** Of everything that has to do with layers and images. */
+export const STORE_FLAG = {
+  name: "store",
+  kind: "string",
+  argument: "dir",
+  help: "where the store is (default: /var/lib/tsrun, for others than root ~/.local/share/tsrun)",
+} as const satisfies Flag;
+
 /** Flags of `create`, `run` and `plan`: which container, and how it is set up. */
 export const CONTAINER_FLAGS = [
   {
@@ -102,6 +110,13 @@ export const CONTAINER_FLAGS = [
     help: "what puts layers together: overlay2 (the kernel's overlayfs), vfs (a copy) or fuse-overlayfs",
   },
   { name: "rw-layer", kind: "string", argument: "name", help: "a read-write layer that outlives the container" },
+  {
+    name: "storage-size",
+    kind: "string",
+    argument: "size",
+    help: "the most that may be written to the read-write layer, as 512m or 10g: needs a store with project quotas",
+  },
+  STORE_FLAG,
   { name: "no-pivot", kind: "bool", help: "move the root with MS_MOVE and chroot(2) instead of pivot_root(2)" },
   { name: "no-new-keyring", kind: "bool", help: "stay in the caller's session keyring" },
   {

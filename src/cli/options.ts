@@ -18,6 +18,8 @@ export function planOptions(values: ContainerValues, globals: Globals, target: T
     rwLayer: values["rw-layer"] || undefined,
     overlayOptions: values["overlay-option"],
     driver: values.driver || undefined,
+    storageSize: values["storage-size"],
+    storageRoot: optionalPath(values.store),
     noPivot: values["no-pivot"],
     noNewKeyring: values["no-new-keyring"],
     preserveFds: values["preserve-fds"],

@@ -63,8 +63,10 @@ function deleteLocked(state: StateDirectory, record: StateRecord, force: boolean
 }
 
 /** What a container of an ordinary user made may belong to his other ids: it is removed in a namespace that has them. */
-function removeLayers(state: StateDirectory, { id, overlay, idMaps }: StateRecord): void {
-  const request = { id, storageRoot: overlay?.storageRoot ?? storageRoot(), stateDir: state.path };
+function removeLayers(state: StateDirectory, { id, overlay, idMaps, storageRoot: asked }: StateRecord): void {
+  const store = overlay?.storageRoot ?? asked ?? storageRoot();
+  const isLimited = overlay === undefined ? undefined : overlay.isLimited === true;
+  const request = { id, storageRoot: store, stateDir: state.path, isLimited };
   try {
     removeRootfs(request);
     return;

@@ -194,6 +194,7 @@ function firstRecord(container: ContainerSpec, loaded: Loaded): StateRecord {
     noNewKeyring: container.options.noNewKeyring ?? false,
     lateSteps: [],
     ...(hooks.length > 0 && { hooks }),
+    ...(container.options.storageRoot !== undefined && { storageRoot: container.options.storageRoot }),
   });
 }
 
@@ -217,9 +218,9 @@ function makeRootfs(
   options: LaunchOptions,
   undo: Undo,
 ): RootfsRecord | undefined {
-  const { layers, rwLayer } = container.rootfs;
+  const { layers, rwLayer, sizeBytes } = container.rootfs;
   if (!layers) return undefined;
-  const root = storageRoot();
+  const root = container.options.storageRoot ?? storageRoot();
   undo.add(() => removeRootfs({ id: container.id, storageRoot: root, stateDir: state.path }));
   return prepareRootfs({
     id: container.id,
@@ -233,6 +234,7 @@ function makeRootfs(
       container.rootfs.overlayOptions.includes("volatile") ||
       (options.foreground === true && !container.options.keep && rwLayer === undefined),
     ...(rwLayer === undefined ? {} : { rwLayer }),
+    ...(sizeBytes === undefined ? {} : { sizeBytes }),
     ...(container.spec.hostname === undefined ? {} : { hostname: container.spec.hostname }),
     // An ordinary user cannot give anything away: what is his is what the process finds.
     ...(container.userns && !isMountedInside(container) ? { owner: mappedRoot(container) } : {}),

@@ -31,6 +31,10 @@ export interface PlanOptions extends RootOption {
   overlayOptions?: readonly string[] | undefined;
   /** What puts layers together: overlay2 (the default), vfs or fuse-overlayfs. */
   driver?: string | undefined;
+  /** The most that the container may write to its read-write layer: bytes, or text with a unit such as "10g". */
+  storageSize?: number | string | undefined;
+  /** Where layers are kept. Default: /var/lib/tsrun, for others than root $XDG_DATA_HOME/tsrun. */
+  storageRoot?: string | undefined;
   /** Make the container's root with MS_MOVE and chroot(2) instead of pivot_root(2). */
   noPivot?: boolean | undefined;
   /** Stay in the caller's session keyring. */

@@ -37,6 +37,7 @@ export function planContainer(options: PlanOptions): ContainerPlan {
   const host = [
     ...(rootfs.layers ?? []).map((layer) => `layer ${layer}`),
     ...(rootfs.layers ? [rootfs.rwLayer ? `read-write layer ${rootfs.rwLayer}` : "read-write layer, unnamed"] : []),
+    ...(rootfs.sizeBytes === undefined ? [] : [`limit of the read-write layer ${rootfs.sizeBytes} bytes`]),
     ...cgroup.made.map((dir) => `mkdir ${dir}`),
     ...describeWrites(cgroup, spec.linux?.resources),
     ...Object.entries(spec.linux?.netDevices ?? {}).map(

@@ -44,7 +44,9 @@ export function loadContainer(
   const listenFds = listenFdsOf(process.env, process.pid);
   // Those of an annotation are the bundle's; these are the caller's.
   const layers = options.layers?.map((layer) => (layer.startsWith("sha256:") ? layer : absolutePath(layer)));
-  const container = resolve(spec, { ...options, bundle, layers, listenFds }, adjust(hostFacts(hierarchies.layout)));
+  const storageRoot = options.storageRoot === undefined ? undefined : absolutePath(options.storageRoot);
+  const given = { ...options, bundle, layers, storageRoot, listenFds };
+  const container = resolve(spec, given, adjust(hostFacts(hierarchies.layout)));
   return { container, text, hierarchies };
 }
 

@@ -44,6 +44,8 @@ export interface StateRecord {
   cgroup: CgroupRecord | undefined;
   /** The overlay, when tsrun made the root file system. */
   overlay: RootfsRecord | undefined;
+  /** Where its layers are kept, when that was asked for; until there is an overlay, what was made is found by it. */
+  storageRoot?: string;
   /** CLONE_NEW* bits of the namespaces that are not the host's: what exec joins. */
   namespaces: number;
   /** Does it have a pid namespace of its own, so that its end ends all of it? */

@@ -12,6 +12,8 @@ export const ANNOTATION = {
   rwLayer: "org.tsrun.rw-layer",
   /** One of DRIVERS. */
   driver: "org.tsrun.driver",
+  /** The most that the read-write layer may take: "512m", "10g", bytes. */
+  storageSize: "org.tsrun.storage-size",
   /** Comma-separated words of OVERLAY_OPTIONS. */
   overlayOptions: "org.tsrun.overlay-options",
   /** Id of the image that the bundle was made of; for people and `list`, it changes nothing. */
@@ -33,6 +35,7 @@ export interface LayerAnnotations {
   layers: string[] | undefined;
   overlay: boolean;
   rwLayer: string | undefined;
+  storageSize: string | undefined;
 }
 
 /** What the annotations ask for. What is wrong with them goes to `report` and counts as not there. */
@@ -46,6 +49,7 @@ export function readAnnotations(
     rwLayer: undefined,
     overlayOptions: [],
     driver: undefined,
+    storageSize: undefined,
   };
   if (annotations === undefined) return found;
   const at = (key: string) => joinPath("annotations", key);
@@ -69,6 +73,10 @@ export function readAnnotations(
     const problem = overlayOptionsProblem(found.overlayOptions);
     if (problem !== undefined) report({ path: at(ANNOTATION.overlayOptions), message: problem });
   }
+  const size = own(annotations, ANNOTATION.storageSize);
+  if (size !== undefined && sizeOf(size) === undefined) {
+    report({ path: at(ANNOTATION.storageSize), message: sizeProblem(size) });
+  } else found.storageSize = size;
   const rwLayer = own(annotations, ANNOTATION.rwLayer);
   const problem = rwLayer === undefined ? undefined : nameProblem(rwLayer);
   if (problem !== undefined) {
@@ -86,6 +94,19 @@ export function overlayOptionsProblem(words: readonly string[]): string | undefi
   }
   if (words.includes("idmap") && words.includes("noidmap")) return "idmap and noidmap exclude each other";
   return undefined;
+}
+
+/** Bytes of "512m", "1.5GiB" or "4096": units of 1024. Undefined for what is no size, or none at all. */
+export function sizeOf(text: string | number): number | undefined {
+  const match = /^(\d+(?:\.\d+)?) ?([kmgtp])?(?:i?b)?$/i.exec(String(text).trim());
+  if (match === null) return undefined;
+  const power = match[2] === undefined ? 0 : "kmgtp".indexOf(match[2].toLowerCase()) + 1;
+  const bytes = Math.floor(Number(match[1]) * 1024 ** power);
+  return bytes > 0 && Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
+export function sizeProblem(text: string | number): string {
+  return `${quote(String(text))} is no size: a number of bytes, or one with k, m, g, t or p`;
 }
 
 /** What is wrong with one layer of a list; undefined when nothing is. */

@@ -19,6 +19,9 @@ export interface RuntimeOptions {
   rwLayer?: string | undefined;
   overlayOptions?: readonly string[] | undefined;
   driver?: string | undefined;
+  storageSize?: number | string | undefined;
+  /** Absolute. */
+  storageRoot?: string | undefined;
   noPivot?: boolean | undefined;
   noNewKeyring?: boolean | undefined;
   preserveFds?: number | undefined;
@@ -68,6 +71,8 @@ export interface ContainerSpec {
     overlayOptions: readonly string[];
     /** Another one of DRIVERS than overlay2. */
     driver?: string;
+    /** The most that the read-write layer may take. */
+    sizeBytes?: number;
     readonly: boolean;
   };
   namespaces: {

@@ -4,7 +4,7 @@
  */
 import { type Problem, SpecError } from "../errors.ts";
 import { isAbsolute, join } from "../path.ts";
-import { DRIVERS, layerProblem, overlayOptionsProblem, readAnnotations } from "./annotations.ts";
+import { DRIVERS, layerProblem, overlayOptionsProblem, readAnnotations, sizeOf, sizeProblem } from "./annotations.ts";
 import { capabilityNumber } from "./capabilities.ts";
 import type { ContainerSpec, Host, ResolvedProcess, ResolvedSpec, ResolveOptions } from "./container.ts";
 import { hostProblems } from "./host-checks.ts";
@@ -127,7 +127,7 @@ function resolveLayers(
   spec: Spec,
   options: ResolveOptions,
   problems: Problem[],
-): Pick<ContainerSpec["rootfs"], "layers" | "rwLayer" | "overlayOptions" | "driver"> {
+): Pick<ContainerSpec["rootfs"], "layers" | "rwLayer" | "overlayOptions" | "driver" | "sizeBytes"> {
   // Problems of the annotations themselves are among those of inspect().
   const annotated = readAnnotations(spec.annotations, () => {});
   const rwLayer = options.rwLayer ?? annotated.rwLayer;
@@ -159,12 +159,30 @@ function resolveLayers(
   if (driver !== "overlay2" && overlayOptions.length > 0) {
     problems.push({ path: "--overlay-option", message: `driver ${driver} takes none` });
   }
+  const size = options.storageSize ?? annotated.storageSize;
+  const sizeBytes = size === undefined ? undefined : sizeOf(size);
+  if (size !== undefined) checkSize(size, { layers, driver }, problems);
   return {
     ...(driver !== "overlay2" && { driver }),
+    ...(sizeBytes !== undefined && { sizeBytes }),
     overlayOptions,
     layers: layers?.map((layer) => (layer.startsWith("sha256:") ? layer : fromBundle(options.bundle, layer))),
     rwLayer,
   };
+}
+
+function checkSize(
+  size: string | number,
+  { layers, driver }: { layers: readonly string[] | undefined; driver: string },
+  problems: Problem[],
+): void {
+  const path = "--storage-size";
+  if (sizeOf(size) === undefined) problems.push({ path, message: sizeProblem(size) });
+  if (layers === undefined) {
+    problems.push({ path, message: "what is written is a read-write layer's only with layers: --layer or --overlay" });
+  }
+  // fuse-overlayfs writes as root, whom ext4 lets exceed any limit, and a copy of the layers counts as written.
+  if (driver !== "overlay2") problems.push({ path, message: `driver ${driver} cannot keep to one` });
 }
 
 function checkLayerOptions(layers: readonly string[], problems: Problem[]): void {

@@ -18,6 +18,7 @@ import { type Digest, hexOf, isDigest } from "./digest.ts";
 import { readText, unlinkQuiet, writeText } from "./files.ts";
 import { chainDir, isFileName, overlayDir } from "./layout.ts";
 import { formatLower, hex, isLinkName, LINK_LENGTH, linkName } from "./link.ts";
+import { forgetProject, projectOf } from "./size-limit.ts";
 
 export interface StoredLayer {
   chainId: Digest;
@@ -164,10 +165,12 @@ export function removeContent(storageRoot: string, cacheId: string): void {
   const overlay = overlayDir(storageRoot);
   const link = linkOf(storageRoot, cacheId);
   if (link !== undefined) unlinkQuiet(`${overlay}/l/${link}`);
+  const project = projectOf(`${overlay}/${cacheId}`);
   const gone = `${TEMPORARY}gone-${cacheId}`.slice(0, 200);
   if (!cacheId.startsWith(TEMPORARY) && existsSync(`${overlay}/${cacheId}`)) {
     removeTree(overlay, gone);
     renameSync(`${overlay}/${cacheId}`, `${overlay}/${gone}`);
     removeTree(overlay, gone);
   } else removeTree(overlay, cacheId);
+  if (project !== undefined) forgetProject(overlay, project);
 }

@@ -12,6 +12,7 @@ import { chmodSync, chownSync, existsSync, readdirSync, statSync, symlinkSync } 
 import { umount2 } from "../sys/mount.ts";
 import { randomBytes } from "../sys/random.ts";
 import { removeTree } from "../sys/remove.ts";
+import { viewOf } from "../sys/structs.ts";
 import { makeDirectory, makeVisible, type Owner, readText, unlinkQuiet, withStoreFix, writeText } from "./files.ts";
 import { fillInitLayer } from "./init-layer.ts";
 import { findLayers, type Layer } from "./layers.ts";
@@ -28,6 +29,7 @@ import {
 } from "./layout.ts";
 import { formatLower, hex, isLinkName, LINK_LENGTH, type Lower, linkName } from "./link.ts";
 import { type MountRecord, makeStore, readRecord, removeRecord, usersOf, writeRecord } from "./records.ts";
+import { forgetProject, limitLayer, projectOf } from "./size-limit.ts";
 
 export interface RootfsRequest {
   /** The container. */
@@ -57,6 +59,8 @@ export interface RootfsRequest {
   mapOwner?: (owner: Owner) => Owner;
   /** Root as the container's user namespace maps it; absent: ourselves. */
   owner?: Owner;
+  /** The most that the read-write layer may take, in bytes: a project quota (size-limit.ts). */
+  sizeBytes?: number;
   /** The container's state directory. While it exists, the container does, and nobody else gets its named layer. */
   stateDir?: string;
   /** Asked about containers that use the same named layer and left no `stateDir`: do they still exist? */
@@ -79,6 +83,8 @@ export interface RootfsRecord {
   driver?: string;
   extra?: readonly string[];
   idmap?: "store" | "all";
+  /** The layer is a project of a quota, whose limit goes with it. */
+  isLimited?: boolean;
   /** Links in overlay2/l that go with the container. */
   links: string[];
 }
@@ -90,7 +96,7 @@ export interface RootfsRecord {
  * removeRootfs({id, storageRoot}) takes away what was made.
  *
  * @throws SpecError for layers that are not there; StateError for a named layer that another container has;
- *   SyscallError for a store that cannot be written
+ *   or a size that cannot be limited; SyscallError for a store that cannot be written
  */
 export function prepareRootfs(request: RootfsRequest): RootfsRecord {
   try {
@@ -119,6 +125,7 @@ function prepare(request: RootfsRequest): RootfsRecord {
   writeText(`${home}/lower`, formatLower([{ link: initLink }, ...topFirst(layers)]));
   makeDirectory(`${home}/merged`, 0o700, request.owner);
   rememberDriver(home, request.driver);
+  if (request.sizeBytes !== undefined) limitLayer(home, request.sizeBytes, viewOf(random).getUint32(0, true));
   return {
     id,
     storageRoot,
@@ -131,6 +138,7 @@ function prepare(request: RootfsRequest): RootfsRecord {
     ...(request.extra !== undefined && request.extra.length > 0 && { extra: request.extra }),
     ...(request.idmap !== undefined && { idmap: request.idmap }),
     ...(request.driver !== undefined && { driver: request.driver }),
+    ...(request.sizeBytes !== undefined && !named && { isLimited: true }),
     links: named ? [initLink] : [initLink, link],
   };
 }
@@ -298,6 +306,8 @@ export interface RemovalRequest {
   storageRoot?: string;
   /** As in the request. With it, what belongs to a living container of the same id elsewhere is left alone. */
   stateDir?: string;
+  /** Has the layer's size a limit? Left out: look. */
+  isLimited?: boolean | undefined;
 }
 
 /**
@@ -307,7 +317,12 @@ export interface RemovalRequest {
  *
  * @throws SyscallError when something is mounted below, which is never removed
  */
-export function removeRootfs({ id, storageRoot = DEFAULT_STORAGE_ROOT, stateDir }: RemovalRequest): void {
+export function removeRootfs({
+  id,
+  storageRoot = DEFAULT_STORAGE_ROOT,
+  stateDir,
+  isLimited = true,
+}: RemovalRequest): void {
   if (!isFileName(id)) throw new StateError(`container id ${JSON.stringify(id)} cannot name a directory`);
   const record = readRecord(storageRoot, id);
   if (record === undefined || (stateDir !== undefined && isOthers(record.stateDir, stateDir))) return;
@@ -315,7 +330,12 @@ export function removeRootfs({ id, storageRoot = DEFAULT_STORAGE_ROOT, stateDir 
     // Left there by a mountRootfs that was killed, on kernels that need a place to mount.
     unmountQuiet(`${overlayDir(storageRoot)}/${record.mountId}/merged`);
     removeLayer(storageRoot, initId(record.mountId));
-    if (!isNamed(record.mountId)) removeLayer(storageRoot, record.mountId);
+    if (!isNamed(record.mountId)) {
+      const home = `${overlayDir(storageRoot)}/${record.mountId}`;
+      const project = isLimited ? projectOf(home) : undefined;
+      removeLayer(storageRoot, record.mountId);
+      if (project !== undefined) forgetProject(overlayDir(storageRoot), project);
+    }
   }
   removeRecord(storageRoot, id);
 }

@@ -10,6 +10,7 @@ import { removeTree } from "../sys/remove.ts";
 import { copyTree } from "./copy-tree.ts";
 import { layerNameProblem, mountsDir, overlayDir } from "./layout.ts";
 import { readRecord } from "./records.ts";
+import { joinProject, projectOf } from "./size-limit.ts";
 import { stackOf } from "./view.ts";
 
 const RENAME_EXCHANGE = 2;
@@ -43,9 +44,10 @@ export function makeSnapshot(storageRoot: string, container: string, name: strin
 }
 
 /** Copies a directory to `dir/name`, and waits until the disk has it. */
-function copyDirectory(from: string, dir: string, name: string): void {
+function copyDirectory(from: string, dir: string, name: string, project?: number): void {
   removeTree(dir, name); // of one that was killed
   mkdirSync(`${dir}/${name}`, { mode: 0o700 });
+  if (project !== undefined) joinProject(`${dir}/${name}`, project);
   using source = new Fd(open(from, O_RDONLY | O_DIRECTORY));
   using target = new Fd(open(`${dir}/${name}`, O_RDONLY | O_DIRECTORY));
   copyTree(source.fd, target.fd);
@@ -73,7 +75,8 @@ export function rollback(storageRoot: string, container: string, name: string): 
   const dir = `${overlayDir(storageRoot)}/${mountId}/snapshots`;
   if (!existsSync(`${dir}/${name}`)) throw noSnapshot(storageRoot, container, name);
   using _lock = flockDir(dir);
-  copyDirectory(`${dir}/${name}`, dir, ".new");
+  // While it is copied both count towards the limit of the layer: a root that may exceed it (ext4) is not stopped there.
+  copyDirectory(`${dir}/${name}`, dir, ".new", projectOf(`${overlayDir(storageRoot)}/${mountId}`));
   // In one step: there is no moment without an upper directory.
   renameat(AT_FDCWD, `${dir}/.new`, AT_FDCWD, upper, RENAME_EXCHANGE);
   removeTree(dir, ".new");

@@ -1,8 +1,8 @@
 /** `tsrun container ...` */
-import { defineVerb, type Globals, type Verb } from "../flags.ts";
+import { defineVerb, type Globals, STORE_FLAG, type Verb } from "../flags.ts";
 import { writeOut } from "../output.ts";
 import { openStore } from "./image.ts";
-import { runSubverb, STORE_FLAG } from "./run.ts";
+import { runSubverb } from "./run.ts";
 
 const snapshot = defineVerb({
   name: "container snapshot",

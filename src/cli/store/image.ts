@@ -12,13 +12,13 @@ import {
   storageRoot,
 } from "../../index.ts";
 import { escapeControl } from "../../log.ts";
-import { defineVerb, type Globals, type Verb } from "../flags.ts";
+import { defineVerb, type Globals, STORE_FLAG, type Verb } from "../flags.ts";
 import { absolute } from "../globals.ts";
 import { writeError, writeOut } from "../output.ts";
 import { UsageError } from "../parse.ts";
 import { configChanges } from "./config-changes.ts";
 import { progressPrinter } from "./progress.ts";
-import { runSubverb, STORE_FLAG } from "./run.ts";
+import { runSubverb } from "./run.ts";
 import { bytesText, shortId, table } from "./table.ts";
 
 const FORMAT_FLAG = {

@@ -2,13 +2,13 @@
 import { isatty } from "node:tty";
 import { StateError } from "../../errors.ts";
 import type { LayerRow } from "../../index.ts";
-import { defineVerb, type Globals, type Verb } from "../flags.ts";
+import { defineVerb, type Globals, STORE_FLAG, type Verb } from "../flags.ts";
 import { writeError, writeOut } from "../output.ts";
 import { UsageError } from "../parse.ts";
 import { openStore, sourceDateEpoch } from "./image.ts";
 import { createFile } from "./output-file.ts";
 import { progressPrinter } from "./progress.ts";
-import { runSubverb, STORE_FLAG } from "./run.ts";
+import { runSubverb } from "./run.ts";
 import { bytesText, shortId, table } from "./table.ts";
 
 const FORMAT_FLAG = {

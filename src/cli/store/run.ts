@@ -1,14 +1,7 @@
 /** The second level of verbs, as `tsrun image list`: parsed by the same parser, from the same kind of table. */
-import type { Flag, Globals, Verb } from "../flags.ts";
+import type { Globals, Verb } from "../flags.ts";
 import { writeOut } from "../output.ts";
 import { parseVerb, UsageError } from "../parse.ts";
-
-export const STORE_FLAG = {
-  name: "store",
-  kind: "string",
-  argument: "dir",
-  help: "where the store is (default: /var/lib/tsrun, for others than root ~/.local/share/tsrun)",
-} as const satisfies Flag;
 
 /** Carries out `<verb> <subverb> ...`. */
 export async function runSubverb(

@@ -124,6 +124,21 @@ describe("spec/resolve", () => {
     });
   });
 
+  test("a size limit has a unit of 1024, and wants layers and overlayfs", () => {
+    const annotate: Change = (spec) => {
+      spec.annotations = { "org.tsrun.layers": '["/base"]', "org.tsrun.storage-size": "512m" };
+    };
+    expect(resolved(annotate).rootfs.sizeBytes).toBe(512 << 20);
+    expect(resolved(annotate, { storageSize: "1.5GiB" }).rootfs.sizeBytes).toBe(1.5 * 2 ** 30);
+    expect(resolved(annotate, { storageSize: 4096 }).rootfs.sizeBytes).toBe(4096);
+    for (const storageSize of ["", "0", "-1", "many", "9999999p", 0, -5])
+      expect(() => resolved(annotate, { storageSize }), String(storageSize)).toThrow("is no size");
+    expect(() => resolved(annotate, { driver: "vfs" })).toThrow("driver vfs cannot keep to one");
+    expect(() => resolved(() => {}, { storageSize: "1g" })).toThrow("only with layers");
+    const wrong: Change = (spec) => (spec.annotations = { "org.tsrun.storage-size": "much" });
+    expect(() => resolved(wrong)).toThrow('"much" is no size');
+  });
+
   test("--overlay makes root.path the only layer", () => {
     expect(resolved(() => {}, { overlay: true }).rootfs).toMatchObject({ path: "/b/rootfs", layers: ["/b/rootfs"] });
     const annotate: Change = (spec) => (spec.annotations = { "org.tsrun.overlay": "true" });

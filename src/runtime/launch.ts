@@ -277,10 +277,11 @@ function mountLayers(overlay: RootfsRecord, container: ContainerSpec, joined: nu
   const isMapped =
     overlay.idmap === "all" || (overlay.idmap === "store" && layers.some((l) => l.startsWith("sha256:")));
   if (!isMapped) return mountRootfs(overlay);
-  if (joined !== undefined) return mountRootfs(overlay, joined);
-  const userns = newUserNamespace({ uids: container.uidMappings, gids: container.gidMappings });
+  const ids = { uids: container.uidMappings, gids: container.gidMappings };
+  if (joined !== undefined) return mountRootfs(overlay, { userns: joined, ids });
+  const userns = newUserNamespace(ids);
   try {
-    return mountRootfs(overlay, userns);
+    return mountRootfs(overlay, { userns, ids });
   } finally {
     closeQuiet(userns);
   }

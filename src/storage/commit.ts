@@ -1,5 +1,5 @@
 /** `commit`: what a container has written becomes a layer, and an image with it. */
-import { StateError, TsrunError } from "../errors.ts";
+import { StateError } from "../errors.ts";
 import { ChangedLayers } from "./diff.ts";
 import { chainIdOf, chainIdsOf, type Digest, digestOf } from "./digest.ts";
 import { type ContainerConfig, formatConfig, goTime, type HistoryEntry, type ImageConfig } from "./image-config.ts";
@@ -8,7 +8,6 @@ import { hostPlatform, type StoreContext, unpackStream } from "./import.ts";
 import { chainOf, contentDir, hasLayer, registerLayer } from "./layerdb.ts";
 import { ensureStore, lockStore, syncStore, WorkDirectory } from "./store-lock.ts";
 import { tarOf } from "./tar-stream.ts";
-import type { IdRange } from "./unpack.ts";
 import { stackOf } from "./view.ts";
 
 export interface CommitOptions {
@@ -45,11 +44,7 @@ export async function commitContainer(
   const base = baseConfig(storageRoot, parent, options.image);
   using work = new WorkDirectory(storageRoot);
   using layers = new ChangedLayers(stack, store.space);
-  const unmap = {
-    unmapUid: unmapping(store.idMap?.uids),
-    unmapGid: unmapping(store.idMap?.gids),
-    epoch: options.epoch,
-  };
+  const unmap = { idMap: store.idMap, epoch: options.epoch };
   const chain = chainOf(storageRoot, parent);
   const lowers = [...chain].reverse().map((layer) => contentDir(storageRoot, layer));
   const { diffId, size } = await unpackStream(store, tarOf(layers.entries(unmap)), work, lowers);
@@ -110,14 +105,5 @@ function newConfig(base: ImageConfig, below: readonly Digest[], diffId: Digest, 
     config: { ...base.config, ...options.config },
     rootfs: { type: "layers", diff_ids: [...below, diffId] },
     history: [...lines, line],
-  };
-}
-
-function unmapping(ranges: readonly IdRange[] | undefined): ((id: number) => number) | undefined {
-  if (ranges === undefined || ranges.length === 0) return undefined;
-  return (id) => {
-    for (const { containerID, hostID, size } of ranges)
-      if (id >= hostID && id < hostID + size) return containerID + id - hostID;
-    throw new TsrunError(`a file belongs to ${id}, which is not in the id mapping`);
   };
 }

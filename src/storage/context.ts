@@ -2,11 +2,11 @@
 import { StateError } from "../errors.ts";
 import { existsSync, readFileSync } from "../sys/fs.ts";
 import { readText } from "./files.ts";
+import type { IdMap } from "./id-map.ts";
 import { replaceFile } from "./imagedb.ts";
 import type { StoreContext } from "./import.ts";
 import { xattrSpace } from "./overlay-marks.ts";
 import { ensureStore, lockStore } from "./store-lock.ts";
-import type { IdMap } from "./unpack.ts";
 
 export function storeContext(storageRoot: string, idMap: IdMap | undefined): StoreContext {
   const isInitial = /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync("/proc/self/uid_map"));

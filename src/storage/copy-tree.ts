@@ -2,7 +2,7 @@
  * Copies a directory as it is: owners, modes, times, hard links, devices (whiteouts are some), every attribute (the marks
  * of overlayfs among them). The content of files is shared where the filesystem can (FICLONE: btrfs, xfs).
  */
-import { check } from "../sys/call.ts";
+import { check, utf8Text } from "../sys/call.ts";
 import {
   O_CREAT,
   O_DIRECTORY,
@@ -34,19 +34,30 @@ import {
 } from "../sys/file.ts";
 import { chmodSync } from "../sys/fs.ts";
 import { getXattrAt, listXattrsAt, setXattrAt } from "../sys/xattr.ts";
+import { type IdMap, mappedId, mappedXattr, OVERFLOW_ID } from "./id-map.ts";
 
 const DOT = new Uint8Array([0x2e]);
 
-/** @param to an empty directory, which gets the owner, the mode and the attributes of `from` too */
-export function copyTree(from: number, to: number): void {
-  copyInto(from, to, to, new Map(), []);
-  dress(from, DOT, to, DOT);
+/**
+ * @param to an empty directory, which gets the owner, the mode and the attributes of `from` too
+ * @param map ids of `from` as the copy is to have them
+ */
+export function copyTree(from: number, to: number, map?: IdMap): void {
+  copyInto(from, to, to, new Map(), [], map);
+  dress(from, DOT, to, DOT, map);
 }
 
 /** Names of files that have several: where the first of them was copied to, as a path below the top. */
 type Links = Map<string, Uint8Array[]>;
 
-function copyInto(from: number, to: number, top: number, links: Links, path: readonly Uint8Array[]): void {
+function copyInto(
+  from: number,
+  to: number,
+  top: number,
+  links: Links,
+  path: readonly Uint8Array[],
+  map: IdMap | undefined,
+): void {
   for (const name of readNames(from)) {
     const found = statTime(from, name);
     const type = found.mode & S_IFMT;
@@ -61,11 +72,11 @@ function copyInto(from: number, to: number, top: number, links: Links, path: rea
       mkdirat(to, name, 0o700);
       using source = new Fd(openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
       using target = new Fd(openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-      copyInto(source.fd, target.fd, top, links, [...path, name]);
+      copyInto(source.fd, target.fd, top, links, [...path, name], map);
     } else if (type === S_IFREG) copyContent(from, to, name, found.size);
     else if (type === S_IFLNK) symlinkat(readlinkat(from, name), to, name);
     else mknodat(to, name, type, makedev(found.rdevMajor, found.rdevMinor));
-    dress(from, name, to, name);
+    dress(from, name, to, name, map);
   }
 }
 
@@ -99,8 +110,11 @@ function copyContent(from: number, to: number, name: Uint8Array, size: number): 
   if (at < size) truncate(target.fd, size);
 }
 
-function dress(from: number, name: Uint8Array, to: number, target: Uint8Array): void {
-  const { mode, uid, gid, mtime } = statTime(from, name);
+function dress(from: number, name: Uint8Array, to: number, target: Uint8Array, map: IdMap | undefined): void {
+  const found = statTime(from, name);
+  const { mode, mtime } = found;
+  const uid = map === undefined ? found.uid : (mappedId(found.uid, map.uids) ?? OVERFLOW_ID);
+  const gid = map === undefined ? found.gid : (mappedId(found.gid, map.gids) ?? OVERFLOW_ID);
   const isLink = (mode & S_IFMT) === S_IFLNK;
   if (target === DOT) fchown(to, uid, gid);
   else lchownat(to, target, uid, gid);
@@ -111,7 +125,9 @@ function dress(from: number, name: Uint8Array, to: number, target: Uint8Array): 
   }
   for (const key of listXattrsAt(from, name)) {
     const value = getXattrAt(from, name, key);
-    if (value !== undefined) check(setXattrAt(to, target, key, value), "setxattr", key);
+    if (value === undefined) continue;
+    const own = map === undefined ? value : mappedXattr(utf8Text(key), value, map);
+    check(setXattrAt(to, target, key, own), "setxattr", key);
   }
   check(setTime(to, target, { seconds: mtime, nanoseconds: 0 }), "utimensat", target);
 }

@@ -10,13 +10,13 @@ import { walkTree } from "./walk.ts";
 
 /** @param subject a container, a named read-write layer, or an image */
 export async function* exportTar(
-  { storageRoot, space }: StoreContext,
+  { storageRoot, space, idMap }: StoreContext,
   subject: string,
   { epoch }: { epoch?: number | undefined } = {},
 ): AsyncGenerator<Uint8Array> {
   using view = mountView(directoriesOf(storageRoot, subject), { userxattr: space === "user.overlay." });
   using root = new Fd(openat(view.fd, ".", O_RDONLY | O_DIRECTORY));
-  yield* tarOf(walkTree(root.fd, "", new Map(), { epoch }));
+  yield* tarOf(walkTree(root.fd, "", new Map(), { epoch, idMap }));
 }
 
 /** All directories of a container or an image, top first. */

@@ -1,11 +1,13 @@
 /** Takes away what nobody needs: layers, leftovers, images by name. */
 import { StateError } from "../errors.ts";
-import { readdirSync, readlinkSync } from "../sys/fs.ts";
+import { existsSync, readdirSync, readlinkSync } from "../sys/fs.ts";
+import { removeTree } from "../sys/remove.ts";
 import { type Digest, hexOf } from "./digest.ts";
 import { unlinkQuiet } from "./files.ts";
 import { findImage, fullName, imageIds, readNames, removeImageConfig, writeNames } from "./imagedb.ts";
-import { hasLayer, linkOf, removeContent, removeLayerFiles } from "./layerdb.ts";
+import { hasLayer, linkOf, readLayer, removeContent, removeLayerFiles } from "./layerdb.ts";
 import { chainDir, isNamed, layerName, overlayDir } from "./layout.ts";
+import { COPIES } from "./mapped-copies.ts";
 import { chainsOfImage, holders, namesOf, orphans, unneededLayers, users } from "./references.ts";
 import { ensureStore, lockStore, sweep, syncStore } from "./store-lock.ts";
 import { stackOf } from "./view.ts";
@@ -26,13 +28,27 @@ export function collectGarbage(storageRoot: string): Collected {
 function collect(storageRoot: string): Collected {
   const layers = unneededLayers(storageRoot);
   for (const chainId of layers) removeLayerFiles(storageRoot, chainId);
-  let leftovers = sweep(storageRoot);
+  let leftovers = sweep(storageRoot) + removeCopies(storageRoot);
   for (const name of orphans(storageRoot)) {
     removeContent(storageRoot, name);
     leftovers++;
   }
   leftovers += removeDeadLinks(storageRoot);
   return { layers, leftovers };
+}
+
+/** Copies of layers with the ids of user namespaces, but for layers that a container is on. */
+function removeCopies(storageRoot: string): number {
+  let count = 0;
+  for (const [chainId, { containers }] of holders(storageRoot)) {
+    const cacheId = readLayer(storageRoot, chainId)?.cacheId;
+    if (cacheId === undefined || containers.length > 0) continue;
+    const home = `${overlayDir(storageRoot)}/${cacheId}`;
+    if (!existsSync(`${home}/${COPIES}`)) continue;
+    removeTree(home, COPIES);
+    count++;
+  }
+  return count;
 }
 
 /** Links in l/ whose layer is gone. */

@@ -3,7 +3,7 @@
  * that what belongs to 0 on disk belongs to the container's root. Linux 5.19 takes such a mount as a lower layer.
  * Rules: mount_setattr(2) "ID-mapped mounts"; kernel filesystems/overlayfs.rst.
  */
-import { SyscallError } from "../errors.ts";
+import { SyscallError, TsrunError } from "../errors.ts";
 import { AT_FDCWD, MNT_DETACH, MOUNT_ATTR_IDMAP, OPEN_TREE_CLONE, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
 import { Fd } from "../sys/file.ts";
 import { mkdirSync, rmdirSync } from "../sys/fs.ts";
@@ -45,15 +45,19 @@ export function withIdmapped<T>({ lowers, isMapped, userns, places }: IdmapReque
   }
 }
 
+/** The layers can only be copied. */
+export class NotIdmappable extends TsrunError {}
+
 function map(clone: number, lower: string, userns: number): void {
   try {
     mountSetattr(clone, "", 0, { set: MOUNT_ATTR_IDMAP, usernsFd: userns });
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
+    if (error.code === "EINVAL") throw new NotIdmappable(`the file system of ${lower} has no idmapped mounts`);
     throw new SyscallError("map the ids of", error.code, {
       path: lower,
       cause: error,
-      fix: "the file system of the layers must have idmapped mounts (ext4, xfs, btrfs; tmpfs from Linux 6.3), and overlayfs takes them from 5.19; overlay option noidmap leaves the ids as they are",
+      fix: "overlay option noidmap leaves the ids as they are",
     });
   }
 }

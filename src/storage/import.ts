@@ -7,6 +7,7 @@ import { Fd, open, write } from "../sys/file.ts";
 import { type Bytes, compressionOf, decompressed, fileBytes, gzipMember } from "./compression.ts";
 import { chainIdOf, chainIdsOf, type Digest, digestOf, hexOf, Sha256 } from "./digest.ts";
 import { writeText } from "./files.ts";
+import type { IdMap } from "./id-map.ts";
 import type { ImageConfig } from "./image-config.ts";
 import { formatConfig, parseConfig } from "./image-config.ts";
 import { type Blob, openSource, type Platform, type SourceImage } from "./image-source.ts";
@@ -16,7 +17,7 @@ import { chainDir } from "./layout.ts";
 import type { XattrSpace } from "./overlay-marks.ts";
 import { ensureStore, lockStore, syncStore, WorkDirectory } from "./store-lock.ts";
 import { TarReader } from "./tar/reader.ts";
-import { type IdMap, LayerWriter } from "./unpack.ts";
+import { LayerWriter } from "./unpack.ts";
 
 /** Where a long import is. */
 export interface Progress {

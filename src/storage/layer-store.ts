@@ -5,13 +5,13 @@
 
 import type { CommitOptions } from "./commit.ts";
 import type { Collected, RemovedImage } from "./gc.ts";
+import type { IdMap } from "./id-map.ts";
 import type { HistoryEntry, ImageConfig } from "./image-config.ts";
 import type { Platform } from "./image-source.ts";
 import type { ImportedImage, ImportOptions, Progress, StoreContext } from "./import.ts";
 import type { ChangedPath, ImageRow, LayerRow, OriginRow, StoreUsage } from "./inspect.ts";
 import { DEFAULT_STORAGE_ROOT } from "./layout.ts";
 import type { SaveOptions } from "./save.ts";
-import type { IdMap } from "./unpack.ts";
 import type { CheckOptions, Fault } from "./verify.ts";
 
 export interface LayerStoreOptions {

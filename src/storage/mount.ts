@@ -8,6 +8,7 @@
  * a place: there the overlay is mounted on `merged` for a moment.
  */
 import { SyscallError, TsrunError } from "../errors.ts";
+import { warn } from "../log.ts";
 import {
   AT_FDCWD,
   MNT_DETACH,
@@ -23,20 +24,28 @@ import { fsconfigCreate, fsconfigSet, fsmount, fsopen, mount, openTree, umount2 
 import { kernelVersion } from "../sys/process.ts";
 import { driverNamed } from "./drivers.ts";
 import { readText } from "./files.ts";
-import { withIdmapped } from "./idmapped-layers.ts";
+import type { IdMap } from "./id-map.ts";
+import { NotIdmappable, withIdmapped } from "./idmapped-layers.ts";
 import { overlayLogDuring } from "./kernel-log.ts";
 import { MAX_LOWERS, overlayDir } from "./layout.ts";
 import { type Lower, parseLower } from "./link.ts";
+import { mappedCopies } from "./mapped-copies.ts";
 import { commonOptions, fitsPage, isPlainValue, mountData, mountFix, type Overlay, splitLowers } from "./options.ts";
 import type { RootfsRecord } from "./rootfs.ts";
+
+/** The user namespace whose ids the layers get, and what these are. */
+export interface Mapping {
+  userns: number;
+  ids: IdMap;
+}
 
 /**
  * A descriptor of the detached overlay mount; the caller closes it.
  *
- * @param userns the user namespace whose ids the layers get, where the record asks for that
+ * @param mapping for a record that asks for it
  * @throws SyscallError with the kernel's own reason as its cause, where it gave one
  */
-export function mountRootfs(record: RootfsRecord, userns?: number): number {
+export function mountRootfs(record: RootfsRecord, mapping?: Mapping): number {
   const kernel = kernelVersion();
   const overlay = readOverlay(record, kernel);
   if (record.driver !== undefined)
@@ -46,10 +55,8 @@ export function mountRootfs(record: RootfsRecord, userns?: number): number {
     return mountAtPlace(mapped, record.merged);
   };
   const attempt = (): number => {
-    if (record.idmap === undefined || userns === undefined) return mountNow(overlay);
-    const { lowers, isMapped = [] } = overlay;
-    const places = isAtLeast(kernel, 6, 15) ? undefined : `${record.merged}/../lowers`;
-    return withIdmapped({ lowers, isMapped, userns, places }, (paths) => mountNow({ ...overlay, lowers: paths }));
+    if (record.idmap === undefined || mapping === undefined) return mountNow(overlay);
+    return mountMapped(record, overlay, mapping, kernel, mountNow);
   };
   try {
     return attempt();
@@ -94,6 +101,33 @@ export function rootfsDirectories(record: RootfsRecord): string[] {
   return [upper, ...lowers];
 }
 
+/** Idmapped where the kernel and the file system of the layers can; with copies of the layers, and a warning, where not. */
+function mountMapped(
+  record: RootfsRecord,
+  overlay: MappedOverlay,
+  { userns, ids }: Mapping,
+  kernel: Kernel,
+  mountNow: (overlay: Overlay) => number,
+): number {
+  const { lowers, isMapped = [] } = overlay;
+  const mount = (paths: readonly string[]) => mountNow({ ...overlay, lowers: paths });
+  const places = isAtLeast(kernel, 6, 15) ? undefined : `${record.merged}/../lowers`;
+  let reason = "this kernel's overlayfs takes no idmapped layers before Linux 5.19";
+  if (isAtLeast(kernel, 5, 19)) {
+    try {
+      return withIdmapped({ lowers, isMapped, userns, places }, mount);
+    } catch (error) {
+      if (!(error instanceof NotIdmappable)) throw error;
+      reason = error.message;
+    }
+  }
+  const home = `${overlayDir(record.storageRoot)}/${record.mountId}`;
+  const { paths, made } = mappedCopies({ storageRoot: record.storageRoot, home, lowers, isMapped, ids });
+  const count = isMapped.filter(Boolean).length;
+  warn(`${count} layers are copies with the ids of the container, ${made} of them made now: ${reason}`);
+  return mount(paths);
+}
+
 /** The same once more, to see what the kernel writes into its log about it. */
 function attemptWithLog(attempt: () => number, overlay: Overlay, merged: string): number {
   let mounted = -1;
@@ -114,8 +148,10 @@ function isUnexplained(error: unknown): boolean {
   return error instanceof SyscallError && error.cause === undefined && error.operation !== "open";
 }
 
+type MappedOverlay = Overlay & { isMapped?: readonly boolean[] };
+
 /** The directories of the mount, as prepareRootfs wrote them down. */
-function readOverlay(record: RootfsRecord, kernel: Kernel): Overlay & { isMapped?: readonly boolean[] } {
+function readOverlay(record: RootfsRecord, kernel: Kernel): MappedOverlay {
   const { storageRoot, mountId, userns, volatile, extra, idmap } = record;
   const home = `${overlayDir(storageRoot)}/${mountId}`;
   const lower = readText(`${home}/lower`);

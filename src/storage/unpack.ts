@@ -45,6 +45,7 @@ import {
 import { removeTree } from "../sys/remove.ts";
 import type { Statx } from "../sys/structs.ts";
 import { setXattr, setXattrAt } from "../sys/xattr.ts";
+import { type IdMap, type IdRange, mappedId, mappedXattr } from "./id-map.ts";
 import { escapedXattr, OPAQUE, type XattrSpace } from "./overlay-marks.ts";
 import { byteName, components, nameBytes, shown } from "./tar/bytes.ts";
 import { type TarEntry, TarError } from "./tar/header.ts";
@@ -59,19 +60,6 @@ import {
   openQuiet,
   statOrNothing,
 } from "./unpack-files.ts";
-
-/** Ids of the tar as they are to be on disk. */
-export interface IdMap {
-  /** containerID, hostID, size: as in a config.json. */
-  uids: readonly IdRange[];
-  gids: readonly IdRange[];
-}
-
-export interface IdRange {
-  containerID: number;
-  hostID: number;
-  size: number;
-}
 
 export interface UnpackOptions {
   /** diff directories of the layers below, top first: what an implied directory looks like is taken from there. */
@@ -382,7 +370,7 @@ export class LayerWriter implements TarSink {
       chmodByFd(place.fd, entry.mode);
     }
     for (const [key, value] of entry.xattrs) {
-      this.#kept(key, setXattrAt(parent, name, this.#xattrName(key), value));
+      this.#kept(key, setXattrAt(parent, name, this.#xattrName(key), this.#mapped(key, value)));
     }
     check(setTime(parent, name, entry.mtime), "utimensat");
   }
@@ -429,11 +417,17 @@ export class LayerWriter implements TarSink {
     if (this.#options.unprivileged) this.#count("owner", uid !== 0 || gid !== 0);
     else fchown(fd, uid, gid);
     fchmod(fd, entry.mode);
-    for (const [key, value] of entry.xattrs) this.#kept(key, setXattr(fd, this.#xattrName(key), value));
+    for (const [key, value] of entry.xattrs)
+      this.#kept(key, setXattr(fd, this.#xattrName(key), this.#mapped(key, value)));
   }
 
   #xattrName(key: string): Uint8Array {
     return nameBytes(escapedXattr(key));
+  }
+
+  #mapped(key: string, value: Uint8Array): Uint8Array {
+    const { idMap } = this.#options;
+    return idMap === undefined ? value : mappedXattr(key, value, idMap);
   }
 
   /** An attribute that this filesystem or this user cannot have is left out, and counted. */
@@ -448,9 +442,8 @@ export class LayerWriter implements TarSink {
 
   #id(id: number, ranges: readonly IdRange[] | undefined): number {
     if (ranges === undefined || ranges.length === 0) return id;
-    for (const { containerID, hostID, size } of ranges) {
-      if (id >= containerID && id < containerID + size) return hostID + id - containerID;
-    }
-    throw new TarError(`its owner ${id} is not in the id mapping`);
+    const mapped = mappedId(id, ranges);
+    if (mapped === undefined) throw new TarError(`its owner ${id} is not in the id mapping`);
+    return mapped;
   }
 }

@@ -1,4 +1,5 @@
 /** Turns a directory into entries of a tar, in the order of the bytes of their names. */
+import { TsrunError } from "../errors.ts";
 import {
   O_DIRECTORY,
   O_NOFOLLOW,
@@ -15,8 +16,9 @@ import { readNames, statTime } from "../sys/entries.ts";
 import { Fd, openat, readlinkat } from "../sys/file.ts";
 import type { Statx } from "../sys/structs.ts";
 import { getXattrAt, listXattrsAt } from "../sys/xattr.ts";
+import { type IdMap, unmappedId, unmappedXattr } from "./id-map.ts";
 import { unescapedXattr } from "./overlay-marks.ts";
-import { byteName, compareNames, nameBytes, textName } from "./tar/bytes.ts";
+import { byteName, compareNames, nameBytes, shown, textName } from "./tar/bytes.ts";
 import type { EntryType, TarEntry } from "./tar/header.ts";
 
 /** An entry and where its content is. */
@@ -31,9 +33,8 @@ export interface Walked {
 export interface WalkOptions {
   /** Times later than this become it: SOURCE_DATE_EPOCH. */
   epoch?: number | undefined;
-  /** Ids as they are on disk, as the archive is to have them. */
-  unmapUid?: ((id: number) => number) | undefined;
-  unmapGid?: ((id: number) => number) | undefined;
+  /** Ids on disk are those of the archive as this maps them. */
+  idMap?: IdMap | undefined;
 }
 
 /** The first name of each file that has several. */
@@ -65,19 +66,19 @@ export function entryOf(
   const found = statTime(parent, name);
   const type = TYPES[found.mode & S_IFMT];
   if (type === undefined) return undefined;
-  const { unmapUid = (id) => id, unmapGid = (id) => id, epoch } = options;
+  const { idMap, epoch } = options;
   const entry: TarEntry = {
     type,
     name: type === "directory" ? `${path}/` : path,
     linkName: type === "symlink" ? textName(readlinkat(parent, name)) : "",
     mode: found.mode & 0o7777,
-    uid: unmapUid(found.uid),
-    gid: unmapGid(found.gid),
+    uid: archiveId(found.uid, idMap?.uids, path),
+    gid: archiveId(found.gid, idMap?.gids, path),
     size: type === "file" ? found.size : 0,
     mtime: { seconds: epoch === undefined ? found.mtime : Math.min(found.mtime, epoch), nanoseconds: 0 },
     devMajor: type === "char" || type === "block" ? found.rdevMajor : 0,
     devMinor: type === "char" || type === "block" ? found.rdevMinor : 0,
-    xattrs: xattrsOf(parent, name),
+    xattrs: xattrsOf(parent, name, idMap),
   };
   if (type !== "directory" && found.nlink > 1) {
     const key = `${found.devMajor}:${found.devMinor}:${found.ino}`;
@@ -89,17 +90,29 @@ export function entryOf(
   return { entry, parent, name, found };
 }
 
-function xattrsOf(parent: number, name: Uint8Array): [string, Uint8Array][] {
+function archiveId(id: number, ranges: IdMap["uids"] | undefined, path: string): number {
+  if (ranges === undefined || ranges.length === 0) return id;
+  const own = unmappedId(id, ranges);
+  if (own === undefined) throw new TsrunError(`${shown(path)} belongs to ${id}, which is not in the id mapping`);
+  return own;
+}
+
+/** Attributes that an archive has; POSIX ACLs are such as the kernel gives them, which Go's tools and umoci take, too. */
+function xattrsOf(parent: number, name: Uint8Array, idMap: IdMap | undefined): [string, Uint8Array][] {
   const found: [string, Uint8Array][] = [];
   for (const key of listXattrsAt(parent, name)) {
     const kept = unescapedXattr(byteName(key));
-    // ACLs and labels of the host's LSM are none of the image's.
-    if (kept === undefined || kept.startsWith("system.") || kept === "security.selinux" || kept === "security.ima")
-      continue;
+    if (kept === undefined || isHosts(kept)) continue;
     const value = getXattrAt(parent, name, key);
-    if (value !== undefined) found.push([kept, value]);
+    if (value !== undefined) found.push([kept, idMap === undefined ? value : unmappedXattr(kept, value, idMap)]);
   }
   return found;
+}
+
+/** Labels of the host's LSM, and ACLs of what file system it has (NFSv4), are none of the image's. */
+function isHosts(name: string): boolean {
+  if (name.startsWith("system.")) return !name.startsWith("system.posix_acl_");
+  return name === "security.selinux" || name === "security.ima";
 }
 
 /** A directory and all below it. `path` is its name in the archive, "" for the top, which itself is left out. */

@@ -1,5 +1,5 @@
 /** Options of the overlay, and layers in a container's user namespace. */
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { busyboxRootfs, makeBundle } from "../../helpers/bundle.ts";
@@ -108,6 +108,96 @@ describeNeeds({ ...WANTED, kernel: FIRST_KERNEL })("layers in a user namespace",
     expect(runOk(["run", "-b", plain.path, newId()])).toBe("65534\n");
     const none = bundleOf("stat -c %u /etc/owned", [chainId], { userns: true, options: "noidmap" });
     expect(runOk(["run", "-b", none.path, newId()])).toBe("65534\n");
+  });
+});
+
+describeNeeds(WANTED)("layers on a file system without idmapped mounts", () => {
+  /** The layer `chainId` of a store of its own, whose directory is on a ramfs, which cannot be idmapped. */
+  let store: string;
+  let own: string;
+  let home: string;
+
+  beforeAll(() => {
+    store = scratch("store");
+    const tar = join(scratch("tar"), "rootfs.tar");
+    // ramfs has no POSIX ACLs, and only trusted.* and security.* attributes.
+    tool("tar", ["-C", rootfs, "-cf", tar, "."]);
+    own = runOk(["layer", "import", "-q", "--store", store, tar]).trim();
+    const record = join(store, "image/overlay2/layerdb/sha256", own.slice(7));
+    home = join(store, "overlay2", readFileSync(join(record, "cache-id"), "utf8"));
+    tool("mount", ["-t", "ramfs", "-o", "mode=755", "ramfs", join(home, "diff")]);
+    tool("tar", ["-C", join(home, "diff"), "-xf", tar]);
+  });
+  afterAll(() => {
+    tool("umount", [join(home, "diff")]);
+  });
+
+  const SCRIPT = "stat -c '%u:%g' /etc/owned /bin/busybox; chown 5:6 /etc/owned; stat -c '%u:%g' /etc/owned";
+
+  test("are copied, with a warning, and one copy serves all containers of that mapping", () => {
+    const bundle = bundleOf(SCRIPT, [own], { userns: true });
+    const first = run(["run", "-b", bundle.path, "--store", store, newId()]);
+    expect(first.stdout).toBe("1000:1000\n0:0\n5:6\n");
+    expect(first.stderr).toContain("1 layers are copies with the ids of the container, 1 of them made now");
+    expect(first.stderr).toContain("has no idmapped mounts");
+    const again = run(["run", "-b", bundle.path, "--store", store, newId()]);
+    expect(again.stdout).toBe(first.stdout);
+    expect(again.stderr).toContain("0 of them made now");
+    expect(readdirSync(join(home, "mapped"))).toEqual(["u0-200000-65536,g0-200000-65536"]);
+    expect(statSync(join(home, "mapped/u0-200000-65536,g0-200000-65536/etc/owned")).uid).toBe(201_000);
+  });
+
+  test("and directories among the layers are copied for each container, and go with it", () => {
+    const dir = join(home, "diff/etc");
+    const bundle = bundleOf("stat -c %u /owned", [own, dir], { userns: true, options: "idmap" });
+    const { id } = createContainer(bundle, ["--store", store]);
+    const overlay = JSON.parse(readFileSync(`/run/tsrun/${id}/state.json`, "utf8")).overlay;
+    expect(readdirSync(join(store, "overlay2", overlay.mountId, "mapped"))).toEqual(["1"]);
+    runOk(["delete", "--force", id]);
+    expect(existsSync(join(store, "overlay2", overlay.mountId))).toBe(false);
+  });
+
+  test("copies go with `layer gc` when no container is on the layer", () => {
+    const { id } = createContainer(bundleOf("true", [own], { userns: true }), ["--store", store]);
+    runOk(["layer", "gc", "--store", store]);
+    expect(existsSync(join(home, "mapped"))).toBe(true);
+    runOk(["delete", "--force", id]);
+    runOk(["layer", "gc", "--store", store]);
+    expect(existsSync(join(home, "mapped"))).toBe(false);
+  });
+});
+
+describeNeeds(WANTED)("--store", () => {
+  const idsIn = (store: string) => readdirSync(join(store, "overlay2")).filter((name) => name !== "l");
+
+  test("is where the layers are read and written, and where delete finds them", () => {
+    const store = scratch("store");
+    const before = idsIn("/var/lib/tsrun");
+    const tar = join(scratch("tar"), "rootfs.tar");
+    tool("tar", ["-C", rootfs, "-cf", tar, "."]);
+    const own = runOk(["layer", "import", "-q", "--store", store, tar]).trim();
+    const { id } = createContainer(bundleOf("true", [own]), ["--store", store]);
+    expect(idsIn(store).length).toBe(3); // the image's layer, the read-write layer, the init layer
+    expect(idsIn("/var/lib/tsrun")).toEqual(before);
+    runOk(["delete", "--force", id]);
+    expect(idsIn(store).length).toBe(1);
+    const flags = ["--store", store, "--rw-layer", "data"];
+    runOk(["run", "-b", bundleOf("echo kept > /kept", [own]).path, ...flags, newId()]);
+    expect(runOk(["run", "-b", bundleOf("cat /kept", [own]).path, ...flags, newId()])).toBe("kept\n");
+    expect(runOk(["layer", "diff", "--store", store, "data"])).toContain("A /kept");
+  });
+
+  test("is where `run --image` looks for the image and puts its bundle", () => {
+    const store = scratch("store");
+    const tar = join(scratch("tar"), "rootfs.tar");
+    tool("tar", ["-C", rootfs, "-cf", tar, "."]);
+    runOk(["image", "import", "-q", "--store", store, tar, "elsewhere"]);
+    expect(runOk(["run", "--store", store, "--image", "elsewhere", "--", "cat", "/etc/owned"])).toBe("x\n");
+    expect(readdirSync(join(store, "bundles")).length).toBe(1);
+    expect(run(["run", "--image", "elsewhere", "--", "true"]).stderr).toContain("elsewhere");
+    const bundle = join(scratch("bundle"), "b");
+    runOk(["bundle", "--store", store, "elsewhere", bundle, "cat", "/etc/owned"]);
+    expect(runOk(["run", "--store", store, "-b", bundle, newId()])).toBe("x\n");
   });
 });
 

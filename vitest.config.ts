@@ -18,7 +18,13 @@ const privileged = {
 
 // Long races and repetitions that are the same whatever the layout of cgroups is and take minutes where every instruction
 // is emulated: `npm test` runs them on this machine alone, `npm run test:vm` in the virtual one.
-const onlyHere = ["security/faults", "security/swap", "security/runtime-binary", "storage/{hostile,gnu-tar,kill}"];
+const onlyHere = [
+  "security/faults",
+  "security/bad-input",
+  "security/swap",
+  "security/runtime-binary",
+  "storage/{hostile,gnu-tar,kill}",
+];
 const exclude = process.env.TSRUN_BRIEF === "1" ? onlyHere.map((name) => `test/integration/${name}.test.ts`) : [];
 
 export default defineConfig({

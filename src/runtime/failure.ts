@@ -9,6 +9,8 @@ import type { Plan, Step } from "../plan/step.ts";
 import { signalName } from "../sys/constants.ts";
 import type { WaitStatus } from "../sys/process.ts";
 
+const MAX_WORDS = 1000;
+
 /** @param index of the step that failed, -1 or beyond the plan when the init could not say */
 export function stepFailure(plan: Plan, index: number, code: string): TsrunError {
   const step = plan.steps[index];
@@ -22,11 +24,16 @@ export function stepFailure(plan: Plan, index: number, code: string): TsrunError
 
 /** The step as the plan has it, but for a write: of that the reader wants to know the file, not the descriptor. */
 function inWords(plan: Plan, index: number, step: Step): string {
-  if (step.op !== "write") return describeStep(step);
+  if (step.op !== "write") return shortened(describeStep(step));
   const fd = step.args[0];
   const opened = plan.steps.slice(0, index).findLast(({ op, args }) => /^open(In)?$/.test(op) && args[0] === fd);
   const path = opened?.args[opened.op === "open" ? 1 : 2] ?? plan.inherit.find((one) => one.fd === fd)?.name ?? fd;
-  return `write ${JSON.stringify(step.args[1])} to ${path}`;
+  return `write ${shortened(JSON.stringify(step.args[1]))} to ${path}`;
+}
+
+/** Lists of a config may be long, and the path comes first. */
+function shortened(text: string): string {
+  return text.length <= MAX_WORDS ? text : `${text.slice(0, MAX_WORDS)}... (${text.length} characters)`;
 }
 
 /** The init ended without a word. @param end how; undefined when nobody can tell any more */
@@ -82,6 +89,11 @@ export function execFailure(command: string, code: string): { message: string; f
       return { message: `${exec}: exec format error`, fix: "a script needs #! in its first line; a program, this CPU" };
     case "EACCES":
       return { message: `${exec}: permission denied`, fix: "is its mount noexec?" };
+    case "E2BIG":
+      return {
+        message: `${exec}: ${code} (${errnoText(code)})`,
+        fix: "process.args and process.env together may take a quarter of RLIMIT_STACK, and 6 MiB at most",
+      };
     default:
       return { message: `${exec}: ${code} (${errnoText(code)})` };
   }

@@ -6,6 +6,7 @@
 import type { Problem } from "../errors.ts";
 import { didYouMean, quote } from "../spec/text.ts";
 import type { LinuxSeccomp, LinuxSeccompArg, LinuxSyscall } from "../spec/types.ts";
+import { MAX_INSTRUCTIONS } from "./assembler.ts";
 
 export const RET_USER_NOTIF = 0x7fc00000;
 export const RET_LOG = 0x7ffc0000;
@@ -28,6 +29,10 @@ export const ACTION_NAMES: readonly string[] = Object.keys(ACTIONS);
 export const RET_KILL_THREAD = 0;
 export const RET_ERRNO_ENOSYS = 0x00050000 | 38;
 const EPERM = 1;
+/** Names can share instructions, so this is far more than the kernel takes; beyond it, rules are counted and no more. */
+const MAX_MERGED = 16 * MAX_INSTRUCTIONS;
+/** Enough for anybody to read. */
+const MAX_PROBLEMS = 100;
 /** The kernel cuts an errno above this off (include/linux/err.h MAX_ERRNO). */
 const MAX_ERRNO = 4095;
 
@@ -76,6 +81,7 @@ export function decisions(profile: LinuxSeccomp, problems: Problem[]): Decisions
   const { defaultErrnoRet } = profile;
   const defaultAction = actionValue(profile.defaultAction, defaultErrnoRet, "default", problems);
   const byName = new Map<string, Decision>();
+  const merged = new Map<string, Rule[]>();
   const entries = profile.syscalls ?? [];
   for (let i = 0; i < entries.length; i++) {
     const entry = entries[i] as LinuxSyscall;
@@ -85,8 +91,9 @@ export function decisions(profile: LinuxSeccomp, problems: Problem[]): Decisions
     }
     const action = actionValue(entry.action, entry.errnoRet, i, problems);
     const rules = entry.args?.length ? entryRules(entry.args, action, i, problems) : undefined;
-    addEntry(byName, entry.names, action === defaultAction ? NO_RULES : (rules ?? action), problems);
+    addEntry(byName, merged, entry.names, action === defaultAction ? NO_RULES : (rules ?? action));
   }
+  finishMerged(merged, problems);
   if (byName.has("")) problems.push({ path: "linux.seccomp.syscalls", message: "a system call has an empty name" });
   return { defaultAction, byName };
 }
@@ -94,12 +101,16 @@ export function decisions(profile: LinuxSeccomp, problems: Problem[]): Decisions
 /** An entry with the default action decides nothing, but the profile knows the call. */
 export const NO_RULES: readonly Rule[] = [];
 
-/** A verdict without arguments wins over rules with arguments, and the first such verdict over later ones. */
+/**
+ * A verdict without arguments wins over rules with arguments, and the first such verdict over later ones.
+ *
+ * @param merged the lists that hold rules of more than one entry; they are no other name's
+ */
 function addEntry(
   byName: Map<string, Decision>,
+  merged: Map<string, Rule[]>,
   names: readonly string[],
   decision: Decision,
-  problems: Problem[],
 ): void {
   for (const name of names) {
     const earlier = byName.get(name);
@@ -107,18 +118,45 @@ function addEntry(
     else if (typeof earlier === "number" || decision === NO_RULES) continue;
     else if (typeof decision === "number") byName.set(name, decision);
     else {
-      for (const rule of decision) checkContradiction(name, rule, earlier, problems);
-      byName.set(name, ordered([...earlier, ...decision]));
+      const rules = merged.get(name) ?? [...earlier];
+      merged.set(name, rules);
+      byName.set(name, rules);
+      for (const rule of decision) rules.push(rule);
     }
   }
 }
 
+/** Puts rules of several entries in order, when they can be a program at all. */
+function finishMerged(merged: Map<string, Rule[]>, problems: Problem[]): void {
+  let count = 0;
+  for (const rules of merged.values()) count += rules.length;
+  if (count > MAX_MERGED) {
+    const message = `have ${count} rules about arguments; the kernel takes ${MAX_INSTRUCTIONS} instructions in all`;
+    problems.push({ path: "linux.seccomp.syscalls", message });
+    return;
+  }
+  for (const [name, rules] of merged) {
+    const first = rules[0] as Rule;
+    if (rules.every(({ action }) => action === first.action)) continue;
+    checkContradictions(name, rules, problems);
+    rules.sort(compareRules);
+  }
+}
+
 /** One call cannot have two verdicts; libseccomp refuses such rules too. */
-function checkContradiction(name: string, rule: Rule, earlier: readonly Rule[], problems: Problem[]): void {
-  for (const other of earlier) {
-    if (other.action === rule.action || JSON.stringify(other.conditions) !== JSON.stringify(rule.conditions)) continue;
-    const message = `decides otherwise than linux.seccomp.syscalls[${other.entry}] about the same calls of ${quote(name)}`;
-    problems.push({ path: `linux.seccomp.syscalls[${rule.entry}]`, message });
+function checkContradictions(name: string, rules: readonly Rule[], problems: Problem[]): void {
+  const byConditions = new Map<string, Rule[]>();
+  for (const rule of rules) {
+    const key = JSON.stringify(rule.conditions);
+    const same = byConditions.get(key) ?? [];
+    byConditions.set(key, same);
+    for (const other of same) {
+      if (problems.length >= MAX_PROBLEMS) return;
+      if (other.action === rule.action) continue;
+      const message = `decides otherwise than linux.seccomp.syscalls[${other.entry}] about the same calls of ${quote(name)}`;
+      problems.push({ path: `linux.seccomp.syscalls[${rule.entry}]`, message });
+    }
+    same.push(rule);
   }
 }
 
@@ -200,19 +238,13 @@ function holdsAlways({ op, maskHigh, maskLow }: Condition): boolean {
   return op === "MASKED_EQ" && maskHigh === 0 && maskLow === 0;
 }
 
+const PRIORITY: Record<Operator, number> = { EQ: 3, NE: 3, MASKED_EQ: 3, LE: 2, LT: 2, GE: 1, GT: 1 };
+
 /**
  * Rules with different actions that hold for the same call: libseccomp tries them in an order of its own, whatever
  * the order of the profile, and so do we: by argument, last first; then equalities, then upper bounds from the
  * smallest, then lower bounds from the largest.
  */
-function ordered(rules: Rule[]): Rule[] {
-  const first = rules[0] as Rule;
-  for (const { action } of rules) if (action !== first.action) return rules.sort(compareRules);
-  return rules;
-}
-
-const PRIORITY: Record<Operator, number> = { EQ: 3, NE: 3, MASKED_EQ: 3, LE: 2, LT: 2, GE: 1, GT: 1 };
-
 function compareRules(one: Rule, other: Rule): number {
   const a = one.conditions[0] as Condition;
   const b = other.conditions[0] as Condition;

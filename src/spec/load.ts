@@ -55,8 +55,8 @@ export function parseObject(text: string, name: string): Record<string, unknown>
   let value: unknown;
   try {
     value = JSON.parse(text);
-  } catch (error) {
-    throw new SpecError([{ path: name, message: jsonProblem(text, error) }]);
+  } catch {
+    throw new SpecError([{ path: name, message: jsonProblem(text) }]);
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new SpecError([{ path: name, message: "must hold a JSON object" }]);
@@ -132,11 +132,11 @@ function unreadable(path: string, code: string): SpecError {
   });
 }
 
-function jsonProblem(text: string, error: unknown): string {
-  if (error instanceof RangeError) return "is nested too deeply";
+function jsonProblem(text: string): string {
   if (text.trim() === "") return "is empty";
   const offset = jsonErrorOffset(text);
-  if (offset === undefined) return "is not JSON";
+  // It is JSON, and the engine ran out of stack: not every engine says so by a RangeError.
+  if (offset === undefined) return "is nested too deeply";
   const before = text.slice(0, offset).split("\n");
   const place = `line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}`;
   if (offset >= text.length) return `is not JSON: it ends too early (${place})`;
@@ -149,8 +149,8 @@ function jsonProblem(text: string, error: unknown): string {
  */
 function keepBigArguments(spec: Spec, text: string): void {
   const exact = JSON.parse(
-    text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|-?\d{16,}(?![\d.eE])/g, (token) =>
-      token.startsWith('"') ? token : `"${token}"`,
+    text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g, (token) =>
+      /^-?\d{16,}$/.test(token) ? `"${token}"` : token,
     ),
   ) as Spec;
   const syscalls: unknown = spec.linux?.seccomp?.syscalls;

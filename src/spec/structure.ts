@@ -31,6 +31,8 @@ export type Scalar = (typeof S)[keyof typeof S];
 
 export interface ListShape {
   readonly list: Shape;
+  /** What the kernel takes of these, or what can be done in seconds; MAX_LIST otherwise. */
+  readonly max?: number;
 }
 
 /** An object whose keys are data. */
@@ -63,7 +65,7 @@ export function fits(shape: Shape, value: unknown): boolean {
   if (typeof shape === "number") return fitsScalar(shape, value);
   if ("words" in shape) return shape.words.includes(value as string);
   if ("list" in shape) {
-    if (!Array.isArray(value) || value.length > MAX_LIST) return false;
+    if (!Array.isArray(value) || value.length > (shape.max ?? MAX_LIST)) return false;
     // Indices, as iterators are slow in code that runs once.
     for (let i = 0; i < value.length; i++) if (!fits(shape.list, value[i])) return false;
     return true;
@@ -153,8 +155,9 @@ function explainList(shape: ListShape, value: unknown, path: string, report: Rep
     report(path, () => `must be a list, not ${kind(value)}`);
     return undefined;
   }
-  if (value.length > MAX_LIST) {
-    report(path, () => `has ${value.length} elements, more than ${MAX_LIST}`);
+  const { max = MAX_LIST } = shape;
+  if (value.length > max) {
+    report(path, () => `has ${value.length} elements, more than ${max}`);
     return undefined;
   }
   // Array.from, as map() passes over the holes of an array that no JSON has.

@@ -20,11 +20,20 @@ const SCHEMAS = new Map<string, Schema>(
   NAMES.map((name) => [name, JSON.parse(readFileSync(new URL(`../fixtures/oci/${name}`, import.meta.url), "utf8"))]),
 );
 
+/** Of a file as it stands. */
+export function schemaOf(name: SchemaName): Schema {
+  return SCHEMAS.get(name) as Schema;
+}
+
 /** A function that says whether a value fits the schema; what does not fit is in its `errors`. */
 export function validatorOf(name: SchemaName): ValidateFunction {
   // The files are no schemas of their own but collections of them, with formats that a validator need not know.
-  const ajv = new Ajv({ strict: false, validateFormats: false });
+  const ajv = new Ajv({ strict: false, validateFormats: false, allErrors: true });
   for (const [id, schema] of SCHEMAS) ajv.addSchema({ ...schema, id }, id);
+  // Of other platforms anything will do.
+  for (const other of OTHER_PLATFORMS) {
+    ajv.addSchema({ id: `config-${other}.json`, [other]: {} }, `config-${other}.json`);
+  }
   return ajv.getSchema(name) as ValidateFunction;
 }
 
@@ -61,7 +70,8 @@ function visit(schema: Schema, file: string, path: string, found: Set<string>, d
   }
 }
 
-function locate(schema: Schema, file: string): { schema: Schema; file: string } {
+/** The schema itself where there is only a reference to it, and the file it stands in. */
+export function locate(schema: Schema, file: string): { schema: Schema; file: string } {
   return typeof schema.$ref === "string" ? follow(schema.$ref, file) : { schema, file };
 }
 

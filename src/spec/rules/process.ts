@@ -27,6 +27,8 @@ export const RLIMITS: readonly string[] = [
 ];
 
 const NAMES = { list: S.text };
+/** setgroups(2). */
+const NGROUPS_MAX = 65536;
 
 export const PROCESS: ObjectShape = {
   members: {
@@ -43,7 +45,7 @@ export const PROCESS: ObjectShape = {
         uid: S.id,
         gid: S.id,
         umask: S.uint32,
-        additionalGids: { list: S.id },
+        additionalGids: { list: S.id, max: NGROUPS_MAX },
         username: S.text,
       },
     },

@@ -12,10 +12,13 @@ import type {
 } from "../types.ts";
 import type { RuleContext } from "./context.ts";
 
+/** The v1 controller compares each rule that it is given with all that it has. */
+const MAX_DEVICE_RULES = 4096;
+
 const THROTTLE: ListShape = {
   list: {
     members: { __proto__: null as never, major: S.int64, minor: S.int64, rate: S.uint64 },
-    required: ["major", "minor"],
+    required: ["major", "minor", "rate"],
   },
 };
 
@@ -24,6 +27,7 @@ export const RESOURCES: ObjectShape = {
     __proto__: null as never,
     unified: { map: S.argument },
     devices: {
+      max: MAX_DEVICE_RULES,
       list: {
         members: {
           __proto__: null as never,

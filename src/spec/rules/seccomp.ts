@@ -56,6 +56,9 @@ export const ARCHITECTURES: readonly string[] = [
   "SCMP_ARCH_RISCV64",
 ];
 
+/** As many instructions as the kernel takes; each comparison needs one. */
+const MAX_ARGUMENT_TESTS = 4096;
+
 export const SECCOMP: ObjectShape = {
   members: {
     __proto__: null as never,
@@ -82,6 +85,7 @@ export const SECCOMP: ObjectShape = {
           action: ACTION,
           errnoRet: S.uint32,
           args: {
+            max: MAX_ARGUMENT_TESTS,
             list: {
               members: {
                 __proto__: null as never,

@@ -12,6 +12,24 @@ describe("plan/builder", () => {
     ]);
   });
 
+  test("a plan with very many descriptors takes numbers again that were closed, but not for what is inherited", () => {
+    const b = new PlanBuilder(3);
+    const early = b.newFd();
+    b.add("first", "close", early);
+    const numbers = Array.from({ length: 2000 }, () => {
+      const fd = b.newFd();
+      b.add("mounts", "close", fd);
+      return fd;
+    });
+    expect(Math.max(...numbers)).toBeLessThan(1000);
+    expect(numbers).not.toContain(early);
+    const open = b.newFd();
+    expect(b.newFd()).not.toBe(open);
+    const inherited = b.inherit("tree:1");
+    expect(numbers).not.toContain(inherited);
+    expect(inherited).not.toBe(open);
+  });
+
   test("steps keep their order and what asked for them", () => {
     const b = new PlanBuilder(3);
     b.add("hostname", "sethostname", "web");

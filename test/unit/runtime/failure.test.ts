@@ -48,6 +48,13 @@ describe("runtime/failure", () => {
     expect(message(join, "EPERM")).toContain('write "0" to tasks:memory');
   });
 
+  test("a list of thousands is shortened", () => {
+    const groups = Array.from({ length: 60_000 }, (_, i) => String(i));
+    const failed = message({ op: "user", args: [0, 0, 1, groups], about: "process.user" }, "EINVAL");
+    expect(failed).toMatch(/^process\.user: user 0 group 0 groups \[0 1 2 .*\.\.\. \(\d+ characters\): EINVAL/);
+    expect(failed.length).toBeLessThan(1200);
+  });
+
   test("only of a bind's source and of a command is it said that there is no such file", () => {
     const bind: Step = { op: "openTree", args: [5, -1, "/src", 0], about: "mounts[0] /d" };
     expect(message(bind, "ENOENT")).toContain("no such file or directory");

@@ -26,6 +26,11 @@ describe("spec/load", () => {
     expect(loadSpec(dir)).toEqual({ spec: { ociVersion: "1.0.2", x: 1 }, text });
   });
 
+  test("a fraction of many digits beside a seccomp profile is no whole number of many digits", () => {
+    const text = '{"a": 0.0000010000000000000002, "b": -1.00000000000000001e-17, "linux": {"seccomp": {}}}';
+    expect(parseSpec(text)).toMatchObject({ a: 0.0000010000000000000002 });
+  });
+
   test("another file can be named, from the bundle or absolute", () => {
     writeFileSync(join(dir, "other.json"), '{"ociVersion": "1.1.0"}');
     expect(loadSpec(dir, "other.json").spec.ociVersion).toBe("1.1.0");

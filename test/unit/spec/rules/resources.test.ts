@@ -52,6 +52,9 @@ describe("spec/rules/resources", () => {
     expect(resources({ blockIO: { weight: 1001 } })).toHaveLength(1);
     expect(resources({ blockIO: { weightDevice: [{ major: 8, minor: 0, weight: 5 }] } })).toHaveLength(1);
     expect(resources({ blockIO: { throttleReadBpsDevice: [{ major: -8, minor: 0, rate: 5 }] } })).toHaveLength(1);
+    expect(resources({ blockIO: { throttleReadBpsDevice: [{ major: 8, minor: 0 }] } })).toEqual([
+      expect.stringContaining("throttleReadBpsDevice[0].rate: is missing"),
+    ]);
     expect(resources({ network: { classID: 2 ** 32 } })).toHaveLength(1);
   });
 

@@ -10,6 +10,7 @@ import { endContainer } from "./end.ts";
 import { runHooksAnyhow } from "./hooks.ts";
 import { mapIds } from "./idmap.ts";
 import { inUserNamespace } from "./in-userns.ts";
+import { removeRdt } from "./intel-rdt.ts";
 import { statusOf } from "./lifecycle.ts";
 import type { DeleteOptions } from "./options.ts";
 import { stateRoot, storageRoot } from "./paths.ts";
@@ -56,6 +57,7 @@ function deleteLocked(state: StateDirectory, record: StateRecord, force: boolean
   }
   keepExit(state, record);
   if (record.cgroup) destroyCgroup(record.cgroup, { kill: true });
+  if (record.intelRdt) removeRdt(record.intelRdt);
   removeLayers(state, record);
   // Before the state goes: should we be killed meanwhile, the next delete runs them.
   if (record.hooks?.includes("poststop")) runHooksAnyhow(readHooks(state, record, "poststop"), "poststop", record);

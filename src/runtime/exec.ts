@@ -21,6 +21,7 @@ import { closeQuiet, open } from "../sys/file.ts";
 import { pidfdOpen } from "../sys/process.ts";
 import { converse } from "./converse.ts";
 import { homeDirectory } from "./home.ts";
+import { joinRdt } from "./intel-rdt.ts";
 import { isAlive, statusOf } from "./lifecycle.ts";
 import { foreignNamespaces } from "./namespaces.ts";
 import type { ExecOptions, ExecResult } from "./options.ts";
@@ -99,7 +100,10 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
   using _sync = init.sync;
   if (isDebugging()) debug(`nsexec container setup: process ${init.pid} has a plan of ${plan.steps.length} steps`);
   const { consoleSocket, pidFile, pidfdSocket } = options;
-  const onPid = (pid: number) => debug(`child process in init(): ${pid}; setns_init: about to exec`);
+  const onPid = (pid: number) => {
+    if (record.intelRdt) joinRdt(record.intelRdt, pid);
+    debug(`child process in init(): ${pid}; setns_init: about to exec`);
+  };
   const onListener = (fd: number, pid: number) =>
     handOverListener(fd, { spec: config, record, status: statusOf(record), pid });
   return converse({ init, plan, consoleSocket, pidFile, pidfdSocket, foreground, onPid, onListener });

@@ -35,7 +35,7 @@ export function runtimeFeatures(): Record<string, unknown> {
       },
       apparmor: { enabled: true },
       selinux: { enabled: true },
-      intelRdt: { enabled: false },
+      intelRdt: { enabled: true, schemata: true, monitoring: true },
       memoryPolicy: { modes: Object.keys(MEMORY_MODES), flags: Object.keys(MEMORY_FLAGS) },
       mountExtensions: { idmap: { enabled: true } },
       netDevices: { enabled: true },

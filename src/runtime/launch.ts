@@ -25,6 +25,7 @@ import { homeDirectory, homeInLayers } from "./home.ts";
 import { hookStages, runHooks, runHooksAnyhow } from "./hooks.ts";
 import { isOwnIdOnly, mapIds, mayUseSetgroups } from "./idmap.ts";
 import { newUserNamespace, openIdmapped } from "./idmapped.ts";
+import { createRdt, joinRdt, planRdt, removeRdt } from "./intel-rdt.ts";
 import { processStat } from "./lifecycle.ts";
 import { NetDevices } from "./net-devices.ts";
 import type { CreateOptions } from "./options.ts";
@@ -66,6 +67,7 @@ export function launch(options: LaunchOptions): Launched {
     warn("NOTIFY_SOCKET is not supported in this release: the container cannot tell that it is ready");
   }
   if (options.foreground) inheritTerminalSize(container.spec.process);
+  const rdt = planRdt(container.id, container.spec.linux?.intelRdt);
   const state = new StateDirectory(stateRoot(options.root), container.id);
   using _lock = state.create();
   // Before what undoes: it brings devices back by what is open here.
@@ -73,6 +75,7 @@ export function launch(options: LaunchOptions): Launched {
   using undo = new Undo();
   undo.addRecord(() => removeState(state));
   const record = firstRecord(container, loaded);
+  if (rdt) record.intelRdt = rdt;
   const request = cgroupRequest(loaded);
   // What is about to be made, first: should we be killed meanwhile, delete knows where to look.
   record.cgroup = planCgroup(request);
@@ -86,6 +89,10 @@ export function launch(options: LaunchOptions): Launched {
   }
   record.cgroup = createCgroup({ ...request, warn });
   undo.add(() => record.cgroup && destroyCgroup(record.cgroup));
+  if (rdt) {
+    undo.add(() => removeRdt(rdt));
+    createRdt(rdt, container.spec.linux?.intelRdt ?? {});
+  }
 
   const fds = new Map<string, number>();
   using _fds = { [Symbol.dispose]: () => closeAll(fds.values()) };
@@ -123,6 +130,7 @@ export function launch(options: LaunchOptions): Launched {
       debug(`child process in init(): ${pid}`);
       record.pid = pid;
       record.startTime = processStat(pid)?.startTime ?? 0;
+      if (rdt) joinRdt(rdt, pid);
       state.writeConfig(loaded.text);
       options.meanwhile?.({ container, state, record });
     },

@@ -14,6 +14,7 @@ import type { RootfsRecord } from "../storage/rootfs.ts";
 import { O_PATH, O_RDONLY, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from "../sys/constants.ts";
 import { closeQuiet, Fd, flockDir, open, openat2, readText } from "../sys/file.ts";
 import { fstatSync, mkdirSync, renameSync, rmdirSync, type Stats, statSync, writeFileSync } from "../sys/fs.ts";
+import type { RdtRecord } from "./intel-rdt.ts";
 import type { ContainerStatus } from "./options.ts";
 
 /** Format of state.json; a reader refuses what is newer than itself. */
@@ -42,6 +43,8 @@ export interface StateRecord {
   /** Its start in clock ticks since boot (proc_pid_stat(5)), which tells it from a later process of the same pid. */
   startTime: number;
   cgroup: CgroupRecord | undefined;
+  /** Groups of resctrl; not there when it is in none of its own. */
+  intelRdt?: RdtRecord;
   /** The overlay, when tsrun made the root file system. */
   overlay: RootfsRecord | undefined;
   /** Where its layers are kept, when that was asked for; until there is an overlay, what was made is found by it. */

@@ -1,25 +1,33 @@
 /** `update`: other limits for a container that runs. Rules: runc-update(8); OCI config-linux.md "Control groups". */
+import { cgroupProcesses } from "../cgroup/manager.ts";
 import { mergeResources, updateCgroup } from "../cgroup/update.ts";
 import { SpecError, StateError } from "../errors.ts";
 import { warn } from "../log.ts";
 import { parseObject } from "../spec/load.ts";
-import type { LinuxResources } from "../spec/types.ts";
-import { validateResources } from "../spec/validate.ts";
+import type { LinuxIntelRdt, LinuxResources } from "../spec/types.ts";
+import { validateRdt, validateResources } from "../spec/validate.ts";
 import { open, readText } from "../sys/file.ts";
+import { createRdt, joinAllRdt, planRdt, updateRdt } from "./intel-rdt.ts";
 import { statusOf } from "./lifecycle.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
-import { readConfig, StateDirectory } from "./state.ts";
+import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
 
 /**
  * Changes the limits that `resources` names and no others: a member that is 0 or "" where that means "not set" leaves
  * things as they are, which engines rely on, and device rules are left alone. Kept for later updates and execs.
  *
  * @param resources `linux.resources` of config.json, in part
+ * @param rdt `linux.intelRdt`, in part
  * @throws SpecError for wrong values; StateError when it has stopped or has no cgroup; SyscallError when the kernel
  * refuses one
  */
-export function updateContainer(root: string | undefined, id: string, resources: LinuxResources): void {
-  const problems = validateResources(resources);
+export function updateContainer(
+  root: string | undefined,
+  id: string,
+  resources: LinuxResources,
+  rdt: LinuxIntelRdt = {},
+): void {
+  const problems = [...validateResources(resources), ...validateRdt(rdt)];
   if (problems.length > 0) throw new SpecError(problems);
   const asked = withoutUnset(resources);
   const state = new StateDirectory(stateRoot(root), id);
@@ -28,16 +36,38 @@ export function updateContainer(root: string | undefined, id: string, resources:
   const status = statusOf(record);
   if (status === "stopped" || status === "creating")
     throw new StateError(`cannot update a container that is ${status}`);
-  if (record.cgroup === undefined) {
-    throw new StateError("the container has no cgroup, so it has no limits to change", {
-      fix: "delegate a cgroup to this user, or set linux.cgroupsPath",
-    });
-  }
   const config = readConfig(state);
-  const before = config.linux?.resources ?? {};
-  updateCgroup(record.cgroup, asked, before, warn);
-  config.linux = { ...config.linux, resources: mergeResources(before, asked) };
-  state.replaceConfig(JSON.stringify(config));
+  const linux = { ...config.linux };
+  const hasRdt = Object.keys(rdt).length > 0;
+  if (hasRdt) linux.intelRdt = changeRdt(state, record, { ...linux.intelRdt, ...rdt });
+  if (Object.keys(asked).length > 0 || !hasRdt) {
+    const before = linux.resources ?? {};
+    updateCgroup(cgroupOf(record), asked, before, warn);
+    linux.resources = mergeResources(before, asked);
+  }
+  state.replaceConfig(JSON.stringify({ ...config, linux }));
+}
+
+function cgroupOf({ cgroup }: StateRecord): NonNullable<StateRecord["cgroup"]> {
+  if (cgroup !== undefined) return cgroup;
+  throw new StateError("the container has no cgroup, so it has no limits to change", {
+    fix: "delegate a cgroup to this user, or set linux.cgroupsPath",
+  });
+}
+
+/** A container that was in no group of its own gets one, and all its processes with it. @returns what holds from now on */
+function changeRdt(state: StateDirectory, record: StateRecord, rdt: LinuxIntelRdt): LinuxIntelRdt {
+  if (record.intelRdt !== undefined) {
+    updateRdt(record.intelRdt, rdt);
+    return rdt;
+  }
+  const made = planRdt(record.id, rdt);
+  if (made === undefined) return rdt;
+  // Named before it is made: delete finds it.
+  state.write({ ...record, intelRdt: made });
+  createRdt(made, rdt);
+  joinAllRdt(made, record.cgroup ? cgroupProcesses(record.cgroup) : [record.pid]);
+  return rdt;
 }
 
 /** Reads resources as engines hand them over. @param file a path, or "-" for standard input @throws SpecError */

@@ -13,18 +13,15 @@ import { findNamespace, NAMESPACE_FLAGS } from "./namespaces.ts";
 import { quote } from "./text.ts";
 import type { Linux, LinuxCapabilities, LinuxNamespace, Mount, Process, Spec } from "./types.ts";
 import { bindSysfs, unprivilegedProblems } from "./unprivileged.ts";
-import { unsupported } from "./unsupported.ts";
 import { inspect } from "./validate.ts";
 
 /**
- * @throws SpecError with every problem at once: of the config, of the options, what this release cannot do yet, and what
- * this host cannot do
+ * @throws SpecError with every problem at once: of the config, of the options, and what this host cannot do
  */
 export function resolve(spec: Spec, options: ResolveOptions, host: Host): ContainerSpec {
   checkId(options.id);
   const found = inspect(spec, { hasLayers: options.layers !== undefined });
-  const problems: Problem[] = [...found.problems, ...unsupported(found.spec)];
-  const warnings = found.warnings;
+  const { problems, warnings } = found;
   problems.push(...hostProblems(found.spec, options, host));
   const layers = resolveLayers(found.spec, options, problems);
   requireMountNamespace(found.spec, problems);

@@ -8,7 +8,7 @@ import { ANNOTATIONS, checkAnnotations } from "./rules/annotations.ts";
 import type { RuleContext } from "./rules/context.ts";
 import { checkDevices } from "./rules/devices.ts";
 import { checkHooks, HOOKS } from "./rules/hooks.ts";
-import { checkLinux, LINUX } from "./rules/linux.ts";
+import { checkIntelRdt, checkLinux, INTEL_RDT, LINUX } from "./rules/linux.ts";
 import { checkMappings } from "./rules/mappings.ts";
 import { checkMounts, MOUNT } from "./rules/mounts.ts";
 import { checkNamespaces, checkTimeOffsets } from "./rules/namespaces.ts";
@@ -19,7 +19,7 @@ import { checkSeccomp } from "./rules/seccomp.ts";
 import { checkSysctl } from "./rules/sysctl.ts";
 import { explain, fits, type ObjectShape, S, type Shape } from "./structure.ts";
 import { didYouMean } from "./text.ts";
-import type { LinuxResources, Process, Spec } from "./types.ts";
+import type { LinuxIntelRdt, LinuxResources, Process, Spec } from "./types.ts";
 
 export const SPEC: ObjectShape = {
   members: {
@@ -59,6 +59,13 @@ export function validateProcess(value: unknown): Problem[] {
 export function validateResources(value: unknown): Problem[] {
   return examine(RESOURCES, value, "resources", false, (context, resources) => {
     checkLimits(context, resources as LinuxResources, "resources");
+  }).problems;
+}
+
+/** The same for an intelRdt object. */
+export function validateRdt(value: unknown): Problem[] {
+  return examine(INTEL_RDT, value, "intelRdt", false, (context, rdt) => {
+    checkIntelRdt(context, rdt as LinuxIntelRdt, "intelRdt");
   }).problems;
 }
 

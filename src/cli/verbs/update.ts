@@ -36,15 +36,13 @@ const FLAGS = [
     name: "l3-cache-schema",
     kind: "string",
     argument: "schema",
-    help: "Intel RDT cache schema (not in this release)",
-    refused: "is not supported in this release",
+    help: "share of the L3 cache, as L3:0=ff;1=f (resctrl)",
   },
   {
     name: "mem-bw-schema",
     kind: "string",
     argument: "schema",
-    help: "Intel RDT memory bandwidth schema (not in this release)",
-    refused: "is not supported in this release",
+    help: "share of the memory bandwidth, as MB:0=50;1=70 (resctrl)",
   },
 ] as const satisfies readonly Flag[];
 
@@ -57,12 +55,18 @@ export const update = defineVerb({
   max: 1,
   notes: `Only what is named is changed, and device rules never. Sizes take k, m, g, t, p.`,
   run({ values, args, globals }) {
-    updateContainer(globals.root, args[0] as string, resourcesOf(values) ?? {});
+    const { "l3-cache-schema": cache, "mem-bw-schema": bandwidth, ...limits } = values;
+    updateContainer(globals.root, args[0] as string, resourcesOf(limits) ?? {}, {
+      ...(cache && { l3CacheSchema: cache }),
+      ...(bandwidth && { memBwSchema: bandwidth }),
+    });
     return 0;
   },
 });
 
-function resourcesOf(values: Values<typeof FLAGS>): LinuxResources | undefined {
+function resourcesOf(
+  values: Omit<Values<typeof FLAGS>, "l3-cache-schema" | "mem-bw-schema">,
+): LinuxResources | undefined {
   const { resources, ...others } = values;
   if (resources !== undefined && resources !== "") {
     const [other] = Object.keys(others);

@@ -10,6 +10,17 @@ import { isInterfaceName, RESOURCES } from "./resources.ts";
 import { SECCOMP } from "./seccomp.ts";
 import { SYSCTL } from "./sysctl.ts";
 
+export const INTEL_RDT: ObjectShape = {
+  members: {
+    __proto__: null as never,
+    closID: S.text,
+    schemata: { list: S.text },
+    l3CacheSchema: S.text,
+    memBwSchema: S.text,
+    enableMonitoring: S.boolean,
+  },
+};
+
 export const LINUX: ObjectShape = {
   members: {
     __proto__: null as never,
@@ -28,16 +39,7 @@ export const LINUX: ObjectShape = {
     maskedPaths: { list: S.path },
     readonlyPaths: { list: S.path },
     mountLabel: S.text,
-    intelRdt: {
-      members: {
-        __proto__: null as never,
-        closID: S.text,
-        schemata: { list: S.text },
-        l3CacheSchema: S.text,
-        memBwSchema: S.text,
-        enableMonitoring: S.boolean,
-      },
-    },
+    intelRdt: INTEL_RDT,
     memoryPolicy: {
       members: {
         __proto__: null as never,
@@ -72,7 +74,7 @@ export function checkLinux(context: RuleContext): void {
     context.report("linux.rootfsPropagation", 'needs a mount namespace: add {"type": "mount"} to linux.namespaces');
   }
   if (linux.netDevices !== undefined) checkNetDevices(context, linux.netDevices);
-  if (linux.intelRdt !== undefined) checkIntelRdt(context, linux.intelRdt);
+  if (linux.intelRdt !== undefined) checkIntelRdt(context, linux.intelRdt, "linux.intelRdt");
   if (linux.memoryPolicy !== undefined) checkMemoryPolicy(context, linux.memoryPolicy);
   if ((linux.personality?.flags?.length ?? 0) > 0) {
     context.warn("linux.personality.flags", "are not known to any runtime, and left out");
@@ -106,17 +108,18 @@ function checkNetDevices(context: RuleContext, devices: Record<string, LinuxNetD
   }
 }
 
-function checkIntelRdt({ report }: RuleContext, rdt: LinuxIntelRdt): void {
+/** Rules: OCI config-linux.md "IntelRdt"; closID "/" is what everything is in that is in no other class. */
+export function checkIntelRdt({ report }: RuleContext, rdt: LinuxIntelRdt, path: string): void {
   const closID = rdt.closID ?? "";
-  if (closID === "." || closID === ".." || closID.includes("/")) {
-    report("linux.intelRdt.closID", `${quote(closID)} is no name of a directory`);
+  if (closID === "." || closID === ".." || (closID.includes("/") && closID !== "/")) {
+    report(`${path}.closID`, `${quote(closID)} is no name of a directory`);
   }
   if (rdt.memBwSchema !== undefined && rdt.memBwSchema !== "" && !/^MB:[^\n]*$/.test(rdt.memBwSchema)) {
-    report("linux.intelRdt.memBwSchema", `must be one line that begins with "MB:", not ${quote(rdt.memBwSchema)}`);
+    report(`${path}.memBwSchema`, `must be one line that begins with "MB:", not ${quote(rdt.memBwSchema)}`);
   }
-  for (const field of ["l3CacheSchema", "memBwSchema"] as const) {
-    if (rdt[field]?.includes("\n")) report(`linux.intelRdt.${field}`, "must be one line");
-  }
+  rdt.schemata?.forEach((line, i) => {
+    if (line.includes("\n")) report(`${path}.schemata[${i}]`, "must be one line");
+  });
 }
 
 /** Rules: set_mempolicy(2); the nodes of a mode that takes none must be empty, and the other way round. */

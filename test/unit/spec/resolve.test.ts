@@ -168,7 +168,6 @@ describe("spec/resolve", () => {
       ),
     ).toEqual([
       'process.cwd: must be an absolute path, not "x"',
-      "linux.intelRdt: is not supported in this release",
       "linux.resources.unified: invalid configuration: needs cgroup v2, and this host has v1",
       "--systemd-cgroup: is not supported in this release",
     ]);

@@ -45,8 +45,17 @@ describe("spec/rules/linux", () => {
   });
 
   test("Intel RDT", () => {
-    expect(linux({ intelRdt: { closID: "..", memBwSchema: "L3:0", l3CacheSchema: "a\nb" } })).toHaveLength(3);
-    expect(linux({ intelRdt: { closID: "a", memBwSchema: "MB:0=20" } })).toEqual([]);
+    expect(linux({ intelRdt: { closID: "..", memBwSchema: "L3:0", schemata: ["L3:0=f", "a\nb"] } })).toEqual([
+      'linux.intelRdt.closID: ".." is no name of a directory',
+      'linux.intelRdt.memBwSchema: must be one line that begins with "MB:", not "L3:0"',
+      "linux.intelRdt.schemata[1]: must be one line",
+    ]);
+    expect(linux({ intelRdt: { closID: "/a" } })).toHaveLength(1);
+    for (const closID of ["a", "/", ""]) {
+      expect(linux({ intelRdt: { closID, memBwSchema: "MB:0=20", l3CacheSchema: "L3CODE:0=f\nL3DATA:0=f" } })).toEqual(
+        [],
+      );
+    }
   });
 
   test("memory policy", () => {

@@ -4,6 +4,7 @@ export { type Problem, SpecError, StateError, StepError, SyscallError, TsrunErro
 export type { Plan, Step } from "./plan/step.ts";
 export { createContainer } from "./runtime/create.ts";
 export { deleteContainer } from "./runtime/delete.ts";
+export { type Check, type Diagnosis, examineHost } from "./runtime/doctor.ts";
 export { type ContainerEvent, containerStats, watchContainer } from "./runtime/events.ts";
 export { execInForeground, execProcess } from "./runtime/exec.ts";
 export { fastExit } from "./runtime/exit.ts";

@@ -11,8 +11,8 @@ import { parseMountOptions } from "../spec/mount-options.ts";
 import { O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
 import { closeQuiet, open } from "../sys/file.ts";
 import { mountSetattr, openTree } from "../sys/mount.ts";
+import { inUserNamespace } from "./helper-init.ts";
 import { writeMaps } from "./idmap.ts";
-import { inUserNamespace } from "./in-userns.ts";
 import { sourceLink } from "./source-links.ts";
 
 const AT_FDCWD = -100;

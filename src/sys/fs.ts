@@ -167,6 +167,11 @@ export function isExecutable(path: string): boolean {
   return syscall(SYS.faccessat, AT_FDCWD, cString(path, "access"), 1) === 0;
 }
 
+/** May the caller write it? */
+export function isWritable(path: string): boolean {
+  return syscall(SYS.faccessat, AT_FDCWD, cString(path, "access"), 2) === 0;
+}
+
 const SEARCH_PATH = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"];
 
 /** Where a program of the host is; PATH is not asked, as callers run tsrun without one. */

@@ -3,6 +3,7 @@ import type { Verb } from "../flags.ts";
 import { bundle } from "./bundle.ts";
 import { create } from "./create.ts";
 import { deleteVerb } from "./delete.ts";
+import { doctor } from "./doctor.ts";
 import { events } from "./events.ts";
 import { exec } from "./exec.ts";
 import { features } from "./features.ts";
@@ -34,6 +35,7 @@ export const VERBS: readonly Verb[] = [
   update,
   events,
   features,
+  doctor,
   spec,
   plan,
   image,

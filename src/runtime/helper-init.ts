@@ -1,4 +1,4 @@
-/** Steps that are carried out as root of a new user namespace, by an init that is no container's. */
+/** Steps that are carried out by an init that is no container's: for what must not be done in this process. */
 import { TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
 import { CLONE_NEWUSER } from "../linux.ts";
@@ -7,25 +7,37 @@ import { AWAIT, type OpName, type StepArg } from "../plan/step.ts";
 import { waitid } from "../sys/process.ts";
 import { stepFailure } from "./failure.ts";
 
+/** Descriptors from FIRST_FREE_FD on are free for steps to use. */
 export type PlainStep = readonly [op: OpName, ...args: StepArg[]];
 
+export const FIRST_FREE_FD = 5;
+
 /**
+ * Carries steps out as root of a new user namespace.
+ *
  * @param about what asked for it, for errors
  * @param onIdMaps gives the namespace of process `pid` its ids, while that waits
  * @throws StepError
  */
 export function inUserNamespace(about: string, steps: readonly PlainStep[], onIdMaps: (pid: number) => void): void {
+  const begin: PlainStep[] = [
+    ["clone", CLONE_NEWUSER, -1],
+    // The init is not dumpable, so its /proc files are root's.
+    ["dumpable", 1],
+    ["await", AWAIT.ID_MAPS],
+  ];
+  inHelper(about, [...begin, ...steps], onIdMaps);
+}
+
+/** Carries steps out in a process that ends with the last of them. @throws StepError */
+export function inHelper(about: string, steps: readonly PlainStep[], onAwait: (pid: number) => void = () => {}): void {
   const b = new PlanBuilder(3);
   b.inherit("sync");
   b.inherit("plan");
-  b.add(about, "clone", CLONE_NEWUSER, -1);
-  // The init is not dumpable, so its /proc files are root's.
-  b.add(about, "dumpable", 1);
-  b.add(about, "await", AWAIT.ID_MAPS);
   for (const [op, ...args] of steps) b.add(about, op, ...args);
   const plan = b.plan();
   const init = spawnInit({ plan, fds: new Map(), preserved: 0 });
-  let pid = init.pid;
+  let { pid } = init;
   try {
     using sync = init.sync;
     for (;;) {
@@ -33,11 +45,12 @@ export function inUserNamespace(about: string, steps: readonly PlainStep[], onId
       if (message.type === "fail") throw stepFailure(plan, message.step, message.code);
       if (message.type === "eof") break;
       if (message.type === "await") {
-        onIdMaps(pid);
+        onAwait(pid);
         sync.answer();
       } else if (message.type === "pid") {
+        // Who made it has ended.
+        waitid({ pid });
         pid = message.pid;
-        waitid({ pid: init.pid });
       }
     }
   } catch (error) {
@@ -46,5 +59,5 @@ export function inUserNamespace(about: string, steps: readonly PlainStep[], onId
     throw error;
   }
   const end = waitid({ pid });
-  if (end.exitCode !== 0) throw new TsrunError(`${about}: the process in a user namespace did not end well`);
+  if (end.exitCode !== 0) throw new TsrunError(`${about}: the process that was to do it did not end well`);
 }

@@ -79,6 +79,7 @@ enum await_tag {
 	AWAIT_START_HOOKS = 4,
 	AWAIT_NET_DEVICES = 5,
 	AWAIT_LISTENER = 6,
+	AWAIT_CGROUP = 7,
 };
 
 #endif

@@ -11,7 +11,9 @@ export interface CgroupJoin {
   kind: "tasks" | "directory";
 }
 
-export function joinFds({ paths }: Pick<CgroupRecord, "paths">): CgroupJoin[] {
+/** None for a cgroup of systemd's, which has put the process there. */
+export function joinFds({ paths, systemd }: Pick<CgroupRecord, "paths" | "systemd">): CgroupJoin[] {
+  if (systemd !== undefined) return [];
   const joins: CgroupJoin[] = [];
   const seen = new Set<string>();
   for (const [controller, dir] of Object.entries(paths)) {

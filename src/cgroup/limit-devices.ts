@@ -13,7 +13,8 @@ export function limitDevices(request: CgroupRequest, record: CgroupRecord): void
   const unified = record.paths[""];
   try {
     if (dir !== undefined) applyWrites(dir, "devices", deviceWritesOf(request));
-    else if (unified !== undefined) limitByFilter(request, unified, record.made.includes(unified));
+    else if (unified !== undefined)
+      limitByFilter(request, unified, record.systemd !== undefined || record.made.includes(unified));
     else if (record.layout !== "none" && !request.rootless && !allowsEverything(deviceRulesOf(request))) {
       throw new TsrunError("cannot limit devices: no cgroup with a devices controller");
     }
@@ -43,6 +44,6 @@ function hasDefaultRules({ resources, devices }: CgroupRequest): boolean {
   return isDefaultRules(resources?.devices, devices);
 }
 
-function deviceRulesOf({ resources, devices }: CgroupRequest): DeviceRule[] {
+export function deviceRulesOf({ resources, devices }: CgroupRequest): DeviceRule[] {
   return deviceRules(resources?.devices, devices);
 }

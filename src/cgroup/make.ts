@@ -20,7 +20,9 @@ export function makeGroup(
   const base = baseOf(hierarchy, path, record.layout);
   const dir = `${base}/${path.names.join("/")}`;
   try {
-    if (!makeDirectories(base, path.names, record.made)) noteOccupied(dir, request, record);
+    const isNew = makeDirectories(base, path.names, record.made);
+    // Systemd has put the container's own process there.
+    if (!isNew && record.systemd === undefined) noteOccupied(dir, request, record);
   } catch (error) {
     if (isErrno(error, "ENOTDIR")) throw new TsrunError(`cannot make cgroup ${dir}: a file of cgroupfs has this name`);
     const denied = isErrno(error, "EACCES", "EPERM", "EROFS");

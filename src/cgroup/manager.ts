@@ -10,10 +10,12 @@ import { killCgroup } from "./kill.ts";
 import { limitDevices } from "./limit-devices.ts";
 import { directories, makeGroup } from "./make.ts";
 import { chownGroup } from "./owner.ts";
-import { type CgroupPath, cgroupPath } from "./path.ts";
+import { type CgroupPath, requestedPath } from "./path.ts";
 import { type CgroupRecord, type CgroupRequest, freezerOf } from "./record.ts";
 import { removeGroup, removeIfUnused } from "./remove.ts";
 import { resourceWarnings, resourceWrites } from "./resources.ts";
+import { isTight, joinRest, startScope, stopScope, withRoom } from "./systemd/scope.ts";
+import { updateCgroup } from "./update.ts";
 import { inheritCpuset } from "./v1/inherit.ts";
 import { enableControllers } from "./v2/controllers.ts";
 
@@ -33,9 +35,39 @@ export { type CgroupRecord, type CgroupRequest, cgroupProcesses, hasOwnProcesses
  * @throws TsrunError when it cannot; nothing is left behind then
  */
 export function createCgroup(request: CgroupRequest): CgroupRecord {
+  const { layout } = request.hierarchies;
+  if (request.disabled) return { layout, paths: {}, made: [] };
+  return fill(request, { layout, paths: {}, made: [] });
+}
+
+/**
+ * As createCgroup, where systemd makes it: a unit begins with its first process.
+ *
+ * @param planned what planCgroup gave for the request
+ * @param pid the process, which is to wait meanwhile
+ */
+export function createScope(request: CgroupRequest, planned: CgroupRecord, pid: number): CgroupRecord {
+  const { layout, systemd } = planned;
+  try {
+    startScope(request, planned, pid);
+  } catch (error) {
+    undoCreate(planned);
+    throw error;
+  }
+  const resources = isTight(request.resources) ? withRoom(request.resources) : request.resources;
+  const record = fill({ ...request, resources }, { layout, paths: {}, made: [], ...(systemd && { systemd }) });
+  joinRest(record, pid);
+  return record;
+}
+
+/** Once the first process of createScope has ended: the limit that had no room for it. */
+export function settleScope(request: CgroupRequest, record: CgroupRecord): void {
+  if (isTight(request.resources)) updateCgroup(record, { pids: { limit: 1 } }, {}, () => {});
+}
+
+function fill(request: CgroupRequest, record: CgroupRecord): CgroupRecord {
   const { layout, v1, unified } = request.hierarchies;
-  const record: CgroupRecord = { layout, paths: {}, made: [] };
-  const path = cgroupPath(request.cgroupsPath, request.id);
+  const path = requestedPath(request);
   try {
     if (layout === "v2") createV2(request, path, unified as Hierarchy, record);
     else createV1(request, path, v1, unified, record);
@@ -142,6 +174,7 @@ function undoCreate(record: CgroupRecord): void {
  */
 export function destroyCgroup(record: CgroupRecord, options: { kill?: boolean } = {}): void {
   if (options.kill) killCgroup(record, SIGKILL);
+  stopScope(record);
   for (const { path, leaf } of removalOrder(record)) {
     if (leaf) removeGroup(path);
     else removeIfUnused(path);

@@ -13,11 +13,17 @@
 import { SpecError } from "../errors.ts";
 import { byteLength } from "../spec/text.ts";
 import type { CgroupLayout, Hierarchy } from "./hierarchies.ts";
+import type { CgroupRequest } from "./record.ts";
 
 /** A checked path: where it begins in a hierarchy is for baseOf to say. */
 export interface CgroupPath {
   names: string[];
   isAbsolute: boolean;
+}
+
+/** Where the cgroup of a request lies, by cgroupfs or as a unit of systemd's. @throws SpecError */
+export function requestedPath({ systemd, cgroupsPath, id }: CgroupRequest): CgroupPath {
+  return systemd === undefined ? cgroupPath(cgroupsPath, id) : { names: systemd.names, isAbsolute: true };
 }
 
 /** @throws SpecError for a path that could leave its hierarchy or that names no cgroup of its own */

@@ -6,6 +6,8 @@ import type { LinuxDevice, LinuxResources } from "../spec/types.ts";
 import { groupProcesses } from "./files.ts";
 import type { Freezer } from "./freezer.ts";
 import type { CgroupHierarchies, CgroupLayout } from "./hierarchies.ts";
+import type { SystemdRequest } from "./systemd/request.ts";
+import type { UnitRecord } from "./systemd/unit.ts";
 
 export interface CgroupRequest {
   id: string;
@@ -21,6 +23,10 @@ export interface CgroupRequest {
   /** The uid that the cgroup is given to on v2; see cgroupOwner. */
   owner?: number | undefined;
   hierarchies: CgroupHierarchies;
+  /** No cgroup is to be made: the container stays in the caller's. */
+  disabled?: boolean | undefined;
+  /** Systemd is to make the cgroup, as that of a unit. */
+  systemd?: SystemdRequest | undefined;
   /** Hears of what was asked and is ignored. */
   warn?: ((message: string) => void) | undefined;
 }
@@ -36,6 +42,8 @@ export interface CgroupRecord {
   planned?: true;
   /** Processes of others were there already: they are not the container's to end. */
   shared?: true;
+  /** The unit whose cgroup it is: systemd has made it, and stops it. */
+  systemd?: UnitRecord;
 }
 
 /** Are there processes in the container's cgroup, and all of them the container's? */

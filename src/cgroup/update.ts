@@ -10,7 +10,9 @@ import { detectCgroups } from "./hierarchies.ts";
 import { directories } from "./make.ts";
 import type { CgroupRecord } from "./record.ts";
 import { resourceWarnings, resourceWrites } from "./resources.ts";
+import { updateScope } from "./systemd/scope.ts";
 import { enableControllers } from "./v2/controllers.ts";
+import { applyWrites } from "./write.ts";
 
 /**
  * @param before the limits that the container has had so far; a value that goes with another one is taken from there
@@ -38,6 +40,18 @@ export function updateCgroup(
     }
     applyChecked(dir, controller, writes, wanted);
   }
+  if (record.systemd === undefined || list.length === 0) return;
+  updateScope(record.systemd, version === 2 ? list : resourceWrites(withQuota(wanted, before), 1), version);
+  // Systemd has written the files as well, and rounds.
+  for (const { controller, writes } of list) {
+    applyWrites((version === 2 ? unified : record.paths[controller]) as string, controller, writes);
+  }
+}
+
+/** Systemd's quota is one of a second, so that it takes the period to tell. */
+function withQuota(asked: LinuxResources, { cpu: { quota, period } = {} }: LinuxResources): LinuxResources {
+  if (!asked.cpu?.quota === !asked.cpu?.period) return asked;
+  return { ...asked, cpu: { ...(quota && { quota }), ...(period && { period }), ...asked.cpu } };
 }
 
 /** cgroup v2 has one file for quota and period, and counts swap without the memory that OCI adds to it. */

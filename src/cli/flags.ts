@@ -41,7 +41,8 @@ export interface Call<T extends readonly Flag[]> {
 /** The global flags, checked and with their defaults. */
 export interface Globals {
   root: string;
-  systemdCgroup: boolean;
+  /** Who makes the cgroup of a new container; the others find what was made in the state. */
+  cgroupManager: "cgroupfs" | "systemd" | "disabled";
   rootless: boolean | "auto";
 }
 
@@ -56,8 +57,6 @@ export interface Verb<T extends readonly Flag[] = readonly Flag[]> {
   readonly max: number;
   /** Whatever follows the container id belongs to the command, flags too. */
   readonly stopAtId?: boolean;
-  /** Makes a cgroup, so that `--systemd-cgroup` and `--cgroup-manager` matter. */
-  readonly makesCgroup?: boolean;
   /** Exit code of an error of our own; 1 when left out. */
   readonly errorCode?: number;
   /** More of the help, printed below the options. */

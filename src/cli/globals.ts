@@ -1,7 +1,7 @@
 /** The flags before the verb, and the rule where state is kept. */
 import { resolve } from "../path.ts";
 import { readFileSync } from "../sys/fs.ts";
-import type { Flag, Globals, Values, Verb } from "./flags.ts";
+import type { Flag, Globals, Values } from "./flags.ts";
 import { UsageError } from "./parse.ts";
 
 const LATER = "is not supported in this release";
@@ -23,13 +23,17 @@ export const GLOBAL_FLAGS = [
     argument: "dir",
     help: "where states are kept (default: /run/tsrun, or $XDG_RUNTIME_DIR/tsrun when not root)",
   },
-  { name: "systemd-cgroup", kind: "bool", help: "let systemd make the cgroup (not in this release)" },
+  {
+    name: "systemd-cgroup",
+    kind: "bool",
+    help: "let systemd make the cgroup, as that of a unit (linux.cgroupsPath is slice:prefix:name)",
+  },
   {
     name: "cgroup-manager",
     kind: "string",
     values: ["cgroupfs", "systemd", "disabled"],
     argument: "name",
-    help: "cgroupfs; systemd and disabled come in a later release",
+    help: "cgroupfs, systemd (as --systemd-cgroup) or disabled: stay in the caller's cgroup",
   },
   {
     name: "rootless",
@@ -47,25 +51,18 @@ export type GlobalValues = Values<typeof GLOBAL_FLAGS>;
 /**
  * What the verb gets to see of the global flags.
  *
- * @throws UsageError for what this release cannot do
+ * @throws UsageError for what this release cannot do, and for two managers of cgroups
  */
-export function resolveGlobals(values: GlobalValues, verb: Verb): Globals {
-  const manager = values["cgroup-manager"];
-  const systemdCgroup = values["systemd-cgroup"] === true || manager === "systemd";
-  // Only who makes a cgroup needs a manager; the others find what was made in the state.
-  if (verb.makesCgroup && systemdCgroup) {
-    throw new UsageError(`cgroups made by systemd are not supported in this release`, {
-      fix: `leave out ${values["systemd-cgroup"] ? "--systemd-cgroup" : "--cgroup-manager systemd"}: cgroupfs is used then`,
-    });
-  }
-  if (verb.makesCgroup && manager === "disabled") {
-    throw new UsageError(`--cgroup-manager disabled ${LATER}`, { fix: "use --cgroup-manager cgroupfs" });
+export function resolveGlobals(values: GlobalValues): Globals {
+  const named = values["cgroup-manager"];
+  if (values["systemd-cgroup"] && named !== undefined && named !== "systemd") {
+    throw new UsageError(`--systemd-cgroup and --cgroup-manager ${named} exclude each other`);
   }
   if (values["systemd-log"]) throw new UsageError(`flag --systemd-log ${LATER}`, { fix: "use --log <file>" });
   const rootless = values.rootless ?? "auto";
   return {
     root: rootDirectory(values.root, process.env),
-    systemdCgroup,
+    cgroupManager: values["systemd-cgroup"] ? "systemd" : ((named ?? "cgroupfs") as Globals["cgroupManager"]),
     rootless: rootless === "auto" ? "auto" : rootless === "true",
   };
 }

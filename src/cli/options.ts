@@ -23,7 +23,7 @@ export function planOptions(values: ContainerValues, globals: Globals, target: T
     noPivot: values["no-pivot"],
     noNewKeyring: values["no-new-keyring"],
     preserveFds: values["preserve-fds"],
-    systemdCgroup: globals.systemdCgroup,
+    cgroupManager: globals.cgroupManager,
     rootless: globals.rootless,
     consoleSocket: optionalPath(values["console-socket"]),
   };

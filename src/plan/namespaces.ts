@@ -15,6 +15,7 @@ import { AWAIT } from "./step.ts";
 /** The steps of the first process, in the namespaces of the host, up to the clone. */
 export function planClone(b: PlanBuilder, container: ContainerSpec, parameters: PlanParameters): void {
   const { process } = container.spec;
+  if (parameters.cgroupBySystemd) b.add("linux.cgroupsPath", "await", AWAIT.CGROUP);
   planOomScore(b, process, container.host);
   if (container.userns) planRaisedLimits(b, process, container.host);
   // With privilege over the host the user namespace is joined last, as joining it gives that privilege up;

@@ -192,4 +192,6 @@ export const AWAIT = {
   NET_DEVICES: 5,
   /** The seccomp listener was sent: hand it over before the process makes a call that needs it. */
   LISTENER: 6,
+  /** The first process is there, and its cgroup is to be made around it. */
+  CGROUP: 7,
 } as const;

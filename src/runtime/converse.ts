@@ -22,6 +22,8 @@ export interface ConverseRequest {
   foreground?: boolean | undefined;
   /** The process waits for `start` when it is set up, instead of being executed. */
   waitForStart?: boolean;
+  /** The first process waits to be put into a cgroup. */
+  onCgroup?: () => void;
   /** The process is there, and sets itself up meanwhile. */
   onPid?: (pid: number) => void;
   /** Its user namespace is there, and has no ids yet. */
@@ -72,20 +74,8 @@ function talk(request: ConverseRequest, result: Conversed): Conversed {
         else result.master = message.fd;
         break;
       case "await":
-        if (message.tag === AWAIT.ID_MAPS || message.tag === AWAIT.NET_DEVICES) {
-          if (message.tag === AWAIT.ID_MAPS) request.onIdMaps?.();
-          else request.onNetDevices?.();
-          init.sync.answer();
-          break;
-        }
-        // It was handed over as it came.
-        if (message.tag === AWAIT.LISTENER) {
-          init.sync.answer();
-          break;
-        }
-        if (message.tag === AWAIT.CREATE_HOOKS || message.tag === AWAIT.START_HOOKS) {
-          if (message.tag === AWAIT.CREATE_HOOKS) request.onCreateHooks?.();
-          else request.onStartHooks?.();
+        if (message.tag !== AWAIT.READY) {
+          waitingFor(request, message.tag)?.();
           init.sync.answer();
           break;
         }
@@ -108,6 +98,25 @@ function takeListener({ onListener }: ConverseRequest, fd: number, pid: number):
     onListener?.(fd, pid);
   } finally {
     closeQuiet(fd);
+  }
+}
+
+/** What the init waits for. */
+function waitingFor(request: ConverseRequest, tag: number): (() => void) | undefined {
+  switch (tag) {
+    case AWAIT.CGROUP:
+      return request.onCgroup;
+    case AWAIT.ID_MAPS:
+      return request.onIdMaps;
+    case AWAIT.NET_DEVICES:
+      return request.onNetDevices;
+    case AWAIT.CREATE_HOOKS:
+      return request.onCreateHooks;
+    case AWAIT.START_HOOKS:
+      return request.onStartHooks;
+    // LISTENER: the listener was handed over as it came.
+    default:
+      return undefined;
   }
 }
 

@@ -24,7 +24,7 @@ export function runtimeFeatures(): Record<string, unknown> {
     linux: {
       namespaces: Object.keys(NAMESPACE_FLAGS).sort(),
       capabilities: [...CAPABILITIES],
-      cgroup: { v1: true, v2: true, systemd: false, systemdUser: false, rdma: true },
+      cgroup: { v1: true, v2: true, systemd: true, systemdUser: true, rdma: true },
       seccomp: {
         enabled: true,
         actions: [...ACTIONS],
@@ -42,6 +42,6 @@ export function runtimeFeatures(): Record<string, unknown> {
     },
     annotations: { "org.tsrun.version": VERSION, "org.tsrun.commit": COMMIT },
     // What changes more than the container itself when somebody else than its owner may set it.
-    potentiallyUnsafeConfigAnnotations: ["org.tsrun."],
+    potentiallyUnsafeConfigAnnotations: ["org.systemd.property.", "org.tsrun."],
   };
 }

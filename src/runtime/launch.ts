@@ -4,7 +4,7 @@
  * The order is what makes it safe to be killed at any point: the state names what is about to be made before it is
  * made, and the init ends by itself when its socket closes.
  */
-import { createCgroup, destroyCgroup, joinFds } from "../cgroup/manager.ts";
+import { createCgroup, createScope, destroyCgroup, joinFds, settleScope } from "../cgroup/manager.ts";
 import { planCgroup } from "../cgroup/plan.ts";
 import { TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
@@ -87,7 +87,7 @@ export function launch(options: LaunchOptions): Launched {
     record.rootfs = record.overlay.merged;
     state.write(record);
   }
-  record.cgroup = createCgroup({ ...request, warn });
+  if (request.systemd === undefined) record.cgroup = createCgroup({ ...request, warn });
   undo.add(() => record.cgroup && destroyCgroup(record.cgroup));
   if (rdt) {
     undo.add(() => removeRdt(rdt));
@@ -126,7 +126,11 @@ export function launch(options: LaunchOptions): Launched {
     pidfdSocket,
     foreground,
     waitForStart,
+    onCgroup: () => {
+      if (record.cgroup) record.cgroup = createScope({ ...request, warn }, record.cgroup, init.pid);
+    },
     onPid: (pid) => {
+      if (request.systemd && record.cgroup) settleScope(request, record.cgroup);
       debug(`child process in init(): ${pid}`);
       record.pid = pid;
       record.startTime = processStat(pid)?.startTime ?? 0;

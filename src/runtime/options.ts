@@ -41,8 +41,11 @@ export interface PlanOptions extends RootOption {
   noNewKeyring?: boolean | undefined;
   /** How many descriptors from 3 on the process inherits, after those of LISTEN_FDS. */
   preserveFds?: number | undefined;
-  /** Ask systemd for the cgroup. Not in this release. */
-  systemdCgroup?: boolean | undefined;
+  /**
+   * Who makes the cgroup. systemd: as that of a unit, which linux.cgroupsPath names as "slice:prefix:name". disabled:
+   * nobody, the container stays in the caller's, and no limits may be asked. Default: cgroupfs.
+   */
+  cgroupManager?: "cgroupfs" | "systemd" | "disabled" | undefined;
   /** Forgive a cgroup that cannot be written. "auto": when the caller is not root. */
   rootless?: boolean | "auto" | undefined;
   /** The process outlives this call, and its terminal goes to `consoleSocket`. */

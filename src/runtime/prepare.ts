@@ -9,6 +9,7 @@ import {
   detectCgroups,
   joinFds,
 } from "../cgroup/manager.ts";
+import { systemdRequest } from "../cgroup/systemd/request.ts";
 import { cgroupViews } from "../cgroup/views.ts";
 import { type Host, hostFacts } from "../host.ts";
 import { dirname } from "../path.ts";
@@ -64,7 +65,16 @@ export function cgroupRequest({ container, hierarchies }: Loaded): CgroupRequest
   const { options, host, id, spec } = container;
   const rootless = typeof options.rootless === "boolean" ? options.rootless : host.euid !== 0 || host.userns;
   const { cgroupsPath, resources, devices } = spec.linux ?? {};
-  return { id, cgroupsPath, resources, devices, rootless, owner: cgroupOwner(container), hierarchies };
+  const request = { id, cgroupsPath, resources, devices, rootless, owner: cgroupOwner(container), hierarchies };
+  if (options.cgroupManager === "disabled") return { ...request, disabled: true };
+  if (options.cgroupManager !== "systemd") return request;
+  const home = hierarchies.unified ?? hierarchies.v1.find(({ controllers }) => controllers.includes("name=systemd"));
+  const ownCgroup = home === undefined ? "" : home.own.slice(home.mount.length);
+  const { annotations } = spec;
+  return {
+    ...request,
+    systemd: systemdRequest({ id, cgroupsPath, annotations, rootless, ownCgroup, euid: host.euid }),
+  };
 }
 
 /** What the plan is told about the machine and the call. */
@@ -79,6 +89,7 @@ export function planParameters(
   return {
     ...how,
     cgroupDirectory: joins.some((join) => join.kind === "directory"),
+    cgroupBySystemd: cgroup?.systemd !== undefined,
     cgroupTasks: joins.filter((join) => join.kind === "tasks").map((join) => join.name),
     cgroupViews: hasCgroupMount(container) && cgroup ? cgroupViews(cgroup, loaded.hierarchies) : [],
     rootParent: container.spec.linux?.rootfsPropagation?.endsWith("shared") ? mountOf(container.rootfs.path) : "/",

@@ -27,7 +27,7 @@ export interface RuntimeOptions {
   preserveFds?: number | undefined;
   listenFds?: number | undefined;
   rootless?: boolean | "auto" | undefined;
-  systemdCgroup?: boolean | undefined;
+  cgroupManager?: "cgroupfs" | "systemd" | "disabled" | undefined;
   detach?: boolean | undefined;
   consoleSocket?: string | undefined;
   pidfdSocket?: string | undefined;

@@ -48,9 +48,6 @@ export function hostProblems(spec: Spec, options: ResolveOptions, host: Host): P
       message: "need CAP_NET_ADMIN over the machine, or its network devices cannot be moved",
     });
   }
-  if (options.systemdCgroup === true) {
-    problems.push({ path: "--systemd-cgroup", message: "is not supported in this release" });
-  }
   if (options.noPivot === true && /^r?private$/.test(linux.rootfsPropagation ?? "")) {
     problems.push({
       path: "linux.rootfsPropagation",

@@ -11,7 +11,6 @@ export const create = defineVerb({
   flags: [...CONTAINER_FLAGS, ...CREATE_FLAGS],
   min: 1,
   max: 1,
-  makesCgroup: true,
   run({ values, args, globals }) {
     const id = args[0] as string;
     // `run` takes a bundle here, so people try; the id of `create` is the caller's handle and is never made up.

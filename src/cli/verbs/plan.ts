@@ -18,7 +18,6 @@ export const plan = defineVerb({
   ],
   min: 0,
   max: 1,
-  makesCgroup: true,
   run({ values, args, globals }) {
     const target = bundleAndId({ bundle: values.bundle, id: values.id, config: values.config, argument: args[0] });
     const result = planContainer({ ...createOptions(values, globals, target), detach: values.detach });

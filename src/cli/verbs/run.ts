@@ -26,7 +26,6 @@ export const run = defineVerb({
   ],
   min: 0,
   max: Number.POSITIVE_INFINITY,
-  makesCgroup: true,
   notes: `The argument is a bundle when it contains a slash or names a directory with a config.json, and an id otherwise.
 The exit code is that of the process, 128 + n when signal n ended it, and 1 when the container could not be run.`,
   run(call) {

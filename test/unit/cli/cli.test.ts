@@ -225,7 +225,7 @@ describe("cli: verbs", () => {
       noPivot: true,
       noNewKeyring: true,
       preserveFds: 3,
-      systemdCgroup: false,
+      cgroupManager: "cgroupfs",
       rootless: true,
       consoleSocket: "/s",
       pidFile: "/p",
@@ -448,15 +448,6 @@ describe("cli: verbs", () => {
     expect(err.join("")).toBe(
       "tsrun: unknown command \"strat\" (No help topic for 'strat')\n  fix: did you mean start?\n",
     );
-  });
-
-  test("systemd's cgroups are refused where one would be made", async () => {
-    expect(await tsrun("--systemd-cgroup", "create", "-b", "/b", "web")).toBe(1);
-    expect(await tsrun("--systemd-cgroup", "run", "/b")).toBe(1);
-    expect(calls).toEqual([]);
-    for (const verb of [["state", "web"], ["kill", "web"], ["delete", "web"], ["list"], ["start", "web"]]) {
-      expect(await tsrun("--systemd-cgroup", ...verb), verb.join(" ")).toBe(0);
-    }
   });
 });
 

@@ -1,10 +1,6 @@
 import { resolve } from "node:path";
 import { describe, expect, test, vi } from "vitest";
-import { defineVerb } from "../../../src/cli/flags.ts";
-import { type GlobalValues, resolveGlobals, rootDirectory } from "../../../src/cli/globals.ts";
-
-const verb = (makesCgroup: boolean) =>
-  defineVerb({ name: "v", summary: "", usage: "", flags: [], min: 0, max: 0, makesCgroup, run: () => 0 });
+import { resolveGlobals, rootDirectory } from "../../../src/cli/globals.ts";
 
 function asUser<T>(uid: number, action: () => T): T {
   const spy = vi.spyOn(process as { geteuid: () => number }, "geteuid").mockReturnValue(uid);
@@ -37,21 +33,19 @@ describe("cli/globals", () => {
       expect(() => rootDirectory(root, {}), root).toThrow("--root must not be /");
   });
 
-  test("systemd's cgroups are refused to who makes one, and nothing to the others", () => {
-    const refused: GlobalValues[] = [{ "systemd-cgroup": true }, { "cgroup-manager": "systemd" }];
-    for (const values of refused) {
-      expect(() => resolveGlobals(values, verb(true))).toThrow(
-        "cgroups made by systemd are not supported in this release",
-      );
-      expect(resolveGlobals(values, verb(false)).systemdCgroup).toBe(true);
-    }
-    expect(() => resolveGlobals({ "cgroup-manager": "disabled" }, verb(true))).toThrow("--cgroup-manager disabled");
-    expect(resolveGlobals({ "cgroup-manager": "cgroupfs" }, verb(true)).systemdCgroup).toBe(false);
+  test("the manager of cgroups has two flags, which must not differ", () => {
+    expect(resolveGlobals({}).cgroupManager).toBe("cgroupfs");
+    expect(resolveGlobals({ "systemd-cgroup": true }).cgroupManager).toBe("systemd");
+    expect(resolveGlobals({ "cgroup-manager": "disabled" }).cgroupManager).toBe("disabled");
+    expect(resolveGlobals({ "systemd-cgroup": true, "cgroup-manager": "systemd" }).cgroupManager).toBe("systemd");
+    expect(() => resolveGlobals({ "systemd-cgroup": true, "cgroup-manager": "disabled" })).toThrow(
+      "exclude each other",
+    );
   });
 
   test("--rootless is true, false or auto", () => {
-    expect(resolveGlobals({}, verb(true)).rootless).toBe("auto");
-    expect(resolveGlobals({ rootless: "true" }, verb(true)).rootless).toBe(true);
-    expect(resolveGlobals({ rootless: "false" }, verb(true)).rootless).toBe(false);
+    expect(resolveGlobals({}).rootless).toBe("auto");
+    expect(resolveGlobals({ rootless: "true" }).rootless).toBe(true);
+    expect(resolveGlobals({ rootless: "false" }).rootless).toBe(false);
   });
 });

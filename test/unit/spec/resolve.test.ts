@@ -163,13 +163,12 @@ describe("spec/resolve", () => {
           spec.linux.intelRdt = { closID: "x" };
           spec.linux.resources.unified = { "memory.high": "1" };
         },
-        { systemdCgroup: true },
+        {},
         { cgroup: "v1" },
       ),
     ).toEqual([
       'process.cwd: must be an absolute path, not "x"',
       "linux.resources.unified: invalid configuration: needs cgroup v2, and this host has v1",
-      "--systemd-cgroup: is not supported in this release",
     ]);
   });
 

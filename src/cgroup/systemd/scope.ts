@@ -1,0 +1,92 @@
+/**
+ * The cgroup of a container as that of a unit: what is done through systemd beside the files, which are written as by
+ * the cgroupfs driver. Rules: runc's docs/systemd.md; systemd's "Control Group APIs and Delegation".
+ */
+import { TsrunError } from "../../errors.ts";
+import type { LinuxResources } from "../../spec/types.ts";
+import { existsSync, readFileSync } from "../../sys/fs.ts";
+import { deviceRulesOf } from "../limit-devices.ts";
+import type { CgroupRecord, CgroupRequest } from "../record.ts";
+import { removeIfUnused } from "../remove.ts";
+import { resourceWrites } from "../resources.ts";
+import type { ControllerWrites } from "../write.ts";
+import { writeFile } from "../write.ts";
+import { deviceProperties } from "./devices.ts";
+import { limitProperties, needsRelease, type UnitProperty } from "./properties.ts";
+import { isSlice, setUnitLimits, startUnit, stopUnit, type UnitRecord } from "./unit.ts";
+
+/** Has systemd make the cgroup around the process `pid`, limits included. @throws TsrunError */
+export function startScope(request: CgroupRequest, planned: CgroupRecord, pid: number): void {
+  const { systemd } = request;
+  const record = planned.systemd;
+  if (systemd === undefined || record === undefined) throw new TsrunError("no unit was planned");
+  const version = versionOf(planned);
+  const writes = resourceWrites(request.resources ?? {}, version);
+  // The first process makes the container's and ends: for a moment there are two.
+  const roomy = isTight(request.resources) ? resourceWrites(withRoom(request.resources), version) : writes;
+  const devices = version === 1 && !request.rootless ? deviceProperties(deviceRulesOf(request), devicesOf()) : [];
+  startUnit({
+    id: request.id,
+    record,
+    request: systemd,
+    pid,
+    limits: (release) => [...limitProperties(roomy, version, release), ...devices],
+    needsRelease: needsRelease(writes),
+    isV2: version === 2,
+    directory: directoryOf(planned),
+  });
+}
+
+/**
+ * Puts the process where systemd does not: into a slice, and into the v1 hierarchies that it leaves alone.
+ * systemd has its own by now, so that no process is moved twice.
+ */
+export function joinRest(record: CgroupRecord, pid: number): void {
+  if (record.systemd === undefined) return;
+  if (record.layout === "v2" && !isSlice(record.systemd)) return;
+  for (const dir of new Set(Object.values(record.paths))) writeFile(`${dir}/cgroup.procs`, String(pid));
+}
+
+/** May the container have one process alone? Then the limit waits until the first process has ended. */
+export function isTight(resources: LinuxResources | undefined): boolean {
+  return resources?.pids?.limit === 1;
+}
+
+export function withRoom(resources: LinuxResources | undefined): LinuxResources {
+  return { ...resources, pids: { limit: 2 } };
+}
+
+/** Tells systemd of new limits, given as writes. */
+export function updateScope(record: UnitRecord, list: readonly ControllerWrites[], version: 1 | 2): void {
+  setUnitLimits(record, (release): UnitProperty[] => limitProperties(list, version, release), needsRelease(list));
+}
+
+/**
+ * Stops the unit, and with it goes its cgroup.
+ *
+ * @throws TsrunError when systemd is away or cannot stop it, and something is left of it
+ */
+export function stopScope(record: CgroupRecord): void {
+  if (record.systemd === undefined) return;
+  try {
+    stopUnit(record.systemd);
+  } catch (error) {
+    const paths = new Set(Object.values(record.paths));
+    // Without systemd its directories are ours to remove, once we know that they were the container's.
+    if (!record.planned) for (const dir of paths) removeIfUnused(dir);
+    for (const dir of paths) if (existsSync(dir)) throw error;
+  }
+}
+
+function versionOf({ layout }: CgroupRecord): 1 | 2 {
+  return layout === "v2" ? 2 : 1;
+}
+
+/** Where the unit's processes are seen: the hierarchy that systemd itself lives in. */
+function directoryOf({ paths }: CgroupRecord): string {
+  return paths["name=systemd"] ?? paths[""] ?? Object.values(paths)[0] ?? "";
+}
+
+function devicesOf(): string {
+  return readFileSync("/proc/devices");
+}

@@ -1,0 +1,170 @@
+/**
+ * The unit of a container at systemd's: started with the process that becomes the container, told of new limits,
+ * stopped in the end. Rules: org.freedesktop.systemd1(5); systemd.scope(5).
+ */
+import { isErrno, TsrunError } from "../../errors.ts";
+import { randomBytes } from "../../sys/random.ts";
+import { groupProcesses, sleepMs } from "../files.ts";
+import { BusError, type BusKind, SystemdBus } from "./bus.ts";
+import { boolean, text, type UnitProperty } from "./properties.ts";
+import type { SystemdRequest } from "./request.ts";
+
+const UNIT_INTERFACE = "org.freedesktop.systemd1.Unit";
+const NO_SUCH_UNIT = ["org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.systemd1.LoadFailed"];
+/** The end of an earlier container of this name may not have come to systemd's ears yet. */
+const RETRY_MS = 1500;
+const RETRY_STEP_MS = 25;
+
+/** How a unit is found again, and told from another one of its name. */
+export interface UnitRecord {
+  unit: string;
+  bus: BusKind;
+  /** Stands in the unit's description. */
+  token: string;
+}
+
+export function newUnit({ unit, bus }: SystemdRequest): UnitRecord {
+  const token = [...randomBytes(8)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return { unit, bus, token };
+}
+
+export interface StartRequest {
+  id: string;
+  record: UnitRecord;
+  request: SystemdRequest;
+  /** The process that the unit begins with. */
+  pid: number;
+  /** Given systemd's release: the limits, and the device rules. */
+  limits: (release: number) => readonly UnitProperty[];
+  needsRelease: boolean;
+  isV2: boolean;
+  /** The unit's cgroup, to tell one that is in use from one that has ended. */
+  directory: string;
+}
+
+/** Starts the unit, and waits until the process is in its cgroup. @throws TsrunError with systemd's reason */
+export function startUnit(start: StartRequest): void {
+  using bus = SystemdBus.connect(start.record.bus, process.env);
+  const release = start.needsRelease ? releaseOf(bus) : 0;
+  const properties = [...unitProperties(start), ...start.limits(release), ...start.request.properties];
+  const job = startTransient(bus, start, properties);
+  const result = bus.jobResult(job);
+  if (result === "done") return;
+  throw new TsrunError(`systemd could not start ${start.record.unit}: ${result}`, {
+    fix: `${start.record.bus === "user" ? "journalctl --user" : "journalctl"} -u ${start.record.unit} says why`,
+  });
+}
+
+function unitProperties({ id, record, request, pid, isV2 }: StartRequest): UnitProperty[] {
+  const properties: UnitProperty[] = [
+    ["Description", text(`tsrun container ${id} (${record.token})`)],
+    ["DefaultDependencies", boolean(false)],
+    ["CPUAccounting", boolean(true)],
+    ["MemoryAccounting", boolean(true)],
+    [isV2 ? "IOAccounting" : "BlockIOAccounting", boolean(true)],
+    ["TasksAccounting", boolean(true)],
+    // A unit that has failed, for a process that was killed, goes as one that has not: its name is free again.
+    ["CollectMode", text("inactive-or-failed")],
+  ];
+  if (isSlice(record)) {
+    properties.push(["Wants", { signature: "as", value: parents(request) }]);
+    return properties;
+  }
+  properties.push(
+    ["Slice", text(request.slice)],
+    ["Delegate", boolean(true)],
+    ["PIDs", { signature: "au", value: [pid] }],
+  );
+  return properties;
+}
+
+/** A slice has no processes of its own in systemd's eyes: the runtime puts them there. */
+export function isSlice({ unit }: Pick<UnitRecord, "unit">): boolean {
+  return unit.endsWith(".slice");
+}
+
+function parents({ names }: SystemdRequest): string[] {
+  const above = names[names.length - 2];
+  return above?.endsWith(".slice") ? [above] : [];
+}
+
+function startTransient(bus: SystemdBus, start: StartRequest, properties: readonly UnitProperty[]): string {
+  const { unit } = start.record;
+  for (let waited = 0; ; waited += RETRY_STEP_MS) {
+    try {
+      const [job] = bus.call("StartTransientUnit", "ssa(sv)a(sa(sv))", [unit, "replace", properties, []]);
+      return String(job);
+    } catch (error) {
+      if (!(error instanceof BusError) || error.errorName !== "org.freedesktop.systemd1.UnitExists") throw error;
+      if (groupProcesses(start.directory).length > 0 || waited >= RETRY_MS) {
+        throw new TsrunError(`unit ${unit} exists already`, {
+          cause: error,
+          fix: `choose another linux.cgroupsPath, or stop it: systemctl stop ${unit}`,
+        });
+      }
+      resetFailed(bus, unit);
+      sleepMs(RETRY_STEP_MS);
+    }
+  }
+}
+
+/** "252.39-1~deb12u1" is 252; what cannot be read is taken for an old one. */
+function releaseOf(bus: SystemdBus): number {
+  return Number(/\d+/.exec(String(bus.managerProperty("Version")))?.[0] ?? 0);
+}
+
+/** Tells systemd of other limits, which are in the files already. @throws TsrunError with systemd's reason */
+export function setUnitLimits(
+  record: UnitRecord,
+  limits: (release: number) => readonly UnitProperty[],
+  needsRelease: boolean,
+): void {
+  using bus = SystemdBus.connect(record.bus, process.env);
+  const properties = limits(needsRelease ? releaseOf(bus) : 0);
+  // For as long as the unit lives: there is no file of it that could outlast it.
+  if (properties.length > 0) bus.call("SetUnitProperties", "sba(sv)", [record.unit, true, properties]);
+}
+
+/**
+ * Stops the unit, with every process in it. One that is gone is fine, and one of the same name that is another's is left
+ * alone.
+ *
+ * @throws TsrunError when systemd is away, or does not manage to stop it
+ */
+export function stopUnit(record: UnitRecord): void {
+  using bus = SystemdBus.connect(record.bus, process.env);
+  try {
+    const [path] = bus.call("GetUnit", "s", [record.unit]);
+    const description = bus.property(String(path), UNIT_INTERFACE, "Description");
+    if (!String(description).endsWith(`(${record.token})`)) return;
+    const [job] = bus.call("StopUnit", "ss", [record.unit, "replace"]);
+    const result = bus.jobResult(String(job));
+    if (result !== "done" && result !== "canceled") {
+      throw new TsrunError(`systemd could not stop ${record.unit}: ${result}`, {
+        fix: `systemctl status ${record.unit} says what is left in it`,
+      });
+    }
+  } catch (error) {
+    if (!(error instanceof BusError) || !isGone(error)) throw error;
+  }
+  resetFailed(bus, record.unit);
+}
+
+/** Between two calls its last process may have ended, and the unit with it. */
+function isGone({ errorName }: BusError): boolean {
+  return NO_SUCH_UNIT.includes(errorName) || errorName === "org.freedesktop.DBus.Error.UnknownObject";
+}
+
+function resetFailed(bus: SystemdBus, unit: string): void {
+  try {
+    bus.call("ResetFailedUnit", "s", [unit]);
+  } catch (error) {
+    if (!(error instanceof BusError)) throw error;
+    // It is gone, or has not failed.
+  }
+}
+
+/** Is it systemd that is missing, and with it every unit there was? */
+export function isSystemdAway(error: unknown): boolean {
+  return error instanceof TsrunError && error.cause !== undefined && isErrno(error.cause, "ENOENT", "ECONNREFUSED");
+}

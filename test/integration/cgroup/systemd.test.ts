@@ -1,0 +1,259 @@
+/** Cgroups that systemd makes: `--systemd-cgroup`, on each layout of a machine that runs systemd. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { afterEach, describe, expect } from "vitest";
+import type { LinuxDevice, LinuxResources } from "../../../src/spec/types.ts";
+import { type Bundle, makeBundle } from "../../helpers/bundle.ts";
+import { type Detached, runDetached } from "../../helpers/container.ts";
+import { cgroupLayout, needs } from "../../helpers/needs.ts";
+import { newId, RUNTIME, run, runOk, stateOf, until } from "../../helpers/runtime.ts";
+
+const FLAG = "--systemd-cgroup";
+const isV2 = cgroupLayout() === "v2";
+const ids: string[] = [];
+
+afterEach(() => {
+  for (const id of ids.splice(0)) run(["delete", "--force", id]);
+});
+
+interface Box {
+  id: string;
+  unit: string;
+  made: Detached;
+}
+
+interface Asked {
+  resources?: LinuxResources;
+  devices?: LinuxDevice[];
+  annotations?: Record<string, string>;
+  slice?: string;
+}
+
+function bundleOf(args: string[], cgroupsPath: string, { resources, devices, annotations }: Asked = {}): Bundle {
+  return makeBundle({
+    args,
+    edit: (spec) => {
+      spec.linux.cgroupsPath = cgroupsPath;
+      if (resources) spec.linux.resources = { ...spec.linux.resources, ...resources };
+      if (devices) spec.linux.devices = devices;
+      if (annotations) spec.annotations = annotations;
+    },
+  });
+}
+
+/** A container of a scope "box-ID.scope" that runs until it is killed. */
+function start(asked: Asked = {}): Box {
+  const id = newId();
+  ids.push(id);
+  const bundle = bundleOf(["sleep", "3600"], `${asked.slice ?? "system.slice"}:box:${id}`, asked);
+  const made = runDetached([FLAG, "run", "-d", "-b", bundle.path, id]);
+  return { id, unit: `box-${id}.scope`, made };
+}
+
+function started(asked: Asked = {}): Box {
+  const box = start(asked);
+  expect(box.made.stderr()).toBe("");
+  expect(box.made.code).toBe(0);
+  return box;
+}
+
+/** A property of a unit, as systemctl shows it. */
+function show(unit: string, property: string): string {
+  const { stdout } = spawnSync("systemctl", ["show", "--value", "-p", property, unit], { encoding: "utf8" });
+  return stdout.trim();
+}
+
+function fileOf(unit: string, controller: string, file: string): string {
+  const hierarchy = isV2 ? "" : `/${controller}`;
+  return readFileSync(`/sys/fs/cgroup${hierarchy}${show(unit, "ControlGroup")}/${file}`, "utf8").trim();
+}
+
+function expectGone(unit: string): void {
+  expect(show(unit, "LoadState")).toBe("not-found");
+  const found = spawnSync("find", ["/sys/fs/cgroup", "-name", unit], { encoding: "utf8" });
+  expect(found.stdout).toBe("");
+}
+
+const MEMORY = isV2
+  ? { property: "MemoryMax", file: "memory.max" }
+  : { property: "MemoryLimit", file: "memory.limit_in_bytes" };
+
+describe("cgroups of systemd", () => {
+  const systemd = needs({ root: true, systemd: true, tsrun: true });
+
+  systemd("a container is a scope in the slice of cgroupsPath, with its limits as properties and as files", () => {
+    const resources = {
+      memory: { limit: 64 << 20 },
+      pids: { limit: 20 },
+      cpu: { shares: 512, quota: 50000, period: 100000 },
+    };
+    const { id, unit } = started({ resources, slice: "tsruntest-a.slice" });
+    expect(show(unit, "Slice")).toBe("tsruntest-a.slice");
+    expect(show(unit, "ControlGroup")).toBe(`/tsruntest.slice/tsruntest-a.slice/${unit}`);
+    expect(show(unit, "Delegate")).toBe("yes");
+    expect(show(unit, "TasksMax")).toBe("20");
+    expect(show(unit, MEMORY.property)).toBe(String(64 << 20));
+    expect(show(unit, "CPUQuotaPerSecUSec")).toBe("500ms");
+    expect(fileOf(unit, "memory", MEMORY.file)).toBe(String(64 << 20));
+    expect(fileOf(unit, "pids", "pids.max")).toBe("20");
+    // The process is in it, in every hierarchy that has cgroups of containers.
+    const own = readFileSync(`/proc/${stateOf(id)?.pid}/cgroup`, "utf8")
+      .trim()
+      .split("\n");
+    expect(own.filter((line) => !line.endsWith(unit) && !/:(cpu,cpuacct|misc):/.test(line))).toEqual([]);
+    expect(run(["exec", id, "sh", "-c", "exit 7"]).code).toBe(7);
+    runOk(["delete", "--force", id]);
+    expectGone(unit);
+  });
+
+  systemd("a container in the foreground gives its exit code, and its unit goes by itself", async () => {
+    const id = newId();
+    const bundle = bundleOf(["sh", "-c", "exit 5"], `system.slice:box:${id}`);
+    expect(run([FLAG, "run", "-b", bundle.path, id])).toMatchObject({ code: 5, stderr: "" });
+    expect(run(["state", id]).code).toBe(1);
+    await until(() => show(`box-${id}.scope`, "LoadState") === "not-found", "the unit goes");
+    expectGone(`box-${id}.scope`);
+  });
+
+  systemd("one name again and again: the end of the last one is waited for", () => {
+    const id = newId();
+    const bundle = bundleOf(["true"], `system.slice:box:${id}`);
+    for (let i = 0; i < 5; i++) {
+      expect(run([FLAG, "run", "-b", bundle.path, id])).toMatchObject({ code: 0, stderr: "" });
+    }
+  });
+
+  systemd("update changes files and properties, so that a reload of systemd leaves the new limits", () => {
+    const { id, unit } = started({ resources: { memory: { limit: 64 << 20 } } });
+    runOk(["update", "--memory", String(96 << 20), "--pids-limit", "30", "--cpu-quota", "30000", id]);
+    const check = () => {
+      expect(fileOf(unit, "memory", MEMORY.file)).toBe(String(96 << 20));
+      expect(fileOf(unit, "pids", "pids.max")).toBe("30");
+      expect(fileOf(unit, "cpu", isV2 ? "cpu.max" : "cpu.cfs_quota_us")).toBe(isV2 ? "30000 100000" : "30000");
+    };
+    check();
+    expect(show(unit, MEMORY.property)).toBe(String(96 << 20));
+    expect(show(unit, "CPUQuotaPerSecUSec")).toBe("300ms");
+    expect(spawnSync("systemctl", ["daemon-reload"]).status).toBe(0);
+    check();
+  });
+
+  systemd("devices: what is allowed works and what is not does not, before and after a reload of systemd", () => {
+    const rule = { allow: true, type: "c", major: 1, minor: 11, access: "rw" };
+    const devices = [
+      { path: "/dev/kmsg", type: "c", major: 1, minor: 11 },
+      // No driver has it: who may open it gets ENODEV, who may not EPERM.
+      { path: "/dev/odd", type: "c", major: 10, minor: 58 },
+    ];
+    const { id } = started({ devices, resources: { devices: [{ allow: false, access: "rwm" }, rule] } });
+    const script = "for d in kmsg odd null; do (: >>/dev/$d) && echo $d; done 2>&1";
+    const opened = () => run(["exec", id, "sh", "-c", script]).stdout.replace(/^sh: /gm, "");
+    expect(opened()).toMatch(/^kmsg\n.*odd: Operation not permitted\nnull\n$/);
+    expect(spawnSync("systemctl", ["daemon-reload"]).status).toBe(0);
+    expect(opened()).toMatch(/^kmsg\n.*odd: Operation not permitted\nnull\n$/);
+    runOk(["update", "--pids-limit", "50", id]);
+    expect(opened()).toMatch(/^kmsg\n.*odd: Operation not permitted\nnull\n$/);
+  });
+
+  systemd("a limit of one process has room for one", () => {
+    const { id, unit } = started({ resources: { pids: { limit: 1 } } });
+    expect(fileOf(unit, "pids", "pids.max")).toBe("1");
+    expect(show(unit, "TasksMax")).toBe("1");
+    expect(stateOf(id)?.status).toBe("running");
+  });
+
+  systemd("annotations are properties of the unit; wrong ones are all told of, and nothing is made", () => {
+    const annotations = {
+      "org.systemd.property.TimeoutStopSec": "6",
+      "org.systemd.property.CollectMode": "'inactive'",
+      "org.systemd.property.CPUWeight": "uint64 77",
+    };
+    const { unit } = started({ annotations });
+    expect(show(unit, "TimeoutStopUSec")).toBe("6s");
+    expect(show(unit, "CollectMode")).toBe("inactive");
+    expect(show(unit, "CPUWeight")).toBe("77");
+    const wrong = {
+      "org.systemd.property.TimeoutStopSec": "'six'",
+      "org.systemd.property.CPUWeight": "uint64",
+    };
+    const refused = start({ annotations: wrong });
+    expect(refused.made.code).toBe(1);
+    expect(refused.made.stderr()).toContain("TimeoutStopSec");
+    expect(refused.made.stderr()).toContain("CPUWeight");
+    const unknown = { "org.systemd.property.NoSuchThing": "true" };
+    const bad = start({ annotations: unknown });
+    expect(bad.made.stderr()).toMatch(/systemd: StartTransientUnit: .*NoSuchThing/);
+    expectGone(bad.unit);
+    expect(run(["state", bad.id]).code).toBe(1);
+  });
+
+  systemd("a path of another form is refused with the form that is expected", () => {
+    const bundle = bundleOf(["true"], "/a/b");
+    const result = run([FLAG, "run", "-b", bundle.path, newId()]);
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain('expected cgroupsPath to be of format "slice:prefix:name"');
+  });
+
+  systemd("a name that is taken is told of, and whose it is keeps running", () => {
+    const first = started();
+    const id = newId();
+    const bundle = bundleOf(["sleep", "9"], `system.slice:box:${first.id}`);
+    const second = runDetached([FLAG, "run", "-d", "-b", bundle.path, id]);
+    expect(second.code).toBe(1);
+    expect(second.stderr()).toContain(`unit ${first.unit} exists already`);
+    expect(run(["state", id]).code).toBe(1);
+    expect(stateOf(first.id)?.status).toBe("running");
+    expect(show(first.unit, "ActiveState")).toBe("active");
+  });
+
+  systemd("a container of a slice of its own", () => {
+    const id = newId();
+    ids.push(id);
+    const bundle = bundleOf(["sleep", "9"], `::tsruntest-${id.replaceAll("-", "_")}.slice`);
+    const made = runDetached([FLAG, "run", "-d", "-b", bundle.path, id]);
+    expect(made.stderr()).toBe("");
+    const unit = `tsruntest-${id.replaceAll("-", "_")}.slice`;
+    expect(show(unit, "ActiveState")).toBe("active");
+    expect(readFileSync(`/proc/${stateOf(id)?.pid}/cgroup`, "utf8")).toContain(`/${unit}`);
+    runOk(["delete", "--force", id]);
+    expect(show(unit, "ActiveState")).toBe("inactive");
+  });
+
+  systemd("pause, resume, ps, kill and an OOM kill", async () => {
+    const resources = { memory: { limit: 32 << 20, swap: 32 << 20 } };
+    const { id, unit } = started({ resources });
+    runOk(["pause", id]);
+    expect(stateOf(id)?.status).toBe("paused");
+    runOk(["resume", id]);
+    expect(JSON.parse(runOk(["ps", "-f", "json", id]))).toEqual([stateOf(id)?.pid]);
+    const hog = run(["exec", id, "sh", "-c", "exec dd if=/dev/zero of=/dev/null bs=64M count=1"]);
+    expect(hog.code).toBe(137);
+    runOk(["kill", id, "KILL"]);
+    await until(() => stateOf(id)?.status === "stopped", "the container stops");
+    runOk(["delete", id]);
+    expectGone(unit);
+  });
+
+  systemd(
+    "killed at any moment, a runtime leaves no unit that delete --force does not remove",
+    async () => {
+      for (let round = 0; round < 12; round++) {
+        const id = newId();
+        const bundle = bundleOf(["sleep", "3600"], `system.slice:box:${id}`);
+        const child = spawn(RUNTIME, [FLAG, "create", "-b", bundle.path, id], { stdio: "ignore" });
+        await killAfter(child, round * 12);
+        run(["delete", "--force", id]);
+        expectGone(`box-${id}.scope`);
+        expect(existsSync(`/run/tsrun/${id}`)).toBe(false);
+      }
+    },
+    120_000,
+  );
+});
+
+function killAfter(child: ChildProcess, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    child.once("exit", () => resolve());
+    setTimeout(() => child.kill("SIGKILL"), ms);
+  });
+}

@@ -5,13 +5,21 @@ export type { Plan, Step } from "./plan/step.ts";
 export { createContainer } from "./runtime/create.ts";
 export { deleteContainer } from "./runtime/delete.ts";
 export { type Check, type Diagnosis, examineHost } from "./runtime/doctor.ts";
-export { type ContainerEvent, containerStats, watchContainer } from "./runtime/events.ts";
+export {
+  type ContainerEvent,
+  containerEvents,
+  containerStats,
+  type EventOptions,
+  type EventType,
+  watchContainer,
+} from "./runtime/events.ts";
 export { execInForeground, execProcess } from "./runtime/exec.ts";
 export { fastExit } from "./runtime/exit.ts";
 export { runtimeFeatures } from "./runtime/features.ts";
 export { type ImageBundle, type ImageBundleOptions, imageBundle } from "./runtime/image.ts";
 export { killContainer } from "./runtime/kill.ts";
 export { containerProcesses, containerState, listContainers } from "./runtime/list.ts";
+export { containerMetrics } from "./runtime/metrics.ts";
 export type {
   ContainerExit,
   ContainerState,

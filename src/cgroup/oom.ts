@@ -3,21 +3,25 @@
  * Rules: kernel cgroup-v2.rst "memory.events", cgroup-v1/memory.rst "OOM Control".
  */
 import { isErrno } from "../errors.ts";
-import { O_RDONLY } from "../sys/constants.ts";
-import { closeQuiet, open, read } from "../sys/file.ts";
+import { O_RDONLY, POLLIN } from "../sys/constants.ts";
+import { open } from "../sys/file.ts";
 import { eventFd, watchFiles } from "../sys/notify.ts";
 import { parseKeyed } from "./figures.ts";
-import { readGroupFile } from "./files.ts";
+import { readGroupFile, waitUntil } from "./files.ts";
 import type { CgroupRecord } from "./record.ts";
+import { type CgroupWatch, drain, takeCount } from "./watches.ts";
 import { writeFile } from "./write.ts";
 
-export interface OomWatch {
-  /** Becomes readable when there may be news. */
-  fd: number;
-  /** How many processes were killed since it was asked last; to be called when `fd` is readable. */
-  news(): number;
-  /** Descriptors to close in the end. */
-  fds: readonly number[];
+/** From the news of v1 to the kill. What takes longer is told with what comes next. */
+const KILL_TIMEOUT_MS = 5;
+
+/** Its news is how many processes were killed. */
+export interface OomWatch extends CgroupWatch<number> {
+  /**
+   * How many of `kills`, the kernel's count when the container has ended, were never news: v2 tells some ten
+   * milliseconds late, and a cgroup that goes meanwhile tells nothing.
+   */
+  missed(kills: number): number;
 }
 
 /** @returns undefined when the container has no memory controller, or its cgroup is gone */
@@ -33,47 +37,60 @@ export function watchOom(record: CgroupRecord): OomWatch | undefined {
 function watchEvents(dir: string | undefined): OomWatch | undefined {
   if (dir === undefined) return undefined;
   const file = `${dir}/memory.events`;
-  // A kill of the whole group counts there once for each process, so oom_kill has all.
-  const kills = () => parseKeyed(readGroupFile(file)).oom_kill ?? 0;
   const fd = watchFiles([file]);
-  let before = kills();
+  const upTo = counter(killsIn(file) ?? 0);
   return {
     fd,
+    events: POLLIN,
     fds: [fd],
     news() {
       drain(fd);
-      const now = kills();
-      const more = now - before;
-      before = now;
-      return Math.max(more, 0);
+      return upTo(killsIn(file) ?? 0);
     },
+    missed: upTo,
   };
 }
 
 function watchControl(dir: string | undefined): OomWatch | undefined {
   if (dir === undefined) return undefined;
+  const file = `${dir}/memory.oom_control`;
   const fd = eventFd();
-  const control = open(`${dir}/memory.oom_control`, O_RDONLY);
+  const control = open(file, O_RDONLY);
   writeFile(`${dir}/cgroup.event_control`, `${fd} ${control}`);
+  const upTo = counter(killsIn(file) ?? 0);
   return {
     fd,
+    events: POLLIN,
     fds: [fd, control],
     news() {
-      drain(fd);
-      // The kernel counts once more when the cgroup is removed.
-      return readGroupFile(`${dir}/memory.oom_control`) === undefined ? 0 : 1;
+      const count = takeCount(fd);
+      const state = parseKeyed(readGroupFile(file));
+      // The kernel counts once more when the cgroup is removed. It kills nobody where that is switched off.
+      if (count === 0 || state.under_oom === undefined) return 0;
+      if (state.oom_kill === undefined || state.oom_kill_disable === 1) return count;
+      // It tells before it kills, and then each time that memory is asked for while the one it chose is dying.
+      let more = 0;
+      waitUntil(() => {
+        more = upTo(killsIn(file) ?? 0);
+        return more > 0;
+      }, KILL_TIMEOUT_MS);
+      return more;
     },
+    missed: upTo,
   };
 }
 
-function drain(fd: number): void {
-  try {
-    read(fd, new Uint8Array(4096));
-  } catch (error) {
-    if (!isErrno(error, "EAGAIN")) throw error;
-  }
+/** By how much a count has grown since it was asked last; one that is smaller has not. */
+function counter(start: number): (count: number) => number {
+  let told = start;
+  return (count) => {
+    const more = Math.max(count - told, 0);
+    told += more;
+    return more;
+  };
 }
 
-export function closeWatch(watch: OomWatch | undefined): void {
-  for (const fd of watch?.fds ?? []) closeQuiet(fd);
+/** A kill of the whole group (memory.oom.group) counts there once for each process, so oom_kill has all. */
+function killsIn(file: string): number | undefined {
+  return parseKeyed(readGroupFile(file)).oom_kill;
 }

@@ -197,6 +197,11 @@ export const POLLERR = 0x08;
 export const POLLHUP = 0x10;
 export const POLLNVAL = 0x20;
 
+// inotify(7)
+export const IN_MODIFY = 0x2;
+export const IN_MOVED_TO = 0x80;
+export const IN_CREATE = 0x100;
+
 // wait(2)
 export const P_ALL = 0;
 export const P_PID = 1;

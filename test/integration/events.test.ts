@@ -3,14 +3,30 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { afterAll, describe, expect } from "vitest";
 import { makeBundle } from "../helpers/bundle.ts";
-import { sleepingBundle, startContainer } from "../helpers/container.ts";
+import { createContainer, sleepingBundle, startContainer } from "../helpers/container.ts";
 import { cgroupLayout, needs } from "../helpers/needs.ts";
-import { deleteContainers, newId, run, runOk, spawn, stateOf } from "../helpers/runtime.ts";
+import { deleteContainers, newId, run, runOk, spawn, stateOf, until } from "../helpers/runtime.ts";
 
 const on = (...controllers: string[]) => needs({ root: true, cgroup: ["v1", "v2"], controllers });
 const own = (...controllers: string[]) => needs({ root: true, tsrun: true, cgroup: ["v1", "v2"], controllers });
 const MEGABYTE = 2 ** 20;
 afterAll(deleteContainers);
+
+/** A container that waits for a line of input, and the stream of its events. */
+async function followed(bundle: { path: string }, flags: string[]) {
+  const id = newId();
+  const container = spawn(["run", "-b", bundle.path, id]);
+  await until(() => stateOf(id)?.status === "running", "it runs");
+  const stream = spawn(["events", ...flags, id]);
+  await until(() => existsSync(`/run/tsrun/${id}/exit`), "it is followed");
+  return { id, container, stream };
+}
+
+const eventsOf = (text: string) =>
+  text
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
 
 const stats = (id: string) => JSON.parse(runOk(["events", "--stats", id]));
 
@@ -131,6 +147,136 @@ describe("events", () => {
     const none = cgroupLayout() === "v2" ? "18446744073709551615" : "9223372036854771712";
     expect(runOk(["events", "--stats", id])).toContain(`"memory":{`);
     expect(runOk(["events", "--stats", id])).toMatch(new RegExp(`"usage":\\{"limit":${none},"usage"`));
+  });
+
+  own("memory")("each kill is told once, however often memory is asked for until it has died", async () => {
+    const bundle = makeBundle({
+      // Throttled, so that it takes its time to die.
+      args: ["sh", "-c", "read go; head -c 200m /dev/zero | tail"],
+      edit: (spec) => {
+        spec.linux.resources = {
+          ...spec.linux.resources,
+          memory: { limit: 24 * MEGABYTE, swap: 24 * MEGABYTE },
+          cpu: { quota: 20_000, period: 100_000 },
+        };
+      },
+    });
+    const { container, stream } = await followed(bundle, ["--type", "oom", "--type", "exit"]);
+    container.child.stdin?.write("go\n");
+    await container.exit;
+    expect((await stream.exit).code).toBe(0);
+    const events = eventsOf(stream.stdout());
+    const { type, data } = events.at(-1);
+    expect({ type, data }).toMatchObject({ type: "exit", data: { oomKilled: true } });
+    expect(events.slice(0, -1).map(({ type }) => type)).toEqual(Array(data.oomKills).fill("oom"));
+    expect(data.oomKills).toBeLessThan(5);
+  });
+
+  own("memory")("a kill that ends the container is told, though its cgroup goes at once", async () => {
+    for (let round = 0; round < 5; round++) {
+      const bundle = makeBundle({
+        args: ["sh", "-c", "read go; exec tail /dev/zero"],
+        edit: (spec) => {
+          spec.linux.resources = {
+            ...spec.linux.resources,
+            memory: { limit: 24 * MEGABYTE, swap: 24 * MEGABYTE },
+          };
+        },
+      });
+      const { id, container, stream } = await followed(bundle, ["--type", "oom", "--type", "exit"]);
+      container.child.stdin?.write("go\n");
+      expect((await container.exit).code).toBe(137);
+      expect((await stream.exit).code).toBe(0);
+      const events = eventsOf(stream.stdout());
+      expect(events).toMatchObject([
+        { type: "oom", id },
+        { type: "exit", id, data: { exitCode: 137, signal: "SIGKILL", oomKilled: true, oomKills: 1 } },
+      ]);
+      expect(events[1].data.memoryPeak).toBeGreaterThan(16 * MEGABYTE);
+    }
+  });
+
+  own("freezer")("pause and resume are told, and how it ended is the last", async () => {
+    const bundle = makeBundle({ args: ["sh", "-c", "read code; exit $code"] });
+    const { id, container, stream } = await followed(bundle, ["--type", "freeze", "--type", "exit"]);
+    runOk(["pause", id]);
+    await stream.waitFor('"frozen":true');
+    runOk(["resume", id]);
+    await stream.waitFor('"frozen":false');
+    container.child.stdin?.write("9\n");
+    expect((await container.exit).code).toBe(9);
+    expect((await stream.exit).code).toBe(0);
+    expect(eventsOf(stream.stdout())).toMatchObject([
+      { type: "freeze", id, data: { frozen: true } },
+      { type: "freeze", id, data: { frozen: false } },
+      { type: "exit", id, data: { exitCode: 9 } },
+    ]);
+  });
+
+  needs({ root: true, tsrun: true, cgroup: ["hybrid", "v2"], controllers: ["cpu"], files: ["/proc/pressure/cpu"] })(
+    "pressure is told when tasks had to wait",
+    async () => {
+      const bundle = makeBundle({
+        args: ["sh", "-c", "read go; while :; do :; done"],
+        edit: (spec) => {
+          spec.linux.resources = { ...spec.linux.resources, cpu: { quota: 10_000, period: 100_000 } };
+        },
+      });
+      const { id, container, stream } = await followed(bundle, ["--type", "pressure", "--pressure", "100ms"]);
+      container.child.stdin?.write("go\n");
+      await stream.waitFor("\n");
+      const [event] = eventsOf(stream.stdout());
+      expect(event).toMatchObject({ type: "pressure", id, data: { resource: "cpu" } });
+      expect(event.data.some.total).toBeGreaterThan(100_000);
+      runOk(["kill", id, "KILL"]);
+      await container.exit;
+      expect((await stream.exit).code).toBe(0);
+    },
+    30_000,
+  );
+
+  own()("--all follows the containers that are there and those that come", async () => {
+    const there = startContainer(sleepingBundle()).id;
+    const stream = spawn(["events", "--all", "--type", "exit"]);
+    await until(() => existsSync(`/run/tsrun/${there}/exit`), "it is followed");
+    const later = startContainer(sleepingBundle()).id;
+    await until(() => existsSync(`/run/tsrun/${later}/exit`), "it is followed");
+    for (const id of [later, there]) {
+      runOk(["delete", "--force", id]);
+      await stream.waitFor(id);
+    }
+    stream.child.kill("SIGTERM");
+    await stream.exit;
+    expect(eventsOf(stream.stdout())).toMatchObject([
+      { type: "exit", id: later, data: { signal: "SIGKILL" } },
+      { type: "exit", id: there, data: { signal: "SIGKILL" } },
+    ]);
+  });
+
+  own("memory", "cpu")("--all --format openmetrics prints the figures of all once", () => {
+    const [first, second] = [startContainer(sleepingBundle()).id, createContainer(sleepingBundle()).id];
+    const text = runOk(["events", "--all", "--format", "openmetrics"]);
+    expect(text).toMatch(/^# TYPE tsrun_container_status stateset\n/);
+    expect(text).toMatch(/\n# EOF\n$/);
+    expect(text).toContain(`tsrun_container_status{id="${first}",tsrun_container_status="running"} 1\n`);
+    expect(text).toContain(`tsrun_container_status{id="${second}",tsrun_container_status="created"} 1\n`);
+    for (const id of [first, second]) {
+      expect(text).toMatch(new RegExp(`^tsrun_container_memory_usage_bytes\\{id="${id}"\\} [1-9]\\d*$`, "m"));
+      expect(text).toMatch(new RegExp(`^tsrun_container_cpu_usage_seconds_total\\{id="${id}"\\} [\\d.e-]+$`, "m"));
+    }
+    const one = runOk(["events", "--format", "openmetrics", first]);
+    expect(one).toContain(`{id="${first}"}`);
+    expect(one).not.toContain(second);
+  });
+
+  own()("what does not go together is refused", () => {
+    expect(run(["events"]).stderr).toContain("events needs a container id, or --all");
+    expect(run(["events", "--all", "x"]).stderr).toContain("not both");
+    expect(run(["events", "--all", "--stats"]).stderr).toContain("--format openmetrics");
+    expect(run(["events", "--stats", "--type", "oom", "x"]).stderr).toContain("--type");
+    expect(run(["events", "--type", "oops", "x"]).stderr).toContain('invalid value "oops" for flag --type');
+    const { id } = startContainer(sleepingBundle());
+    expect(run(["events", "--pressure", "3s", "--type", "pressure", id]).stderr).toContain("1 to 2000 ms");
   });
 
   own()("of a container that does not run there is nothing to tell", () => {

@@ -39,6 +39,40 @@ try {
 }
 `;
 
+const EVENTS = `
+import { containerEvents, containerMetrics, killContainer, pauseContainer, resumeContainer, runContainer } from "tsrun";
+const [bundle, id] = process.argv.slice(2);
+const ended = runContainer({ bundle, id });
+let ticks = 0;
+const timer = setInterval(() => ticks++, 1);
+let paused = false;
+const types = ["stats", "freeze", "exit"];
+for await (const event of containerEvents(undefined, id, { types, intervalMs: 200 })) {
+  if (event.type === "stats" && !paused) {
+    console.log("stats", ticks > 5 && containerMetrics(undefined, id).includes("running"));
+    paused = true;
+    pauseContainer(undefined, id);
+  }
+  if (event.type === "freeze") {
+    console.log("frozen", event.data.frozen);
+    if (event.data.frozen) resumeContainer(undefined, id);
+    else killContainer(undefined, id, 15);
+  }
+  if (event.type === "exit") console.log("exit", event.data.exitCode);
+}
+clearInterval(timer);
+await ended;
+const abort = new AbortController();
+setTimeout(() => abort.abort(), 50);
+for await (const event of containerEvents(undefined, undefined, { types, signal: abort.signal })) console.log(event);
+console.log("aborted");
+try {
+  for await (const event of containerEvents(undefined, id, { types })) console.log(event);
+} catch (error) {
+  console.log(error.constructor.name.replace("MissingError", "StateError"));
+}
+`;
+
 function runProgram(engine: string, bundle: Bundle): { code: number | null; stdout: string; stderr: string } {
   const dir = consumer("program.mjs", PROGRAM);
   const result = spawnSync(engine, ["program.mjs", bundle.path, newId("lib")], { cwd: dir, encoding: "utf8" });
@@ -59,15 +93,46 @@ describe("the library", () => {
     expectNothingLeft(before);
   });
 
+  root("events are told while the program goes on, in Node and in Bun", () => {
+    const bundle = makeBundle({ args: ["sh", "-c", "trap 'exit 6' TERM; echo ready; while :; do sleep 0.1; done"] });
+    for (const engine of [process.execPath, findBun()]) {
+      const before = inventory();
+      const dir = consumer("program.mjs", EVENTS);
+      const result = spawnSync(engine, ["program.mjs", bundle.path, newId("lib")], {
+        cwd: dir,
+        encoding: "utf8",
+        timeout: 60_000,
+      });
+      expect(result.stderr).toBe("");
+      expect(result.stdout.split("\n")).toEqual([
+        "ready",
+        "stats true",
+        "frozen true",
+        "frozen false",
+        "exit 6",
+        "aborted",
+        "StateError",
+        "",
+      ]);
+      expectNothingLeft(before);
+    }
+  });
+
   needs({ files: [TSC], tsrun: true })(
     "its types are found by a TypeScript program, and say what a function takes",
     () => {
       const dir = consumer(
         "program.ts",
-        `import { createContainer, planContainer, runContainer, SpecError, type Spec } from "tsrun";
+        `import { containerEvents, createContainer, planContainer, runContainer, SpecError, type Spec } from "tsrun";
          const spec: Spec = { ociVersion: "1.2.0" };
          export const steps: number = planContainer({ bundle: "." }).steps.length;
          export const code: Promise<number | undefined> = runContainer({ bundle: "." }).then((r) => r.exitCode);
+         export async function follow() {
+           for await (const event of containerEvents(undefined, "web", { types: ["exit", "pressure"] })) {
+             if (event.type === "exit") return event.data.oomKilled;
+             if (event.type === "pressure") console.log(event.data.resource, event.data.some?.avg10);
+           }
+         }
          export const all = [createContainer, SpecError, spec.ociVersion];
          // @ts-expect-error a bundle is a path
          planContainer({ bundle: 3 });

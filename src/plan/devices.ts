@@ -34,7 +34,8 @@ export function planDevices(b: PlanBuilder, container: ContainerSpec, root: numb
   for (const device of container.spec.linux?.devices ?? []) devices.set(device.path, device);
   for (const device of devices.values()) {
     const about = `linux.devices ${device.path}`;
-    if (container.userns) bindDevice(b, about, device.path, root);
+    // Neither does root of the namespace that tsrun is in, as under an engine of an ordinary user.
+    if (container.userns || container.host.userns) bindDevice(b, about, device.path, root);
     else makeDevice(b, about, device, root);
   }
   for (const [to, path] of LINKS) b.add("/dev links", "symlink", root, to, path, 0);

@@ -50,6 +50,10 @@ describe("plan/devices", () => {
     expect(lines[2]).toMatch(/^move_mount \d+ to \d+$/);
   });
 
+  test("root of the user namespace that tsrun is in makes none either", () => {
+    expect(stepsOf({ host: { userns: true } }, "linux.devices /dev/null")[0]).toMatch(/^open_tree \/dev\/null/);
+  });
+
   test("the links of /dev, and core only where the kernel has it", () => {
     const links = stepsOf({ host: { hasKcore: false } }, "/dev links");
     expect(links).toEqual([

@@ -1,0 +1,155 @@
+/** Limits of an ordinary user: in cgroups that were given to him, on v2 and on v1. Rules: kernel cgroup-v2.rst "Delegation". */
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect } from "vitest";
+import type { LinuxResources } from "../../src/spec/types.ts";
+import { type FullSpec, makeBundle } from "../helpers/bundle.ts";
+import { cgroupLayout, needs } from "../helpers/needs.ts";
+import { OrdinaryUser, type Output, UID } from "../helpers/ordinary-user.ts";
+import { expectNothingLeft, inventory, type Leftovers, newId, RUNTIME } from "../helpers/runtime.ts";
+import { scratch, TEST_PREFIX } from "../helpers/scratch.ts";
+
+const wanted = { root: true, tsrun: true, commands: ["setpriv", "unshare"] };
+const v2 = needs({ ...wanted, cgroup: "v2", controllers: ["memory", "pids", "cpu"] });
+const v1 = needs({ ...wanted, cgroup: "v1", controllers: ["memory", "pids"] });
+const systemd = needs({ ...wanted, cgroup: "v2", systemd: true, commands: ["as-user"] });
+
+/** Below each hierarchy; the user's script runs in `own` below it. */
+const NAME = `${TEST_PREFIX}-user`;
+const TOPS = cgroupLayout() === "v2" ? ["/sys/fs/cgroup"] : ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids"];
+
+let before: Leftovers;
+let user: OrdinaryUser;
+beforeAll(() => {
+  before = inventory();
+  user = new OrdinaryUser();
+});
+afterAll(() => {
+  for (const top of TOPS) {
+    for (const dir of [`${top}/${NAME}/own`, `${top}/${NAME}`]) if (existsSync(dir)) spawnSync("rmdir", [dir]);
+  }
+  expectNothingLeft(before);
+});
+
+/** A shell script of the user in a cgroup of his, with all controllers that there are handed down to it. */
+function delegated(script: string): Output {
+  const steps = TOPS.map(
+    (top) => `d=${top}/${NAME}; mkdir -p $d/own
+      if [ -e ${top}/cgroup.controllers ]; then for c in cpu memory pids; do
+        echo +$c > ${top}/cgroup.subtree_control; done; fi
+      chown -R ${UID}:${UID} $d; echo $$ > $d/own/cgroup.procs`,
+  );
+  return user.run(script, steps.join("\n"));
+}
+
+function bundleOf(script: string, resources: LinuxResources, edit?: (spec: FullSpec) => void): string {
+  const bundle = makeBundle({
+    args: ["sh", "-c", script],
+    rootless: true,
+    edit: (spec) => {
+      spec.linux.uidMappings = [{ containerID: 0, hostID: UID, size: 1 }];
+      spec.linux.gidMappings = [{ containerID: 0, hostID: UID, size: 1 }];
+      spec.linux.resources = resources;
+      edit?.(spec);
+    },
+  });
+  user.give(bundle.path);
+  return bundle.path;
+}
+
+const MEGABYTE = 2 ** 20;
+
+describe("a delegated cgroup", () => {
+  v2("limits are set, met, changed and shown; exec joins; delete takes the cgroup away", () => {
+    const id = newId();
+    const bundle = bundleOf("echo ready; exec sleep 3600", {
+      memory: { limit: 64 * MEGABYTE },
+      pids: { limit: 20 },
+      cpu: { quota: 50000, period: 100000 },
+    });
+    const { stdout, stderr, status } = delegated(`
+      out() { cat /sys/fs/cgroup/${NAME}/${id}/$1; }
+      $R run -d -b ${bundle} ${id} < /dev/null > ${user.home}/out || exit 1
+      out memory.max; out pids.max; out cpu.max
+      $R update --pids-limit 7 ${id} && out pids.max
+      $R exec ${id} cat /proc/self/cgroup
+      $R events --stats ${id} | grep -o '"limit":7'
+      $R pause ${id} && $R state ${id} | grep -o '"status": "[a-z]*"' && $R resume ${id}
+      $R kill ${id} KILL
+      until $R state ${id} | grep -q stopped; do sleep 0.05; done
+      $R delete ${id}
+      ls -d /sys/fs/cgroup/${NAME}/*/`);
+    expect(stderr).toBe("");
+    expect(stdout.trim().split("\n")).toEqual([
+      String(64 * MEGABYTE),
+      "20",
+      "50000 100000",
+      "7",
+      `0::/${NAME}/${id}`,
+      '"limit":7',
+      '"status": "paused"',
+      `/sys/fs/cgroup/${NAME}/own/`,
+    ]);
+    expect(status).toBe(0);
+  });
+
+  v2("a process that takes more memory than its limit is killed", () => {
+    const bundle = bundleOf("exec dd if=/dev/zero of=/dev/null bs=64M count=1", {
+      memory: { limit: 24 * MEGABYTE, swap: 24 * MEGABYTE },
+    });
+    expect(delegated(`$R run -b ${bundle} ${newId()}`).status).toBe(137);
+  });
+
+  v2("with a cgroup namespace of its own it is the root of what the container sees", () => {
+    const bundle = bundleOf("cat /proc/self/cgroup; cat /sys/fs/cgroup/pids.max", { pids: { limit: 9 } }, (spec) => {
+      spec.linux.namespaces = [...(spec.linux.namespaces ?? []), { type: "cgroup" }];
+      // The host's /sys is bound there, and the cgroups on top of it.
+      spec.mounts.push({ destination: "/sys/fs/cgroup", type: "cgroup2", source: "cgroup2", options: ["ro"] });
+    });
+    const { stdout, stderr } = delegated(`$R run -b ${bundle} ${newId()}`);
+    expect(stderr).toBe("");
+    expect(stdout).toBe("0::/\n9\n");
+  });
+
+  v1("on v1, of the hierarchies that were given to the user", () => {
+    const id = newId();
+    const bundle = bundleOf("exec sleep 3600", { memory: { limit: 64 * MEGABYTE }, pids: { limit: 20 } });
+    const { stdout, stderr } = delegated(`
+      $R run -d -b ${bundle} ${id} < /dev/null > ${user.home}/out || exit 1
+      cat /sys/fs/cgroup/memory/${NAME}/own/${id}/memory.limit_in_bytes /sys/fs/cgroup/pids/${NAME}/own/${id}/pids.max
+      $R exec ${id} sh -c 'grep -o "pids:.*" /proc/self/cgroup'
+      $R delete -f ${id}
+      ls -d /sys/fs/cgroup/*/${NAME}/own/*/ 2>/dev/null`);
+    expect(stderr).toBe("");
+    expect(stdout).toBe(`${64 * MEGABYTE}\n20\npids:/${NAME}/own/${id}\n`);
+  });
+
+  v2("doctor finds the controllers that were handed down, and hands none down itself", () => {
+    const { stdout, status } = delegated(
+      `$R doctor --json; cat /sys/fs/cgroup/${NAME}/cgroup.subtree_control >&2; ls -d /sys/fs/cgroup/${NAME}/*/ >&2`,
+    );
+    expect(status).toBe(0);
+    const { checks } = JSON.parse(stdout) as { checks: { name: string; detail: string }[] };
+    expect(checks.find(({ name }) => name === "cgroup")?.detail).toBe("v2; containers get their own");
+    const controllers = checks.find(({ name }) => name === "cgroup controllers")?.detail.split(";")[0] ?? "";
+    expect(controllers.split(" ")).toEqual(expect.arrayContaining(["cpu", "memory", "pids"]));
+  });
+
+  systemd("the scope that systemd --user gives away is one", () => {
+    const dir = scratch("scope");
+    const bundle = bundleOf("echo limited", { pids: { limit: 11 } }, (spec) => {
+      spec.linux.uidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
+      spec.linux.gidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
+    });
+    spawnSync("chown", ["-R", "1000:1000", bundle, dir]);
+    // The container's cgroup is beside the one of the shell: that is made first, as a scope's own may have no processes.
+    const script = `c=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup); mkdir $c/own; echo $$ > $c/own/cgroup.procs
+      ${RUNTIME} --root ${dir}/run run -d -b ${bundle} scope </dev/null >${dir}/out
+      cat $c/scope/pids.max; ${RUNTIME} --root ${dir}/run delete -f scope; ls -d $c/*/ | wc -l`;
+    const { stdout, stderr } = spawnSync("as-user", ["sh", "-c", script], { encoding: "utf8", timeout: 300_000 });
+    expect(stderr).toBe("");
+    expect(stdout).toBe("11\n1\n");
+    expect(readdirSync(join(dir, "run"))).toEqual([]);
+  });
+});

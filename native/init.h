@@ -47,6 +47,7 @@ int status_of(int fd, struct statx *status);
 /* target.c */
 int make_in(int root, const char *path, uint32_t mode, uint64_t flags, uint64_t resolve);
 int open_parent(int root, char *path, const char **name);
+int follow(int dir, char *path, size_t at, size_t end, char cut);
 
 /* mount.c */
 int clone_onto(int source, int target);

@@ -9,6 +9,7 @@ static int configure(int context, const struct arg *options);
 static int cut_option(char *option, char **value);
 static int mask_directory(struct init *init, int tmpfs, int target);
 static int clone_with(int source, int target, uint64_t attributes);
+static int unmount_in(int root, char *path, size_t at, size_t end);
 
 /* fd type attrs options */
 int op_fsmount(struct init *init, const struct arg *args)
@@ -250,6 +251,54 @@ int op_detach(struct init *init, const struct arg *args)
 {
 	(void)init;
 	return (int)SYS(umount2, args[0].text, MNT_DETACH | UMOUNT_NOFOLLOW);
+}
+
+/*
+ * root path. The last component is looked up in its directory, so nothing that is swapped meanwhile leads out of the
+ * root. A link with nothing mounted on it (EINVAL) is followed by hand, in the root.
+ */
+int op_unmount(struct init *init, const struct arg *args)
+{
+	static char path[PATH_MAX];
+	size_t at, end = args[1].size;
+	int result = -ENAMETOOLONG;
+
+	(void)init;
+	if (end >= sizeof(path))
+		return result;
+	memcpy(path, args[1].text, end + 1);
+	for (int links = 0; links < 40; links++) {
+		for (end = strlen(path); end > 0 && path[end - 1] == '/';)
+			path[--end] = '\0';
+		for (at = end; at > 0 && path[at - 1] != '/';)
+			at--;
+		result = unmount_in(as_int(&args[0]), path, at, end);
+		if (result != -EAGAIN)
+			return result;
+	}
+	return -ELOOP;
+}
+
+/* path[at..end) in the directory before it. Returns 0, -EAGAIN when a link was put into `path`, or -errno. */
+static int unmount_in(int root, char *path, size_t at, size_t end)
+{
+	char first = path[at];
+	int result, parent;
+
+	path[at] = '\0';
+	parent = open_in(root, at > 0 ? path : "/", O_PATH | O_DIRECTORY, 0);
+	path[at] = first;
+	if (parent < 0)
+		return parent;
+	result = (int)SYS(fchdir, parent);
+	if (result == 0)
+		result = is_dots(path + at) ? -EINVAL : (int)SYS(umount2, path + at, MNT_DETACH | UMOUNT_NOFOLLOW);
+	if (result == -EINVAL && first != '\0') {
+		result = follow(parent, path, at, end, '\0');
+		/* EINVAL: it is no link, so nothing is mounted there. */
+	}
+	SYS(close, parent);
+	return result;
 }
 
 int op_moveRoot(struct init *init, const struct arg *args)

@@ -30,6 +30,7 @@
 	X(checkNull, "n") \
 	X(pivot, "n") \
 	X(detach, "s") \
+	X(unmount, "ns") \
 	X(moveRoot, "n") \
 	X(pty, "nn") \
 	X(console, "nn") \
@@ -63,7 +64,7 @@
 	X(cloexecFrom, "n") \
 	X(exec, "ll")
 
-#define OP_COUNT 58
+#define OP_COUNT 59
 
 enum message {
 	MESSAGE_PID = 1,

@@ -12,7 +12,6 @@
 static int open_deepest(int root, char *path, size_t *length, uint64_t resolve);
 static int make_below(int dir, char *path, size_t at, uint32_t mode, uint64_t flags, uint64_t resolve);
 static int make_one(int dir, const char *name, uint32_t mode);
-static int follow(int dir, char *path, size_t at, size_t end, char cut);
 static int check_kind(int fd, int64_t kind, int keep_link);
 
 int op_target(struct init *init, const struct arg *args)
@@ -170,8 +169,11 @@ static int make_one(int dir, const char *name, uint32_t mode)
 	return (int)SYS(openat2, dir, name, &how, sizeof(how));
 }
 
-/* Puts the text of the link at path[at..end) in its place; `cut` is the character after it. Returns -EAGAIN or -errno. */
-static int follow(int dir, char *path, size_t at, size_t end, char cut)
+/*
+ * Puts the text of the link at path[at..end) in its place; `cut` is the character after it, where there is a NUL now.
+ * `path` has PATH_MAX bytes. Returns -EAGAIN or -errno.
+ */
+int follow(int dir, char *path, size_t at, size_t end, char cut)
 {
 	static char link[PATH_MAX];
 	long length = SYS(readlinkat, dir, path + at, link, sizeof(link));

@@ -19,6 +19,7 @@ export { runtimeFeatures } from "./runtime/features.ts";
 export { type ImageBundle, type ImageBundleOptions, imageBundle } from "./runtime/image.ts";
 export { killContainer } from "./runtime/kill.ts";
 export { containerProcesses, containerState, listContainers } from "./runtime/list.ts";
+export { addMounts, readMounts, removeMounts } from "./runtime/live-mounts.ts";
 export { containerMetrics } from "./runtime/metrics.ts";
 export type {
   ContainerExit,

@@ -62,6 +62,7 @@ const DESCRIPTIONS: Partial<Record<OpName, (args: readonly StepArg[]) => string>
   readonly: ([root, path]) => `read-only ${plain(path)} in ${plain(root)}`,
   checkNull: ([fd]) => `check that ${plain(fd)} is the null device`,
   pivot: ([root]) => `pivot_root ${plain(root)}`,
+  unmount: ([root, path]) => `umount ${plain(path)} in ${plain(root)}`,
   detach: ([path]) => `umount ${plain(path)}`,
   moveRoot: ([root]) => `move root ${plain(root)}, chroot`,
   fchown: ([fd, uid, gid]) => `fchown ${plain(fd)} ${plain(uid)}:${plain(gid)}`,

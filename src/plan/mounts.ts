@@ -56,8 +56,7 @@ export function planMounts(
     const options = parseMountOptions(mount.options ?? []);
     // What is made in /dev comes after its mount: it becomes read-only when all of it is there (planDevEnd).
     if (isReadOnlyDev(mount, options)) options.attrSet &= ~MOUNT_ATTR_RDONLY;
-    const label = container.spec.linux?.mountLabel;
-    if (label && LABELLED_TYPES.includes(mount.type ?? "")) options.data.push(`context=${label}`);
+    labelFilesystem(mount, options, container.spec.linux?.mountLabel);
     if (options.remount) {
       planRemount(b, about, mount, options, root);
       return;
@@ -77,7 +76,7 @@ export function planMounts(
     const idmapped = mountMappings(mount, container.spec.linux ?? {}, options) !== undefined;
     if (mount.type === "cgroup" || mount.type === "cgroup2") {
       planCgroupMount(b, about, mount, options, container, parameters, root);
-    } else if (options.bind || options.rbind || mount.type === "bind") {
+    } else if (isBind(mount, options)) {
       tree = planBind(b, about, mount, options, root, idmapped ? b.inherit(`tree:${i}`) : undefined);
     } else {
       tree = planFilesystem(b, about, mount, options, root, idmapped ? b.inherit(`userns:${i}`) : undefined);
@@ -90,6 +89,15 @@ export function planMounts(
   const cwd = container.spec.process?.cwd;
   if (cwd && cwd !== "/") b.add("process.cwd", "close", targetOf(b, "process.cwd", root, cwd, "directory"));
   return anchors;
+}
+
+export function isBind(mount: Mount, { bind }: MountOptions): boolean {
+  return bind || mount.type === "bind";
+}
+
+/** Adds the label that files of the container's own file systems have. */
+export function labelFilesystem(mount: Mount, options: MountOptions, label: string | undefined): void {
+  if (label && LABELLED_TYPES.includes(mount.type ?? "")) options.data.push(`context=${label}`);
 }
 
 function isReadOnlyDev(mount: Mount, { attrSet, bind }: MountOptions): boolean {
@@ -124,18 +132,18 @@ export function targetOf(
   return fd;
 }
 
-/** @param idmapped the tree with its ids mapped, when the runtime has made it @returns the descriptor of the mount */
-function planBind(
+/** @param opened the tree, when it is there already, as one with mapped ids is @returns the descriptor of the mount */
+export function planBind(
   b: PlanBuilder,
   about: string,
   mount: Mount,
   options: MountOptions,
   root: number,
-  idmapped: number | undefined,
+  opened: number | undefined,
 ): number {
-  const tree = idmapped ?? b.newFd();
+  const tree = opened ?? b.newFd();
   const flags = (options.rbind ? AT_RECURSIVE : 0) | (options.keepSourceLink ? AT_SYMLINK_NOFOLLOW : 0);
-  if (idmapped === undefined) b.add(about, "openTree", tree, AT_FDCWD, mount.source ?? "", flags);
+  if (opened === undefined) b.add(about, "openTree", tree, AT_FDCWD, mount.source ?? "", flags);
   setAttributes(b, about, tree, options);
   const target = b.newFd();
   b.add(about, "target", target, root, mount.destination, KIND.likeDescriptor, tree, linkFlags(mount, options));
@@ -144,7 +152,7 @@ function planBind(
 }
 
 /** @param userns whose ids are the file system's, when they are mapped @returns the descriptor of the mount */
-function planFilesystem(
+export function planFilesystem(
   b: PlanBuilder,
   about: string,
   mount: Mount,
@@ -223,7 +231,7 @@ function makeFilesystem(
   return tree;
 }
 
-function planRemount(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): void {
+export function planRemount(b: PlanBuilder, about: string, mount: Mount, options: MountOptions, root: number): void {
   const target = targetOf(b, about, root, mount.destination, "exists", options.keepTargetLink ? LINK_ITSELF : 0);
   if (options.bind || (options.superFlags.length === 0 && options.data.length === 0)) {
     setAttributes(b, about, target, options);

@@ -80,6 +80,8 @@ export const OPS = {
   pivot: "n",
   /** umount2(2) with MNT_DETACH of a path in the current mount namespace: `path`. */
   detach: "s",
+  /** umount2(2) with MNT_DETACH of what is mounted at a path inside `root`, on the last component itself or where it points: `root path`. */
+  unmount: "ns",
   /** --no-pivot: moves `root` over /, chroot(2): `root`. */
   moveRoot: "n",
   // --- terminal ---

@@ -107,6 +107,8 @@ function fixFor(step: Step, code: string): string | undefined {
       return "the image has a symbolic link there; tsrun does not follow links to a place like this";
     case "attach ENOTDIR":
       return "source and destination must both be directories or both be files";
+    case "unmount EINVAL":
+      return "nothing is mounted there, or its user namespace has locked it";
     case "symlink EEXIST":
       return "something else than this link is there already";
     case "user EINVAL":

@@ -5,9 +5,9 @@
 
 import { TsrunError } from "../errors.ts";
 import { AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, MOUNT_ATTR_IDMAP } from "../linux.ts";
-import type { ContainerSpec } from "../spec/container.ts";
 import { type IdMappings, mountMappings } from "../spec/idmap.ts";
 import { parseMountOptions } from "../spec/mount-options.ts";
+import type { Spec } from "../spec/types.ts";
 import { O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
 import { closeQuiet, open } from "../sys/file.ts";
 import { mountSetattr, openTree } from "../sys/mount.ts";
@@ -19,10 +19,10 @@ const AT_FDCWD = -100;
 const OPEN_TREE_CLONE = 1;
 
 /** Adds the descriptors that the plan names: "tree:N" for a bind mount, "userns:N" for another. @throws TsrunError */
-export function openIdmapped(container: ContainerSpec, fds: Map<string, number>): void {
-  container.spec.mounts?.forEach((mount, i) => {
+export function openIdmapped(spec: Pick<Spec, "mounts" | "linux">, fds: Map<string, number>): void {
+  spec.mounts?.forEach((mount, i) => {
     const options = parseMountOptions(mount.options);
-    const mappings = mountMappings(mount, container.spec.linux ?? {}, options);
+    const mappings = mountMappings(mount, spec.linux ?? {}, options);
     if (mappings === undefined || sourceLink(mount, options) !== undefined) return;
     const userns = newUserNamespace(mappings);
     if (!options.bind && mount.type !== "bind") {

@@ -331,7 +331,7 @@ function openInherited(
     if (join.kind === "directory") fds.set("cgroup", open(join.path, O_PATH | O_CLOEXEC));
     else fds.set(`tasks:${join.name}`, open(join.path, O_WRONLY | O_CLOEXEC));
   }
-  openIdmapped(container, fds);
+  openIdmapped(container.spec, fds);
   if (options.waitForStart) fds.set("start", unixListen(state.startSocket));
   const preserved = (container.options.preserveFds ?? 0) + (container.options.listenFds ?? 0);
   // The monitor has no use for them, and would keep them open.

@@ -94,7 +94,7 @@ export function planParameters(
     cgroupViews: hasCgroupMount(container) && cgroup ? cgroupViews(cgroup, loaded.hierarchies) : [],
     rootParent: container.spec.linux?.rootfsPropagation?.endsWith("shared") ? mountOf(container.rootfs.path) : "/",
     hostKernelMounts: container.options.noPivot ? kernelMounts(container.rootfs.path) : [],
-    sourceLinks: sourceLinks(container),
+    sourceLinks: sourceLinks(container.spec),
     setgroups: mayUseSetgroups(container),
     seccomp: compiledSeccomp(seccomp),
   };

@@ -1,17 +1,16 @@
 /** Symbolic links as sources of bind mounts that are to be made anew in the container: the mount option copy-symlink of crun(1). */
 
 import { isErrno } from "../errors.ts";
-import type { ContainerSpec } from "../spec/container.ts";
 import { type MountOptions, parseMountOptions } from "../spec/mount-options.ts";
-import type { Mount } from "../spec/types.ts";
+import type { Mount, Spec } from "../spec/types.ts";
 import { readlinkSync } from "../sys/fs.ts";
 
 const WORD = "copy-symlink";
 
 /** By the index of the mount, where the link points. @throws SyscallError when a source cannot be looked at */
-export function sourceLinks(container: ContainerSpec): Map<number, string> {
+export function sourceLinks({ mounts }: Pick<Spec, "mounts">): Map<number, string> {
   const links = new Map<number, string>();
-  container.spec.mounts?.forEach((mount, i) => {
+  mounts?.forEach((mount, i) => {
     if (!mount.options?.includes(WORD)) return;
     const link = sourceLink(mount, parseMountOptions(mount.options));
     if (link !== undefined) links.set(i, link);

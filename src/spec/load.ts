@@ -52,16 +52,26 @@ export function loadProcess(path: string): Process {
  * @throws SpecError with line and column
  */
 export function parseObject(text: string, name: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new SpecError([{ path: name, message: jsonProblem(text) }]);
-  }
+  const value = parseJson(text, name);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new SpecError([{ path: name, message: "must hold a JSON object" }]);
   }
   return (text.includes("null") ? withoutNulls(value) : value) as Record<string, unknown>;
+}
+
+/** As parseObject, of a list. @throws SpecError */
+export function parseList(text: string, name: string): unknown[] {
+  const value = parseJson(text, name);
+  if (!Array.isArray(value)) throw new SpecError([{ path: name, message: "must hold a JSON list" }]);
+  return withoutNulls(value) as unknown[];
+}
+
+function parseJson(text: string, name: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new SpecError([{ path: name, message: jsonProblem(text) }]);
+  }
 }
 
 /** A copy without the members that are null; lists keep theirs. */

@@ -98,7 +98,7 @@ function resolveLinux(linux: Linux): Linux {
 }
 
 /** Destinations become absolute, and so do the sources of bind mounts: "bind", "rbind", or the type "bind" of old callers. */
-function resolveMount(mount: Mount, bundle: string): Mount {
+export function resolveMount(mount: Mount, bundle: string): Mount {
   const options = mount.options ?? [];
   const hasWord = options.includes("bind") || options.includes("rbind");
   const resolved: Mount = { ...mount };

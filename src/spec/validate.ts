@@ -10,7 +10,7 @@ import { checkDevices } from "./rules/devices.ts";
 import { checkHooks, HOOKS } from "./rules/hooks.ts";
 import { checkIntelRdt, checkLinux, INTEL_RDT, LINUX } from "./rules/linux.ts";
 import { checkMappings } from "./rules/mappings.ts";
-import { checkMounts, MOUNT } from "./rules/mounts.ts";
+import { checkDestinations, checkMounts, MOUNT, refuseCgroups } from "./rules/mounts.ts";
 import { checkNamespaces, checkTimeOffsets } from "./rules/namespaces.ts";
 import { checkProcess, PROCESS } from "./rules/process.ts";
 import { checkLimits, checkResources, RESOURCES } from "./rules/resources.ts";
@@ -19,7 +19,7 @@ import { checkSeccomp } from "./rules/seccomp.ts";
 import { checkSysctl } from "./rules/sysctl.ts";
 import { explain, fits, type ObjectShape, S, type Shape } from "./structure.ts";
 import { didYouMean } from "./text.ts";
-import type { LinuxIntelRdt, LinuxResources, Process, Spec } from "./types.ts";
+import type { Linux, LinuxIntelRdt, LinuxResources, Process, Spec } from "./types.ts";
 
 export const SPEC: ObjectShape = {
   members: {
@@ -68,6 +68,21 @@ export function validateRdt(value: unknown): Problem[] {
     checkIntelRdt(context, rdt as LinuxIntelRdt, "intelRdt");
   }).problems;
 }
+
+/** Mounts on their own, for a container that has the rest of `linux` already. */
+export function inspectMounts(mounts: unknown, linux: Linux): Pick<Inspection, "problems" | "warnings"> {
+  return examine(MOUNTS, { mounts, linux }, "", false, (context) => {
+    checkMounts(context);
+    refuseCgroups(context);
+  });
+}
+
+/** The same of mounts that are to be removed: where they lie is enough. */
+export function inspectDestinations(mounts: unknown): Pick<Inspection, "problems" | "warnings"> {
+  return examine(MOUNTS, { mounts }, "", false, (context) => checkDestinations(context));
+}
+
+const MOUNTS: ObjectShape = { members: { __proto__: null as never, mounts: { list: MOUNT } } };
 
 export function inspectProcess(value: unknown): { problems: Problem[]; warnings: Problem[]; process: Process } {
   const { problems, warnings, left } = examine(PROCESS, value, "process", false, (context, process) => {

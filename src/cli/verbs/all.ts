@@ -9,6 +9,7 @@ import { exec } from "./exec.ts";
 import { features } from "./features.ts";
 import { kill } from "./kill.ts";
 import { list } from "./list.ts";
+import { mounts } from "./mounts.ts";
 import { pause, resume } from "./pause.ts";
 import { plan } from "./plan.ts";
 import { ps } from "./ps.ts";
@@ -33,6 +34,7 @@ export const VERBS: readonly Verb[] = [
   pause,
   resume,
   update,
+  mounts,
   events,
   features,
   doctor,
@@ -46,4 +48,4 @@ export const VERBS: readonly Verb[] = [
 ];
 
 /** Verbs of runc, crun and youki that a later release brings. */
-export const LATER_VERBS: readonly string[] = ["checkpoint", "restore", "mounts", "info", "completion"];
+export const LATER_VERBS: readonly string[] = ["checkpoint", "restore", "info", "completion"];

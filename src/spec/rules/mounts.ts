@@ -37,6 +37,20 @@ export function checkMounts(context: RuleContext): void {
   });
 }
 
+/** Of a list that says what to remove, nothing else matters. */
+export function checkDestinations(context: RuleContext): void {
+  context.spec.mounts?.forEach((mount, i) => {
+    checkDestination(context, mount.destination, `mounts[${i}].destination`);
+  });
+}
+
+/** Which directories such a mount shows is known while a container is made. */
+export function refuseCgroups({ spec, report }: RuleContext): void {
+  spec.mounts?.forEach(({ type }, i) => {
+    if (type === "cgroup" || type === "cgroup2") report(`mounts[${i}].type`, `${quote(type)} is for config.json alone`);
+  });
+}
+
 function checkMount(context: RuleContext, mount: Mount, path: string): void {
   const { report } = context;
   const options = parseMountOptions(mount.options);

@@ -167,7 +167,7 @@ describe("native/pump", () => {
   test("when our terminal is gone the container is hung up, even if it says nothing", async () => {
     const outer = makePty();
     const before = modes(outer.slave).join();
-    const run = monitor(`echo > ${dir}/ready; trap 'exit 8' HUP; while :; do sleep 0.02; done`, {
+    const run = monitor(`trap 'exit 8' HUP; echo > ${dir}/ready; while :; do sleep 0.02; done`, {
       terminal: true,
       stdin: outer.slave,
       stdout: outer.slave,

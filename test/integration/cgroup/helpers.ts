@@ -25,8 +25,17 @@ export function make(request: Partial<CgroupRequest> = {}): CgroupRecord {
   return record;
 }
 
+/** Each of them, whatever becomes of the others. */
 export function destroyAll(): void {
-  for (const record of records.splice(0).reverse()) destroyCgroup(record, { kill: true });
+  const errors: unknown[] = [];
+  for (const record of records.splice(0).reverse()) {
+    try {
+      destroyCgroup(record, { kill: true });
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
 }
 
 function joinScript(record: Pick<CgroupRecord, "paths">): string {

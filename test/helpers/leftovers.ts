@@ -1,0 +1,39 @@
+/** Cgroups that a test left behind when it failed: its own were checked by then, and the next run should not find them. */
+import { rmdirSync } from "node:fs";
+import { basename } from "node:path";
+import { groupProcesses } from "../../src/cgroup/files.ts";
+import { removeGroup } from "../../src/cgroup/remove.ts";
+import { cgroupsNamed } from "./runtime.ts";
+import { TEST_PREFIX } from "./scratch.ts";
+
+/** Not those of another process whose number begins with ours. */
+const OURS = new RegExp(`${TEST_PREFIX}(?!\\d)`);
+
+/** Ends what is in the cgroups of this process's containers, and removes them. */
+export function removeCgroups(): void {
+  const dirs = cgroupsNamed().filter((dir) => OURS.test(basename(dir)));
+  for (const dir of dirs) {
+    for (const pid of groupProcesses(dir)) killQuietly(pid);
+  }
+  for (const dir of dirs) {
+    // One that is empty goes at once; else its processes need a moment.
+    if (!tryRemove(dir)) removeGroup(dir);
+  }
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
+}
+
+function tryRemove(dir: string): boolean {
+  try {
+    rmdirSync(dir);
+    return true;
+  } catch {
+    return false;
+  }
+}

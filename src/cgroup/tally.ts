@@ -23,9 +23,11 @@ export interface CgroupTally {
  * has counted what others did, so it has none.
  */
 export function tallyFiles(record: CgroupRecord): string[] {
+  // A scope begins with the container, a slice may have been there.
+  const isScope = record.systemd?.unit.endsWith(".scope");
   const file = (controller: string, name: string) => {
     const dir = record.paths[controller];
-    return dir !== undefined && record.made.includes(dir) ? `${dir}/${name}` : "";
+    return dir !== undefined && (isScope || record.made.includes(dir)) ? `${dir}/${name}` : "";
   };
   if (record.layout === "v2") return [file("", "memory.events"), file("", "memory.peak"), file("", "cpu.stat")];
   return [

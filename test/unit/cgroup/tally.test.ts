@@ -63,6 +63,9 @@ describe("cgroup/tally", () => {
 
   test("a cgroup that was there before has counted for others", () => {
     expect(tallyFiles({ ...V2, made: [] })).toEqual(["", "", ""]);
+    const unit = (name: string) => ({ unit: name, bus: "system", token: "" }) as const;
+    expect(tallyFiles({ ...V2, made: [], systemd: unit("web.slice") })).toEqual(["", "", ""]);
+    expect(tallyFiles({ ...V2, made: [], systemd: unit("web.scope") })).toEqual(tallyFiles(V2));
     expect(tallyFiles({ ...V1, made: ["/m/a"] })).toEqual([
       "/m/a/memory.oom_control",
       "/m/a/memory.max_usage_in_bytes",

@@ -17,6 +17,7 @@ export { execInForeground, execProcess } from "./runtime/exec.ts";
 export { fastExit } from "./runtime/exit.ts";
 export { runtimeFeatures } from "./runtime/features.ts";
 export { type ImageBundle, type ImageBundleOptions, imageBundle } from "./runtime/image.ts";
+export { type RuntimeInfo, runtimeInfo } from "./runtime/info.ts";
 export { killContainer } from "./runtime/kill.ts";
 export { containerProcesses, containerState, listContainers } from "./runtime/list.ts";
 export { addMounts, readMounts, removeMounts } from "./runtime/live-mounts.ts";

@@ -1,10 +1,12 @@
 /** What dist/tsrun is built from: the command line in the small engine (native/engine/host.c). */
-import { HELP_TEXTS } from "../build/help-texts.ts";
+import { COMPLETION_TEXTS, HELP_TEXTS } from "../build/help-texts.ts";
 import { HELP, main } from "./cli/cli.ts";
+import { COMPLETIONS } from "./cli/verbs/completion.ts";
 import { fastExit } from "./index.ts";
 import { host } from "./sys/engine.ts";
 
 HELP.texts = HELP_TEXTS;
+COMPLETIONS.texts = COMPLETION_TEXTS;
 
 host?.onStart((argv, pid) => {
   host?.startProcess(argv, pid);

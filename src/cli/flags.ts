@@ -55,6 +55,8 @@ export interface Verb<T extends readonly Flag[] = readonly Flag[]> {
   /** How many positional arguments there may be. */
   readonly min: number;
   readonly max: number;
+  /** The only values of the first argument. */
+  readonly words?: readonly string[];
   /** Whatever follows the container id belongs to the command, flags too. */
   readonly stopAtId?: boolean;
   /** Exit code of an error of our own; 1 when left out. */

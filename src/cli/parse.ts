@@ -91,6 +91,11 @@ export function parseVerb(verb: Verb, argv: readonly string[], start: number): P
     }
   }
   checkCount(verb, parsed.args);
+  const [word = ""] = parsed.args;
+  if (verb.words !== undefined && !verb.words.includes(word)) {
+    const message = `${verb.name}: unknown word ${JSON.stringify(word)}: use ${verb.words.join(", ")}`;
+    throw new UsageError(message, { suggest: { word, among: verb.words } });
+  }
   return parsed;
 }
 

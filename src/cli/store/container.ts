@@ -58,8 +58,8 @@ const forget = defineVerb({
   },
 });
 
-const VERBS: readonly Verb[] = [snapshot, snapshots, rollback, forget];
+export const CONTAINER_VERBS: readonly Verb[] = [snapshot, snapshots, rollback, forget];
 
 export function run(argv: readonly string[], globals: Globals): Promise<number> {
-  return runSubverb("container", VERBS, argv, globals);
+  return runSubverb("container", CONTAINER_VERBS, argv, globals);
 }

@@ -361,8 +361,8 @@ const df = defineVerb({
   },
 });
 
-const VERBS: readonly Verb[] = [importImage, list, inspect, history, tag, remove, commit, save, pull, df];
+export const IMAGE_VERBS: readonly Verb[] = [importImage, list, inspect, history, tag, remove, commit, save, pull, df];
 
 export function run(argv: readonly string[], globals: Globals): Promise<number> {
-  return runSubverb("image", VERBS, argv, globals);
+  return runSubverb("image", IMAGE_VERBS, argv, globals);
 }

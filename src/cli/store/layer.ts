@@ -228,8 +228,8 @@ const remove = defineVerb({
   },
 });
 
-const VERBS: readonly Verb[] = [importLayer, list, tree, diff, exportTar, why, check, gc, remove];
+export const LAYER_VERBS: readonly Verb[] = [importLayer, list, tree, diff, exportTar, why, check, gc, remove];
 
 export function run(argv: readonly string[], globals: Globals): Promise<number> {
-  return runSubverb("layer", VERBS, argv, globals);
+  return runSubverb("layer", LAYER_VERBS, argv, globals);
 }

@@ -1,12 +1,14 @@
 /** Every verb; the ones that engines call most come first, because they are looked for in this order. */
 import type { Verb } from "../flags.ts";
 import { bundle } from "./bundle.ts";
+import { completionVerb } from "./completion.ts";
 import { create } from "./create.ts";
 import { deleteVerb } from "./delete.ts";
 import { doctor } from "./doctor.ts";
 import { events } from "./events.ts";
 import { exec } from "./exec.ts";
 import { features } from "./features.ts";
+import { info } from "./info.ts";
 import { kill } from "./kill.ts";
 import { list } from "./list.ts";
 import { mounts } from "./mounts.ts";
@@ -37,7 +39,9 @@ export const VERBS: readonly Verb[] = [
   mounts,
   events,
   features,
+  info,
   doctor,
+  completionVerb(() => VERBS),
   spec,
   plan,
   image,
@@ -48,4 +52,4 @@ export const VERBS: readonly Verb[] = [
 ];
 
 /** Verbs of runc, crun and youki that a later release brings. */
-export const LATER_VERBS: readonly string[] = ["checkpoint", "restore", "info", "completion"];
+export const LATER_VERBS: readonly string[] = ["checkpoint", "restore"];

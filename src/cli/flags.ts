@@ -118,6 +118,13 @@ export const CONTAINER_FLAGS = [
     help: "the most that may be written to the read-write layer, as 512m or 10g: needs a store with project quotas",
   },
   STORE_FLAG,
+  {
+    name: "network",
+    kind: "string",
+    values: ["pasta", "slirp4netns"],
+    argument: "program",
+    help: "for others than root: a network of the container's own that this program carries",
+  },
   { name: "no-pivot", kind: "bool", help: "move the root with MS_MOVE and chroot(2) instead of pivot_root(2)" },
   { name: "no-new-keyring", kind: "bool", help: "stay in the caller's session keyring" },
   {

@@ -20,6 +20,7 @@ export function planOptions(values: ContainerValues, globals: Globals, target: T
     driver: values.driver || undefined,
     storageSize: values["storage-size"],
     storageRoot: optionalPath(values.store),
+    network: values.network || undefined,
     noPivot: values["no-pivot"],
     noNewKeyring: values["no-new-keyring"],
     preserveFds: values["preserve-fds"],

@@ -17,6 +17,7 @@ import { stateRoot, storageRoot } from "./paths.ts";
 import { keepExit } from "./post-mortem.ts";
 import { removeState } from "./remove-state.ts";
 import { MissingError, readHooks, StateDirectory, type StateRecord } from "./state.ts";
+import { endNetwork } from "./user-network.ts";
 
 /** @throws StateError when it runs and `force` is not given, or is not there and `force` is not given */
 export function deleteContainer(root: string | undefined, id: string, { force = false }: DeleteOptions = {}): void {
@@ -58,6 +59,7 @@ function deleteLocked(state: StateDirectory, record: StateRecord, force: boolean
   keepExit(state, record);
   if (record.cgroup) destroyCgroup(record.cgroup, { kill: true });
   if (record.intelRdt) removeRdt(record.intelRdt);
+  if (record.network) endNetwork(record.network);
   removeLayers(state, record);
   // Before the state goes: should we be killed meanwhile, the next delete runs them.
   if (record.hooks?.includes("poststop")) runHooksAnyhow(readHooks(state, record, "poststop"), "poststop", record);

@@ -13,6 +13,7 @@ import { setupIds } from "../plan/namespaces.ts";
 import { planContainer } from "../plan/order.ts";
 import type { Plan } from "../plan/step.ts";
 import type { ContainerSpec, JoinedNamespace } from "../spec/container.ts";
+import type { NetworkProgram } from "../spec/network.ts";
 import type { Hooks } from "../spec/types.ts";
 import { mountRootfs, overlayData, rootfsDirectories } from "../storage/mount.ts";
 import { hasIdMap, prepareRootfs, type RootfsRecord, type RootfsRequest, removeRootfs } from "../storage/rootfs.ts";
@@ -37,6 +38,7 @@ import { handOverListener } from "./seccomp.ts";
 import { newRecord, StateDirectory, type StateRecord } from "./state.ts";
 import { checkTerminal, inheritTerminalSize } from "./terminal.ts";
 import { Undo } from "./undo.ts";
+import { endNetwork, networkProgram, SLIRP_RESOLV_CONF, startNetwork } from "./user-network.ts";
 
 export interface Launched {
   container: ContainerSpec;
@@ -66,6 +68,7 @@ export function launch(options: LaunchOptions): Launched {
   if (process.env.NOTIFY_SOCKET) {
     warn("NOTIFY_SOCKET is not supported in this release: the container cannot tell that it is ready");
   }
+  if (container.network) networkProgram(container.network);
   if (options.foreground) inheritTerminalSize(container.spec.process);
   const rdt = planRdt(container.id, container.spec.linux?.intelRdt);
   const state = new StateDirectory(stateRoot(options.root), container.id);
@@ -138,7 +141,10 @@ export function launch(options: LaunchOptions): Launched {
       state.writeConfig(loaded.text);
       options.meanwhile?.({ container, state, record });
     },
-    onIdMaps: () => mapIds(record.pid, container),
+    onIdMaps: () => {
+      mapIds(record.pid, container);
+      if (container.network) connect(container.network, state, record, undo);
+    },
     onNetDevices: () => {
       undo.add(() => netDevices.back());
       netDevices.move(record.pid, container.spec.linux?.netDevices ?? {});
@@ -161,6 +167,20 @@ export function launch(options: LaunchOptions): Launched {
   if (!waitForStart && record.hooks?.includes("poststart")) runPoststart(hooks, record);
   undo.keep();
   return { container, state, record, master };
+}
+
+/** While the process waits for its ids it can be entered; later it cannot, as it holds descriptors of the host. */
+function connect(program: NetworkProgram, state: StateDirectory, record: StateRecord, undo: Undo): void {
+  undo.add(() => record.network && endNetwork(record.network));
+  startNetwork({
+    program,
+    pid: record.pid,
+    pidFile: state.temporaryFile,
+    onStarted: (started) => {
+      record.network = started;
+      state.write(record);
+    },
+  });
 }
 
 /** What failed here has a process that runs by now, and ends with it. */
@@ -247,6 +267,7 @@ function makeRootfs(
       (options.foreground === true && !container.options.keep && rwLayer === undefined),
     ...(rwLayer === undefined ? {} : { rwLayer }),
     ...(sizeBytes === undefined ? {} : { sizeBytes }),
+    ...(container.network === "slirp4netns" ? { resolvConf: SLIRP_RESOLV_CONF } : {}),
     ...(container.spec.hostname === undefined ? {} : { hostname: container.spec.hostname }),
     // An ordinary user cannot give anything away: what is his is what the process finds.
     ...(container.userns && !isMountedInside(container) ? { owner: mappedRoot(container) } : {}),

@@ -35,6 +35,8 @@ export interface PlanOptions extends RootOption {
   storageSize?: number | string | undefined;
   /** Where layers are kept. Default: /var/lib/tsrun, for others than root $XDG_DATA_HOME/tsrun. */
   storageRoot?: string | undefined;
+  /** What carries the network of a caller who is not root: pasta or slirp4netns. Default: what config.json says. */
+  network?: string | undefined;
   /** Make the container's root with MS_MOVE and chroot(2) instead of pivot_root(2). */
   noPivot?: boolean | undefined;
   /** Stay in the caller's session keyring. */

@@ -51,9 +51,10 @@ export function runInForeground(options: RunOptions): RunResult {
 
 /**
  * Layers of an ordinary user: the monitor has no right over what is not his, or has a mode that keeps its owner out.
- * Hooks and the limit of a layer need an engine again, too.
+ * Hooks, the limit of a layer and what carries a network need an engine again, too.
  */
 function isForDelete({ container, record }: Launched): boolean {
+  if (record.network !== undefined) return true;
   return record.overlay !== undefined && (container.host.euid !== 0 || record.overlay.isLimited === true);
 }
 
@@ -62,7 +63,7 @@ function ownProgram(): string {
   const program = readlinkSync("/proc/self/exe");
   if (program.slice(program.lastIndexOf("/") + 1).startsWith("tsrun")) return program;
   throw new TsrunError(
-    "poststop hooks, layers with a limit or of an ordinary user, of a container in the foreground need the program tsrun",
+    "poststop hooks, layers with a limit or of an ordinary user, a network by a program, of a container in the foreground need the program tsrun",
     {
       fix: "use runContainer(), which waits in this process",
     },

@@ -16,6 +16,7 @@ import { closeQuiet, Fd, flockDir, open, openat2, readText } from "../sys/file.t
 import { fstatSync, mkdirSync, renameSync, rmdirSync, type Stats, statSync, writeFileSync } from "../sys/fs.ts";
 import type { RdtRecord } from "./intel-rdt.ts";
 import type { ContainerStatus } from "./options.ts";
+import type { NetworkRecord } from "./user-network.ts";
 
 /** Format of state.json; a reader refuses what is newer than itself. */
 const STATE_VERSION = 1;
@@ -61,6 +62,8 @@ export interface StateRecord {
   setupIds: { uid: number; gid: number };
   /** The ids of its namespace, where files of its read-write layer may belong to others than the caller. */
   idMaps?: { uids: readonly LinuxIDMapping[]; gids: readonly LinuxIDMapping[] };
+  /** The program that carries its network. */
+  network?: NetworkRecord;
   /** Do its processes stay in the session keyring of whoever starts them? */
   noNewKeyring: boolean;
   /** The stages that its config has hooks for; not there when it has none. */
@@ -198,6 +201,11 @@ export class StateDirectory {
     // The temporary name is that of the other file, which delete knows already.
     writeFileSync(`${this.path}/state.json.new`, text, { mode: 0o600, sync: true });
     renameSync(`${this.path}/state.json.new`, `${this.path}/config.json`);
+  }
+
+  /** What is written there for a moment is known to delete, and to nobody else while the lock is held. */
+  get temporaryFile(): string {
+    return `${this.path}/state.json.new`;
   }
 
   get startSocket(): string {

@@ -1,6 +1,7 @@
 /** The annotations that tsrun reads. Rules: docs, "Bundles and layers". Unknown annotations are never an error (OCI config.md). */
 import type { Problem } from "../errors.ts";
 import { nameProblem } from "./id.ts";
+import { isNetwork, NETWORKS, type NetworkProgram } from "./network.ts";
 import { joinPath, quote } from "./text.ts";
 
 export const ANNOTATION = {
@@ -16,6 +17,8 @@ export const ANNOTATION = {
   storageSize: "org.tsrun.storage-size",
   /** Comma-separated words of OVERLAY_OPTIONS. */
   overlayOptions: "org.tsrun.overlay-options",
+  /** One of NETWORKS: a network of its own for a container of an ordinary user. */
+  network: "org.tsrun.network",
   /** Id of the image that the bundle was made of; for people and `list`, it changes nothing. */
   image: "org.tsrun.image",
 } as const;
@@ -36,6 +39,7 @@ export interface LayerAnnotations {
   overlay: boolean;
   rwLayer: string | undefined;
   storageSize: string | undefined;
+  network: NetworkProgram | undefined;
 }
 
 /** What the annotations ask for. What is wrong with them goes to `report` and counts as not there. */
@@ -50,6 +54,7 @@ export function readAnnotations(
     overlayOptions: [],
     driver: undefined,
     storageSize: undefined,
+    network: undefined,
   };
   if (annotations === undefined) return found;
   const at = (key: string) => joinPath("annotations", key);
@@ -77,6 +82,10 @@ export function readAnnotations(
   if (size !== undefined && sizeOf(size) === undefined) {
     report({ path: at(ANNOTATION.storageSize), message: sizeProblem(size) });
   } else found.storageSize = size;
+  const network = own(annotations, ANNOTATION.network);
+  if (network !== undefined && !isNetwork(network)) {
+    report({ path: at(ANNOTATION.network), message: `${quote(network)} is no network: ${NETWORKS.join(", ")}` });
+  } else found.network = network;
   const rwLayer = own(annotations, ANNOTATION.rwLayer);
   const problem = rwLayer === undefined ? undefined : nameProblem(rwLayer);
   if (problem !== undefined) {

@@ -3,6 +3,7 @@
  */
 import type { Problem } from "../errors.ts";
 import type { Host } from "../host.ts";
+import type { NetworkProgram } from "./network.ts";
 import type { LinuxIDMapping, LinuxNamespaceType, Process, Spec } from "./types.ts";
 
 export type { Host };
@@ -22,6 +23,7 @@ export interface RuntimeOptions {
   storageSize?: number | string | undefined;
   /** Absolute. */
   storageRoot?: string | undefined;
+  network?: string | undefined;
   noPivot?: boolean | undefined;
   noNewKeyring?: boolean | undefined;
   preserveFds?: number | undefined;
@@ -87,6 +89,8 @@ export interface ContainerSpec {
   gidMappings: LinuxIDMapping[];
   options: RuntimeOptions;
   host: Host;
+  /** What is to carry its network. */
+  network?: NetworkProgram;
   /** Not wrong, but probably not what was meant: unknown capabilities (dropped), relative destinations. */
   warnings: Problem[];
 }

@@ -4,12 +4,21 @@
  */
 import { type Problem, SpecError } from "../errors.ts";
 import { isAbsolute, join } from "../path.ts";
-import { DRIVERS, layerProblem, overlayOptionsProblem, readAnnotations, sizeOf, sizeProblem } from "./annotations.ts";
+import {
+  ANNOTATION,
+  DRIVERS,
+  layerProblem,
+  overlayOptionsProblem,
+  readAnnotations,
+  sizeOf,
+  sizeProblem,
+} from "./annotations.ts";
 import { capabilityNumber } from "./capabilities.ts";
 import type { ContainerSpec, Host, ResolvedProcess, ResolvedSpec, ResolveOptions } from "./container.ts";
 import { hostProblems } from "./host-checks.ts";
 import { checkId, nameProblem } from "./id.ts";
 import { findNamespace, NAMESPACE_FLAGS } from "./namespaces.ts";
+import { isNetwork, NETWORKS, type NetworkProgram, networkProblems, withNetwork } from "./network.ts";
 import { quote } from "./text.ts";
 import type { Linux, LinuxCapabilities, LinuxNamespace, Mount, Process, Spec } from "./types.ts";
 import { bindSysfs, unprivilegedProblems } from "./unprivileged.ts";
@@ -26,13 +35,15 @@ export function resolve(spec: Spec, options: ResolveOptions, host: Host): Contai
   const layers = resolveLayers(found.spec, options, problems);
   requireMountNamespace(found.spec, problems);
   problems.push(...unprivilegedProblems(found.spec, host, layers.layers !== undefined));
+  const network = resolveNetwork(found.spec, options, host, problems);
   if (problems.length > 0) throw new SpecError(problems);
 
-  const namespaces = found.spec.linux?.namespaces ?? [];
+  const config = network === undefined ? found.spec : withNetwork(found.spec);
+  const namespaces = config.linux?.namespaces ?? [];
   return {
     id: options.id,
     bundle: options.bundle,
-    spec: resolveSpec(found.spec, options.bundle, host, warnings),
+    spec: resolveSpec(config, options.bundle, host, warnings),
     rootfs: {
       path: fromBundle(options.bundle, found.spec.root?.path ?? "rootfs"),
       ...layers,
@@ -45,7 +56,27 @@ export function resolve(spec: Spec, options: ResolveOptions, host: Host): Contai
     options,
     host,
     warnings,
+    ...(network !== undefined && { network }),
   };
+}
+
+function resolveNetwork(
+  spec: Spec,
+  options: ResolveOptions,
+  host: Host,
+  problems: Problem[],
+): NetworkProgram | undefined {
+  const network = options.network ?? spec.annotations?.[ANNOTATION.network];
+  if (network === undefined) return undefined;
+  if (!isNetwork(network)) {
+    // That of an annotation is among the problems of inspect().
+    if (options.network !== undefined) {
+      problems.push({ path: "--network", message: `${quote(network)} is no network: ${NETWORKS.join(", ")}` });
+    }
+    return undefined;
+  }
+  problems.push(...networkProblems(network, spec, host));
+  return network;
 }
 
 /** Everything tsrun mounts would be mounted on the host. The spec allows a container that wants this; tsrun does not. */

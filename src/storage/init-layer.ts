@@ -14,6 +14,8 @@ export interface InitLayerRequest {
   layers: readonly string[];
   /** Absent: the host's. */
   hostname?: string;
+  /** Absent: the host's, as it is now. */
+  resolvConf?: string;
   /** Root as the container's user namespace maps it. */
   owner?: Owner;
   /** The owner of what layer number `index` has, as the merged view shows it. */
@@ -32,7 +34,7 @@ export function fillInitLayer(request: InitLayerRequest): void {
     const hostname = request.hostname ?? hostHostname();
     file("etc/hostname", `${hostname}\n`, 0o644);
     file("etc/hosts", hostsText(hostname), 0o644);
-    file("etc/resolv.conf", hostResolvConf(), 0o644);
+    file("etc/resolv.conf", request.resolvConf ?? hostResolvConf(), 0o644);
     symlinkSync("/proc/mounts", `${directory}/etc/mtab`);
   }
   if (makeTop(request, "dev")) {

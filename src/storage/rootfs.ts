@@ -40,6 +40,8 @@ export interface RootfsRequest {
   rwLayer?: string;
   /** For /etc/hostname and /etc/hosts; absent: the host's. */
   hostname?: string;
+  /** For /etc/resolv.conf; absent: the host's. */
+  resolvConf?: string;
   /** This process is not in the initial user namespace, so overlayfs must keep its marks in user.* attributes. */
   userns: boolean;
   storageRoot?: string;
@@ -242,7 +244,7 @@ function isAlive({ inUse }: RootfsRequest, storageRoot: string, container: strin
 
 /** Makes the layer that holds this container's own /etc/hostname and the like. Returns its link. */
 function makeInitLayer(
-  { hostname, owner, idmap, mapOwner }: RootfsRequest,
+  { hostname, resolvConf, owner, idmap, mapOwner }: RootfsRequest,
   storageRoot: string,
   mountId: string,
   layers: readonly Layer[],
@@ -259,6 +261,7 @@ function makeInitLayer(
         idmap === "all" || (idmap === "store" && layers[index]?.chainId !== undefined) ? mapOwner(shown) : shown,
     }),
     ...(hostname !== undefined && { hostname }),
+    ...(resolvConf !== undefined && { resolvConf }),
     ...(owner !== undefined && { owner }),
   });
   // Docker's mark of a layer that has others on top of it: it is only to be mounted read-only.

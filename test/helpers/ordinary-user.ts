@@ -37,8 +37,9 @@ export class OrdinaryUser {
    * Carries out a shell script. `$R` is the runtime.
    *
    * @param before what root does first, in the mount namespace of the script
+   * @param namespaces further ones that the script has to itself, as words of unshare(1)
    */
-  run(script: string, before = ""): Output {
+  run(script: string, before = "", namespaces: readonly string[] = []): Output {
     const { home } = this;
     const setUp = `mount --bind ${home}/passwd /etc/passwd; mount --bind ${home}/group /etc/group
       for f in subuid subgid; do [ ! -e /etc/$f ] || mount --bind ${home}/subuid /etc/$f; done
@@ -46,7 +47,19 @@ export class OrdinaryUser {
       exec setpriv --reuid=${UID} --regid=${UID} --clear-groups --inh-caps=-all "$@"`;
     return spawnSync(
       "unshare",
-      ["--mount", "--propagation", "private", "sh", "-c", setUp, "sh", "sh", "-c", `R=${RUNTIME}\n${script}`],
+      [
+        "--mount",
+        "--propagation",
+        "private",
+        ...namespaces,
+        "sh",
+        "-c",
+        setUp,
+        "sh",
+        "sh",
+        "-c",
+        `R=${RUNTIME}\n${script}`,
+      ],
       {
         encoding: "utf8",
         input: "",

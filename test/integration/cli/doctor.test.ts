@@ -1,6 +1,6 @@
 /** `tsrun doctor`: it tries everything, says what does not work, and leaves nothing behind. */
 import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { describe, expect } from "vitest";
 import { cgroupLayout, needs } from "../../helpers/needs.ts";
 import { OrdinaryUser } from "../../helpers/ordinary-user.ts";
@@ -24,7 +24,7 @@ function traces() {
     cgroups: cgroupsNamed("tsrun-doctor"),
     processes: processesNamed("tsrun-doctor"),
     files: ["/run", "/var/lib", "/var/lib/tsrun", "/tmp"].flatMap((dir) =>
-      readdirSync(dir).filter((name) => name.includes("doctor")),
+      (existsSync(dir) ? readdirSync(dir) : []).filter((name) => name.includes("doctor")),
     ),
   };
 }

@@ -229,3 +229,36 @@ describe("spec/resolve", () => {
     expect(() => resolved(() => {}, { id: "../x" })).toThrow(/invalid container ID format/);
   });
 });
+
+describe("spec/resolve, networks of ordinary users", () => {
+  const USER = { euid: 1000, egid: 1000, privileged: false };
+  const rootless: Change = (spec) => {
+    spec.linux.namespaces = [{ type: "user" }, { type: "mount" }, { type: "pid" }, { type: "ipc" }];
+    spec.linux.uidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
+    spec.linux.gidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
+    spec.hostname = "";
+  };
+
+  test("an option wins over the annotation, and both bring a network namespace", () => {
+    const annotated: Change = (spec) => {
+      rootless(spec);
+      spec.annotations = { "org.tsrun.network": "pasta" };
+    };
+    const made = resolved(annotated, { network: "slirp4netns" }, USER);
+    expect(made.network).toBe("slirp4netns");
+    expect(made.namespaces.create & 0x40000000).toBe(0x40000000);
+    expect(resolved(annotated, {}, USER).network).toBe("pasta");
+    expect(resolved(rootless, {}, USER)).not.toHaveProperty("network");
+  });
+
+  test("a program that is none is named once", () => {
+    expect(problems(rootless, { network: "bridge" }, USER)).toEqual([
+      '--network: "bridge" is no network: pasta, slirp4netns',
+    ]);
+    const annotated: Change = (spec) => {
+      rootless(spec);
+      spec.annotations = { "org.tsrun.network": "bridge" };
+    };
+    expect(problems(annotated, {}, USER)).toHaveLength(1);
+  });
+});

@@ -55,6 +55,7 @@ int move_onto(int tree, int target);
 
 /* sync.c */
 int send_message(struct init *init, int32_t type, int32_t value, int fd);
+int send_parts(int socket, struct iovec *parts, size_t count, int fd);
 
 /* memory.c */
 void *scratch(size_t size);
@@ -70,6 +71,7 @@ static inline int is_dots(const char *name)
 size_t strlen(const char *text);
 void *memcpy(void *restrict to, const void *restrict from, size_t size);
 void *memmove(void *to, const void *from, size_t size);
+int memcmp(const void *a, const void *b, size_t size);
 
 /* signals.c */
 void reset_signals(uint64_t mask);

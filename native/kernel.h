@@ -67,6 +67,7 @@
 #define NR_accept4 288
 #define NR_signalfd4 289
 #define NR_dup3 292
+#define NR_pipe2 293
 #define NR_prlimit64 302
 #define NR_setns 308
 #define NR_renameat2 316
@@ -81,6 +82,7 @@
 #elif defined(__aarch64__)
 #define NR_getcwd 17
 #define NR_dup3 24
+#define NR_pipe2 59
 #define NR_fcntl 25
 #define NR_ioctl 29
 #define NR_mknodat 33

@@ -13,6 +13,8 @@
  *
  *   1  leave the orphans of the container to a subreaper above us
  *   2  only watch: no signal is forwarded, and the end of our parent is our own
+ *   4  two more strings follow the flags: the sockets of notify.c, that of the container and
+ *      the one to whoever waits for its readiness
  */
 #include "monitor.h"
 
@@ -20,17 +22,21 @@
 #define STATUS_UNKNOWN 255
 #define FLAG_NO_SUBREAPER 1
 #define FLAG_WATCH 2
+#define FLAG_NOTIFY 4
 /* How often to look whether the container opened its terminal again: poll(2) does not tell. */
 #define HUNG_UP_NS 250000000
 
 struct container {
 	int64_t pid, pidfd, master, flags;
+	struct notify notify;
 	/* As wait4(2) has it; -1 while, or where, nobody told us. */
 	int status;
 	int gone;
 };
 
 static int read_config(int fd, struct reader *reader, struct container *container);
+static int read_notify(struct reader *reader, struct notify *notify);
+static int read_number(struct reader *reader, int64_t *number);
 static int take_signals(void);
 static void wait_for(struct container *container, struct terminal *terminal, int signals);
 static void handle_signals(struct container *container, struct terminal *terminal, int signals);
@@ -41,7 +47,7 @@ static int exit_code(int status);
 int monitor(int argc, char **argv)
 {
 	static struct terminal terminal;
-	struct container container = { .status = -1 };
+	struct container container = { .status = -1, .notify = { .from = -1, .to = -1, .barrier = -1 } };
 	struct reader records;
 	int64_t config;
 	int signals;
@@ -56,22 +62,45 @@ int monitor(int argc, char **argv)
 	terminal_start(&terminal, (int)container.master);
 	wait_for(&container, &terminal, signals);
 	terminal_finish(&terminal);
+	notify_finish(&container.notify);
 	cleanup(&records, container.status);
 	return exit_code(container.status);
 }
 
 static int read_config(int fd, struct reader *reader, struct container *container)
 {
-	int64_t *const numbers[] = { &container->pid, &container->pidfd, &container->master, &container->flags };
-	char *text;
-	size_t size;
+	int64_t *const numbers[] = { &container->pidfd, &container->master, &container->flags };
 
 	if (map_file(fd, reader) < 0 || decode_magic(reader, MONITOR_MAGIC) < 0)
 		return -1;
+	container->notify.pid = reader->at;
+	if (read_number(reader, &container->pid) < 0)
+		return -1;
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
-		if (decode_string(reader, &text, &size) < 0 || decode_number(text, numbers[i]) < 0)
+		if (read_number(reader, numbers[i]) < 0)
 			return -1;
-	return container->pid > 0 && (container->flags & ~(FLAG_NO_SUBREAPER | FLAG_WATCH)) == 0 ? 0 : -1;
+	if (container->pid <= 0 || (container->flags & ~(FLAG_NO_SUBREAPER | FLAG_WATCH | FLAG_NOTIFY)) != 0)
+		return -1;
+	return container->flags & FLAG_NOTIFY ? read_notify(reader, &container->notify) : 0;
+}
+
+static int read_notify(struct reader *reader, struct notify *notify)
+{
+	int64_t from, to;
+
+	if (read_number(reader, &from) < 0 || read_number(reader, &to) < 0)
+		return -1;
+	notify->from = (int)from;
+	notify->to = (int)to;
+	return 0;
+}
+
+static int read_number(struct reader *reader, int64_t *number)
+{
+	char *text;
+	size_t size;
+
+	return decode_string(reader, &text, &size) < 0 ? -1 : decode_number(text, number);
 }
 
 /* All signals come by a descriptor from now on (signalfd(2)): none can end us before the terminal is put back. */
@@ -85,7 +114,7 @@ static int take_signals(void)
 
 static void wait_for(struct container *container, struct terminal *terminal, int signals)
 {
-	struct pollfd polls[POLL_TERMINAL + 2];
+	struct pollfd polls[POLL_TERMINAL + 3];
 
 	for (reap(container); !container->gone; reap(container)) {
 		const struct timespec soon = { .nsec = HUNG_UP_NS };
@@ -94,13 +123,16 @@ static void wait_for(struct container *container, struct terminal *terminal, int
 		terminal_poll(terminal, polls);
 		polls[POLL_TERMINAL] = (struct pollfd){ .fd = signals, .events = POLLIN };
 		polls[POLL_TERMINAL + 1] = (struct pollfd){ .fd = (int)container->pidfd, .events = POLLIN };
-		ready = SYS(ppoll, polls, POLL_TERMINAL + 2, terminal->hung_up ? &soon : NULL, NULL, 8);
+		polls[POLL_TERMINAL + 2] = (struct pollfd){ .fd = container->notify.from, .events = POLLIN };
+		ready = SYS(ppoll, polls, POLL_TERMINAL + 3, terminal->hung_up ? &soon : NULL, NULL, 8);
 		if (ready == 0)
 			terminal->hung_up = 0;
 		if (ready <= 0)
 			continue;
 		if (polls[POLL_TERMINAL].revents != 0)
 			handle_signals(container, terminal, signals);
+		if (polls[POLL_TERMINAL + 2].revents != 0)
+			notify_relay(&container->notify);
 		terminal_pump(terminal, polls);
 	}
 }

@@ -24,6 +24,15 @@ struct terminal {
 	struct flow input, output;
 };
 
+/* What the container says of its readiness (`from`), and where that goes (`to`); -1 for none. */
+struct notify {
+	int from, to;
+	/* Its end is the word that what we said was understood. */
+	int barrier;
+	/* Of the container, as text. */
+	char *pid;
+};
+
 enum { POLL_INPUT, POLL_MASTER, POLL_OUTPUT, POLL_TERMINAL };
 
 void terminal_start(struct terminal *terminal, int master);
@@ -32,6 +41,10 @@ void terminal_pump(struct terminal *terminal, const struct pollfd *polls);
 void terminal_resize(struct terminal *terminal);
 void terminal_resume(struct terminal *terminal);
 void terminal_finish(struct terminal *terminal);
+
+/* notify.c */
+void notify_relay(struct notify *notify);
+void notify_finish(struct notify *notify);
 
 /* cleanup.c */
 void cleanup(struct reader *records, int status);

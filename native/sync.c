@@ -4,17 +4,24 @@
  */
 #include "init.h"
 
-/* Sends one message, with descriptor `fd` unless it is -1 (cmsg(3)). Returns 0 or -errno. */
+/* Sends one message, with descriptor `fd` unless it is -1. Returns 0 or -errno. */
 int send_message(struct init *init, int32_t type, int32_t value, int fd)
 {
 	int32_t message[4] = { type, init->step, value, 0 };
 	struct iovec iov = { message, sizeof(message) };
+
+	return send_parts(init->sync, &iov, 1, fd);
+}
+
+/* The same for a message in parts, on any socket (cmsg(3)). */
+int send_parts(int socket, struct iovec *parts, size_t count, int fd)
+{
 	/* A header is followed by its data; the whole is a multiple of 8. */
 	struct {
 		struct cmsghdr header;
 		int fd, pad;
 	} control = { { sizeof(struct cmsghdr) + sizeof(int), SOL_SOCKET, SCM_RIGHTS }, fd, 0 };
-	struct msghdr header = { .iov = &iov, .iovlen = 1 };
+	struct msghdr header = { .iov = parts, .iovlen = count };
 	long result;
 
 	if (fd >= 0) {
@@ -22,7 +29,7 @@ int send_message(struct init *init, int32_t type, int32_t value, int fd)
 		header.controllen = sizeof(control);
 	}
 	do
-		result = SYS(sendmsg, init->sync, &header, MSG_NOSIGNAL);
+		result = SYS(sendmsg, socket, &header, MSG_NOSIGNAL);
 	while (result == -EINTR);
 	return result < 0 ? (int)result : 0;
 }

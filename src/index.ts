@@ -32,6 +32,7 @@ export type {
   ExecOptions,
   ExecResult,
   KillOptions,
+  NotifyOption,
   PlanOptions,
   RunOptions,
   RunResult,

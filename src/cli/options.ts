@@ -30,10 +30,16 @@ export function planOptions(values: ContainerValues, globals: Globals, target: T
   };
 }
 
+/** Who waits for us to be ready means the container. */
+export function notifySocket(): string | undefined {
+  return process.env.NOTIFY_SOCKET || undefined;
+}
+
 export function createOptions(values: CreateValues, globals: Globals, target: Target): CreateOptions {
   return {
     ...planOptions(values, globals, target),
     pidFile: optionalPath(values["pid-file"]),
     pidfdSocket: optionalPath(values["pidfd-socket"]),
+    notifySocket: notifySocket(),
   };
 }

@@ -43,6 +43,8 @@ export interface MonitorRequest {
   master: number;
   /** Leave the orphans of the container to whoever is a reaper above us. */
   noSubreaper?: boolean | undefined;
+  /** Two sockets that do not block: what the container says of its readiness, and who waits for it (native/notify.c). */
+  notify?: { socket: number; host: number } | undefined;
   /** Only wait: signals that reach the monitor are not the container's, and it ends with its parent. */
   watch?: boolean;
   cleanup: readonly (CleanupStep | CleanupRecord | CleanupProgram)[];
@@ -52,14 +54,15 @@ export interface MonitorRequest {
 
 /** The monitor's configuration: fields that end in NUL, first its magic. */
 export function encodeMonitor(request: MonitorRequest): string {
-  const { pid, pidFd, master, noSubreaper, watch, cleanup, lockFd } = request;
-  const flags = (noSubreaper ? 1 : 0) | (watch ? 2 : 0);
+  const { pid, pidFd, master, noSubreaper, watch, notify, cleanup, lockFd } = request;
+  const flags = (noSubreaper ? 1 : 0) | (watch ? 2 : 0) | (notify ? 4 : 0);
+  const sockets = notify ? `${notify.socket}\0${notify.host}\0` : "";
   const lock: CleanupStep[] = lockFd === undefined ? [] : [{ op: "l", path: String(lockFd) }];
   const steps = [...lock, ...cleanup].map((step) => {
     if (step.op === "x") return `x\0${listOf(step.argv)}`;
     return `${step.op}\0${step.path}\0${"files" in step ? listOf(step.files) : ""}`;
   });
-  return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${flags}\0${steps.join("")}`;
+  return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${flags}\0${sockets}${steps.join("")}`;
 }
 
 function listOf(words: readonly string[]): string {
@@ -67,11 +70,14 @@ function listOf(words: readonly string[]): string {
 }
 
 /** Resolves when the process has ended; whoever is its parent still collects its exit status. */
-export async function untilEnd(pid: number, pidFd: number): Promise<void> {
+export async function untilEnd(pid: number, pidFd: number, notify?: MonitorRequest["notify"]): Promise<void> {
   const config = memfdCreate("tsrun-monitor");
   try {
-    write(config, encodeMonitor({ pid, pidFd: 4, master: -1, noSubreaper: true, watch: true, cleanup: [] }));
-    await untilExit({ binary: initBinary(), argv: ["tsrun-monitor", "3"], fds: [config, pidFd] });
+    const sockets = notify && { socket: 5, host: 6 };
+    const request = { pid, pidFd: 4, master: -1, noSubreaper: true, watch: true, notify: sockets, cleanup: [] };
+    write(config, encodeMonitor(request));
+    const fds = [config, pidFd, ...(notify ? [notify.socket, notify.host] : [])];
+    await untilExit({ binary: initBinary(), argv: ["tsrun-monitor", "3"], fds });
   } finally {
     closeQuiet(config);
   }
@@ -81,7 +87,10 @@ export async function untilEnd(pid: number, pidFd: number): Promise<void> {
 export function becomeMonitor(request: MonitorRequest): never {
   const config = memfdCreate("tsrun-monitor");
   write(config, encodeMonitor(request));
-  for (const fd of [config, request.pidFd, request.master, request.lockFd ?? -1]) if (fd >= 0) setCloexec(fd, false);
+  const { pidFd, master, lockFd = -1, notify } = request;
+  for (const fd of [config, pidFd, master, lockFd, notify?.socket ?? -1, notify?.host ?? -1]) {
+    if (fd >= 0) setCloexec(fd, false);
+  }
   try {
     execve(initBinary(), ["tsrun-monitor", String(config)], []);
   } finally {

@@ -92,6 +92,7 @@ export function planExec(request: ExecPlanRequest): Plan {
     personality: request.personality,
     firstFd,
     listenFds: 0,
+    notifies: false,
   };
   planLimits(b, plan);
   planCredentials(b, plan);

@@ -11,6 +11,7 @@ import { planCreateHooks, planStartHooks } from "./hooks.ts";
 import { planMasks } from "./masks.ts";
 import { planDevEnd, planMounts } from "./mounts.ts";
 import { planClone, planInside } from "./namespaces.ts";
+import { planNotify } from "./notify.ts";
 import { availableCapabilities, type ProcessPlan, planCredentials, planExec, planLimits } from "./process.ts";
 import { type OverlayMount, planRoot, planRootEnd, planRootPropagation } from "./rootfs.ts";
 import type { Plan } from "./step.ts";
@@ -54,6 +55,8 @@ export interface PlanParameters {
   waitForStart: boolean;
   /** What `HOME` is when the environment has none; undefined: not needed. */
   home: string | undefined;
+  /** Where the container's notify socket is, when somebody waits for its readiness: descriptor "notify" for who is privileged. */
+  notifyDirectory?: string | undefined;
   /** The compiled seccomp profile. */
   seccomp: { flags: number; program: Uint8Array } | undefined;
 }
@@ -72,6 +75,7 @@ export function planContainer(container: ContainerSpec, parameters: PlanParamete
 
   const root = planRoot(b, container, parameters);
   const anchors = planMounts(b, container, parameters, root);
+  if (parameters.notifyDirectory !== undefined) planNotify(b, container, parameters.notifyDirectory, root);
   planDevices(b, container, root);
   if (process.terminal) planConsole(b, container, root);
   planDevEnd(b, container, root);
@@ -91,6 +95,7 @@ export function planContainer(container: ContainerSpec, parameters: PlanParamete
     personality: container.spec.linux?.personality,
     firstFd: 3 + kept,
     listenFds: container.options.listenFds ?? 0,
+    notifies: parameters.notifyDirectory !== undefined,
   };
   planLimits(b, plan);
   planCredentials(b, plan);

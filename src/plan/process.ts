@@ -8,6 +8,7 @@ import { capabilityNumber } from "../spec/capabilities.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
 import type { LinuxCapabilities, LinuxPersonality } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
+import { NOTIFY_VARIABLE } from "./notify.ts";
 import { planScheduler } from "./schedule.ts";
 import { planFilter } from "./seccomp.ts";
 
@@ -25,6 +26,8 @@ export interface ProcessPlan {
   firstFd: number;
   /** How many descriptors from 3 on were handed over as LISTEN_FDS. */
   listenFds: number;
+  /** Does somebody wait for its readiness? */
+  notifies: boolean;
 }
 
 /** Before the clone and inherited by it: inside a user namespace the kernel refuses to lower it. */
@@ -173,9 +176,11 @@ export function candidates(process: ResolvedProcess): string[] {
 }
 
 /** The environment as asked, with HOME added when there is none or an empty one. */
-function environment({ process, home, listenFds }: ProcessPlan): string[] {
-  const env = [...(process.env ?? [])];
+function environment({ process, home, listenFds, notifies }: ProcessPlan): string[] {
+  let env = [...(process.env ?? [])];
   if (listenFds > 0) env.push(`LISTEN_FDS=${listenFds}`, "LISTEN_PID=1");
+  // One of the config's own would be found first.
+  if (notifies) env = [...env.filter((entry) => !entry.startsWith("NOTIFY_SOCKET=")), NOTIFY_VARIABLE];
   if (home === undefined || lastValue(env, "HOME")) return env;
   return [...env.filter((entry) => !entry.startsWith("HOME=")), `HOME=${home}`];
 }

@@ -29,6 +29,7 @@ import { newUserNamespace, openIdmapped } from "./idmapped.ts";
 import { createRdt, joinRdt, planRdt, removeRdt } from "./intel-rdt.ts";
 import { processStat } from "./lifecycle.ts";
 import { NetDevices } from "./net-devices.ts";
+import { makeNotifyDirectory, openNotifyTree, Readiness } from "./notify.ts";
 import type { CreateOptions } from "./options.ts";
 import { stateRoot, storageRoot } from "./paths.ts";
 import { cgroupRequest, type Loaded, listenFdsOf, loadContainer, planParameters } from "./prepare.ts";
@@ -46,14 +47,18 @@ export interface Launched {
   record: StateRecord;
   /** The master of the container's terminal, when it was not sent to a console socket. */
   master: number | undefined;
+  /** Somebody waits for the container to be ready; to be disposed of. */
+  readiness: Readiness | undefined;
 }
+
+export type LaunchedSoFar = Pick<Launched, "container" | "state" | "record">;
 
 export interface LaunchOptions extends CreateOptions {
   id: string;
   /** Wait for `start` before the process is executed? */
   waitForStart: boolean;
   /** Called while the container's process sets itself up: what need not be done before costs no time here. */
-  meanwhile?: ((launched: Omit<Launched, "master">) => void) | undefined;
+  meanwhile?: ((launched: LaunchedSoFar) => void) | undefined;
   /** This process becomes the monitor: signals that come from the process's start on are for that one. */
   foreground?: boolean | undefined;
 }
@@ -65,9 +70,6 @@ export function launch(options: LaunchOptions): Launched {
   const { container } = loaded;
   checkTerminal(container.spec.process, options);
   for (const { path, message } of container.warnings) warn(`${path}: ${message}`);
-  if (process.env.NOTIFY_SOCKET) {
-    warn("NOTIFY_SOCKET is not supported in this release: the container cannot tell that it is ready");
-  }
   if (container.network) networkProgram(container.network);
   if (options.foreground) inheritTerminalSize(container.spec.process);
   const rdt = planRdt(container.id, container.spec.linux?.intelRdt);
@@ -97,14 +99,18 @@ export function launch(options: LaunchOptions): Launched {
     createRdt(rdt, container.spec.linux?.intelRdt ?? {});
   }
 
+  const notify = options.notifySocket === undefined ? undefined : openNotify(state, options.notifySocket, options);
+  if (notify?.readiness) undo.add(() => notify.readiness?.[Symbol.dispose]());
   const fds = new Map<string, number>();
   using _fds = { [Symbol.dispose]: () => closeAll(fds.values()) };
   openInherited(fds, loaded, record, options, state);
+  if (notify && container.host.privileged) fds.set("notify", openNotifyTree(notify.directory));
   const inside = record.overlay && isMountedInside(container) ? record.overlay : undefined;
   const parameters = planParameters(loaded, record.cgroup, {
     rootMounted: record.overlay !== undefined,
     overlay: inside && overlayData(inside),
     waitForStart: options.waitForStart,
+    notifyDirectory: notify?.directory,
     home: homeOf(container, fds.get("rootfs"), inside),
   });
   const { seccomp } = parameters;
@@ -166,7 +172,13 @@ export function launch(options: LaunchOptions): Launched {
   });
   if (!waitForStart && record.hooks?.includes("poststart")) runPoststart(hooks, record);
   undo.keep();
-  return { container, state, record, master };
+  return { container, state, record, master, readiness: notify?.readiness };
+}
+
+/** The socket itself is for who lets the process run. */
+function openNotify(state: StateDirectory, address: string, { waitForStart }: LaunchOptions) {
+  const directory = makeNotifyDirectory(state);
+  return { directory, readiness: waitForStart ? undefined : Readiness.open(state, address) };
 }
 
 /** While the process waits for its ids it can be entered; later it cannot, as it holds descriptors of the host. */

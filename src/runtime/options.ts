@@ -13,6 +13,15 @@ export interface RootOption {
   root?: string | undefined;
 }
 
+/** For who starts a container on behalf of a service manager. */
+export interface NotifyOption {
+  /**
+   * The socket of sd_notify(3) where it is told that the container is ready, with its process as the main one: a path,
+   * or "@name". Detached `run`, and `start`, return only then, or when it has ended.
+   */
+  notifySocket?: string | undefined;
+}
+
 /** What `plan` needs to know; `create` and `run` take the same and more. */
 export interface PlanOptions extends RootOption {
   /** The container's name: [A-Za-z0-9_+.-]+. `run` and `plan` make one up when it is left out. */
@@ -56,7 +65,7 @@ export interface PlanOptions extends RootOption {
   consoleSocket?: string | undefined;
 }
 
-export interface CreateOptions extends PlanOptions {
+export interface CreateOptions extends PlanOptions, NotifyOption {
   /** The pid of the container's process is written there: digits only, atomically. */
   pidFile?: string | undefined;
   /** Path of an AF_UNIX stream socket that receives a pidfd of the container's process. */

@@ -81,7 +81,7 @@ export function cgroupRequest({ container, hierarchies }: Loaded): CgroupRequest
 export function planParameters(
   loaded: Loaded,
   cgroup: CgroupRecord | undefined,
-  how: Pick<PlanParameters, "rootMounted" | "overlay" | "waitForStart" | "home">,
+  how: Pick<PlanParameters, "rootMounted" | "overlay" | "waitForStart" | "notifyDirectory" | "home">,
 ): PlanParameters {
   const { container } = loaded;
   const joins = cgroup ? joinFds(cgroup) : [];

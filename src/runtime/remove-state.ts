@@ -1,6 +1,7 @@
 /** Removes the directory of a container's state: what tsrun put there and nothing else. */
 import { isErrno, StateError } from "../errors.ts";
 import { readdirSync, rmdirSync, unlinkSync } from "../sys/fs.ts";
+import { NOTIFY_DIRECTORY, removeNotify } from "./notify.ts";
 import type { StateDirectory } from "./state.ts";
 
 /** state.json goes last: while it is there, another `delete` can find what the rest names. */
@@ -8,12 +9,16 @@ export const STATE_FILES = ["start.sock", "exit", "config.json", "state.json.new
 
 /** @throws StateError when something else is in it: a directory that cannot go must keep its state.json */
 export function removeState(state: StateDirectory): void {
-  const others = foreign(state.path);
+  const names = namesIn(state.path);
+  const others = names.filter(
+    (name) => !(STATE_FILES as readonly string[]).includes(name) && name !== NOTIFY_DIRECTORY,
+  );
   if (others.length > 0) {
     throw new StateError(`${state.path} has what is not tsrun's: ${others.slice(0, 10).join(" ")}`, {
       fix: "unmount what is mounted there, remove the rest, and delete the container again",
     });
   }
+  if (names.includes(NOTIFY_DIRECTORY)) removeNotify(state);
   for (const name of STATE_FILES) {
     try {
       unlinkSync(`${state.path}/${name}`);
@@ -28,9 +33,9 @@ export function removeState(state: StateDirectory): void {
   }
 }
 
-function foreign(path: string): string[] {
+function namesIn(path: string): string[] {
   try {
-    return readdirSync(path).filter((name) => !(STATE_FILES as readonly string[]).includes(name));
+    return readdirSync(path);
   } catch (error) {
     if (isErrno(error, "ENOENT", "ENOTDIR")) return [];
     throw error;

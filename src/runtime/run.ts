@@ -11,7 +11,8 @@ import { readlinkSync } from "../sys/fs.ts";
 import { pidfdOpen } from "../sys/process.ts";
 import { deleteContainer } from "./delete.ts";
 import { newId } from "./id.ts";
-import { type Launched, type LaunchOptions, launch } from "./launch.ts";
+import { type Launched, type LaunchedSoFar, type LaunchOptions, launch } from "./launch.ts";
+import { NOTIFY_DIRECTORY, NOTIFY_SOCKET } from "./notify.ts";
 import type { RunOptions, RunResult } from "./options.ts";
 import { EXIT_FILE, encodeStatus, keepExit } from "./post-mortem.ts";
 import { STATE_FILES } from "./remove-state.ts";
@@ -28,25 +29,32 @@ export function runInForeground(options: RunOptions): RunResult {
   const foreground = !options.detach;
   let cleanup: MonitorRequest["cleanup"] = [];
   const meanwhile: LaunchOptions["meanwhile"] = (launched) => {
-    if (foreground) cleanup = options.keep ? [exitStep(launched, "E")] : cleanupOf(launched);
+    if (foreground)
+      cleanup = options.keep ? [exitStep(launched, "E")] : cleanupOf(launched, options.notifySocket !== undefined);
   };
   const launched = launch({ ...options, id: options.id ?? newId(), waitForStart: false, foreground, meanwhile });
   const { id, pid } = launched.record;
-  if (options.detach) return { id, pid };
+  if (options.detach) {
+    using readiness = launched.readiness;
+    readiness?.wait(launched.record);
+    return { id, pid };
+  }
   const pidFd = pidfdOpen(pid);
   flushLog();
+  const { readiness: notify, master = -1 } = launched;
+  const { noSubreaper } = options;
   if ((launched.record.hooks?.includes("poststop") || isForDelete(launched)) && !options.keep) {
     // `delete` does all of it, and takes the lock itself.
     cleanup = [
       exitStep(launched, "e"),
       { op: "x", argv: [ownProgram(), "--root", launched.state.root, "delete", "--force", id] },
     ];
-    becomeMonitor({ pid, pidFd, master: launched.master ?? -1, noSubreaper: options.noSubreaper, cleanup });
+    becomeMonitor({ pid, pidFd, master, noSubreaper, notify, cleanup });
   }
   const lockFd = openState(launched.state);
   // Deleted already: nothing is left to clean up.
   if (lockFd === undefined) cleanup = [];
-  becomeMonitor({ pid, pidFd, master: launched.master ?? -1, noSubreaper: options.noSubreaper, cleanup, lockFd });
+  becomeMonitor({ pid, pidFd, master, noSubreaper, notify, cleanup, lockFd });
 }
 
 /**
@@ -86,7 +94,7 @@ function exitStep({ record, state }: Pick<Launched, "record" | "state">, op: Cle
 }
 
 /** What `delete` would do, as the monitor does it; the state goes last. */
-function cleanupOf({ record, state }: Omit<Launched, "master">): MonitorRequest["cleanup"] {
+function cleanupOf({ record, state }: LaunchedSoFar, notifies: boolean): MonitorRequest["cleanup"] {
   const steps: MonitorRequest["cleanup"][number][] = [exitStep({ record, state }, "e")];
   for (const { path, leaf } of record.cgroup ? removalOrder(record.cgroup) : []) {
     if (leaf && !record.ownPidNamespace) steps.push({ op: "k", path });
@@ -95,6 +103,8 @@ function cleanupOf({ record, state }: Omit<Launched, "master">): MonitorRequest[
   if (record.overlay) steps.push(...cleanupSteps(record.overlay));
   // What could not be removed is found again from the state.
   steps.push({ op: "s", path: "" });
+  if (notifies) steps.push({ op: "u", path: `${state.path}/${NOTIFY_SOCKET}` });
+  if (notifies) steps.push({ op: "r", path: `${state.path}/${NOTIFY_DIRECTORY}` });
   for (const name of STATE_FILES) steps.push({ op: "u", path: `${state.path}/${name}` });
   steps.push({ op: "r", path: state.path });
   return steps;
@@ -105,10 +115,15 @@ function cleanupOf({ record, state }: Omit<Launched, "master">): MonitorRequest[
  * this one, or those of `stdio`; resolves when it has ended and, unless `keep`, everything of it is removed.
  */
 export async function runContainer(options: RunOptions): Promise<RunResult> {
-  const { record, state } = launch({ ...options, id: options.id ?? newId(), waitForStart: false });
+  const launched = launch({ ...options, id: options.id ?? newId(), waitForStart: false });
+  const { record, state } = launched;
+  using readiness = launched.readiness;
   const { id, pid } = record;
-  if (options.detach) return { id, pid };
-  const status = await exitOf(pid);
+  if (options.detach) {
+    readiness?.wait(record);
+    return { id, pid };
+  }
+  const status = await exitOf(pid, readiness);
   try {
     keepEnd(state, record, encodeStatus(status), options.keep ?? false);
   } finally {

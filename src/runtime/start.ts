@@ -3,6 +3,7 @@ import { errnoText } from "../errno.ts";
 import { isErrno, StateError, StepError } from "../errors.ts";
 import { type InitMessage, SyncSocket } from "../init/sync.ts";
 import { AWAIT } from "../plan/step.ts";
+import type { Hooks } from "../spec/types.ts";
 import { Fd } from "../sys/file.ts";
 import { existsSync, unlinkSync } from "../sys/fs.ts";
 import { unixConnect } from "../sys/socket.ts";
@@ -10,14 +11,33 @@ import { endContainer } from "./end.ts";
 import { execFailure } from "./failure.ts";
 import { runHooks } from "./hooks.ts";
 import { statusOf } from "./lifecycle.ts";
+import { Readiness } from "./notify.ts";
+import type { NotifyOption } from "./options.ts";
 import { stateRoot } from "./paths.ts";
 import { compiledSeccomp, handOverListener } from "./seccomp.ts";
 import { readConfig, readHooks, StateDirectory, type StateRecord } from "./state.ts";
+import { Undo } from "./undo.ts";
 
-/** @throws StateError when it is not `created`; StepError when the process could not be executed */
-export function startContainer(root: string | undefined, id: string): void {
+/**
+ * With a `notifySocket` it returns when the container is ready, or has ended.
+ *
+ * @throws StateError when it is not `created`; StepError when the process could not be executed
+ */
+export function startContainer(root: string | undefined, id: string, { notifySocket }: NotifyOption = {}): void {
   const state = new StateDirectory(stateRoot(root), id);
+  const { record, readiness } = startLocked(state, notifySocket);
+  // Without the lock: whoever kills or deletes the container ends the waiting.
+  using _readiness = readiness;
+  readiness?.wait(record);
+}
+
+/** Keeps others out until the process runs. */
+function startLocked(
+  state: StateDirectory,
+  notifySocket: string | undefined,
+): { record: StateRecord; readiness: Readiness | undefined } {
   using _lock = state.lock();
+  using undo = new Undo();
   const record = state.read();
   const status = statusOf(record);
   // A `start` that was killed has left the socket: perhaps before it connected.
@@ -30,6 +50,8 @@ export function startContainer(root: string | undefined, id: string): void {
         : "cannot start an already running container",
     );
   }
+  const readiness = notifySocket === undefined ? undefined : Readiness.open(state, notifySocket);
+  if (readiness) undo.add(() => readiness[Symbol.dispose]());
   // Written first: should we be killed after the connection, the process runs and the state says so.
   record.phase = "running";
   state.write(record);
@@ -51,7 +73,12 @@ export function startContainer(root: string | undefined, id: string): void {
   unlinkSync(state.startSocket);
   converseAtStart(sync, first, state, record);
   const poststart = readHooks(state, record, "poststart");
-  if (poststart === undefined) return;
+  if (poststart !== undefined) runPoststart(poststart, record);
+  undo.keep();
+  return { record, readiness };
+}
+
+function runPoststart(poststart: Hooks, record: StateRecord): void {
   try {
     runHooks(poststart, "poststart", record);
   } catch (error) {

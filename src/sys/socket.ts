@@ -12,15 +12,17 @@ import {
   POLLOUT,
   SO_PEERCRED,
   SOCK_CLOEXEC,
+  SOCK_DGRAM,
   SOCK_NONBLOCK,
   SOCK_SEQPACKET,
   SOL_SOCKET,
 } from "./constants.ts";
 import { syscall } from "./ffi.ts";
 import { close, closeQuiet, Fd, fchmod, open, renameat, unlinkat } from "./file.ts";
+import { chmodSync } from "./fs.ts";
 import { SYS } from "./numbers.ts";
 import { pollFd } from "./process.ts";
-import { messageBuffer, putRights, SUN_PATH_MAX, sockaddrUn, takeRights, viewOf } from "./structs.ts";
+import { messageBuffer, putRights, SUN_PATH_MAX, sockaddrAbstract, sockaddrUn, takeRights, viewOf } from "./structs.ts";
 
 const EINTR = 4;
 
@@ -61,6 +63,34 @@ export function unixListen(
     fchmod(socket.fd, mode, path);
     bind(socket.fd, path);
     check(syscall(SYS.listen, socket.fd, backlog), "listen", path);
+    return socket.release();
+  } finally {
+    socket[Symbol.dispose]();
+  }
+}
+
+/**
+ * A datagram socket that others send to at `path`, which must not exist: whoever may use its directory. Reading does
+ * not block. Paths of any length work.
+ */
+export function unixReceive(path: string): number {
+  const socket = new Fd(newSocket(SOCK_DGRAM | SOCK_NONBLOCK));
+  try {
+    bind(socket.fd, path);
+    // The umask would keep others from sending.
+    chmodSync(path, 0o777);
+    return socket.release();
+  } finally {
+    socket[Symbol.dispose]();
+  }
+}
+
+/** Connects to the socket of an abstract name (unix(7)), without the NUL at its start. */
+export function abstractConnect(name: string, type: SocketType): number {
+  const socket = new Fd(newSocket(type));
+  try {
+    const sockaddr = sockaddrAbstract(name);
+    check(syscall(SYS.connect, socket.fd, sockaddr, sockaddr.length), "connect", `@${name}`);
     return socket.release();
   } finally {
     socket[Symbol.dispose]();

@@ -132,6 +132,15 @@ export function sockaddrUn(path: string): Uint8Array {
   return address;
 }
 
+/** struct sockaddr_un for a name that is no path (unix(7) "abstract"): all bytes count, so there is none at its end. */
+export function sockaddrAbstract(name: string): Uint8Array {
+  const text = encoder.encode(name);
+  const address = new Uint8Array(3 + text.length);
+  address[0] = 1; // AF_UNIX
+  address.set(text, 3);
+  return address;
+}
+
 const MSGHDR_SIZE = 56;
 const CMSGHDR_SIZE = 16;
 

@@ -32,11 +32,13 @@ export interface MonitorOptions {
   late?: boolean;
   stdin?: "pipe" | "ignore" | number;
   stdout?: "pipe" | number;
+  /** What the container says of its readiness, and who waits for it; not with a terminal. */
+  notify?: { socket: number; host: number };
 }
 
 /** `dir` is a directory for the monitor's configuration. */
 export function startMonitor(dir: string, command: string, options: MonitorOptions = {}): Monitored {
-  const { cleanup = [], terminal = false, late = false, stdin = "pipe", stdout = "pipe" } = options;
+  const { cleanup = [], terminal = false, late = false, stdin = "pipe", stdout = "pipe", notify } = options;
   const pty = terminal ? makePty() : undefined;
   const config = join(dir, "config");
   writeFileSync(
@@ -55,8 +57,15 @@ export function startMonitor(dir: string, command: string, options: MonitorOptio
       INIT: initBinary(),
       TERMINAL: terminal ? "1" : "",
       LATE: late ? "1" : "",
+      FLAGS: notify ? "4\n3\n4" : "0",
     },
-    stdio: [stdin, stdout, "pipe", ...(pty ? [pty.master, pty.slave] : [])],
+    stdio: [
+      stdin,
+      stdout,
+      "pipe",
+      ...(pty ? [pty.master, pty.slave] : []),
+      ...(notify ? [notify.socket, notify.host] : []),
+    ],
   });
   if (pty) for (const fd of [pty.master, pty.slave]) close(fd);
   let output = "";
@@ -97,13 +106,14 @@ const LAUNCHER = `
       fcntl $slave, 2, 1; # FD_CLOEXEC
       POSIX::close(3);
     }
+    if ($ENV{FLAGS}) { require POSIX; POSIX::close($_) for 3, 4 }
     exec "sh", "-c", $ENV{COMMAND};
   }
   if ($ENV{TERMINAL}) { require POSIX; POSIX::close(4) }
   if ($ENV{LATE}) { 1 until "Z" eq (split " ", do { open my $f, "<", "/proc/$pid/stat"; <$f> })[2] }
   open my $cleanup, "<", $ENV{CLEANUP};
   open my $out, ">", $ENV{CONFIG};
-  print $out join("\\0", "tsrunm1", $pid, -1, $ENV{TERMINAL} ? 3 : -1, 0), "\\0", <$cleanup>;
+  print $out join("\\0", "tsrunm1", $pid, -1, $ENV{TERMINAL} ? 3 : -1, split /\\n/, $ENV{FLAGS}), "\\0", <$cleanup>;
   close $out;
   open my $config, "<", $ENV{CONFIG};
   exec { $ENV{INIT} } "tsrun-monitor", fileno $config;

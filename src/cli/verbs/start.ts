@@ -1,5 +1,6 @@
 import { startContainer } from "../../index.ts";
 import { defineVerb } from "../flags.ts";
+import { notifySocket } from "../options.ts";
 
 export const start = defineVerb({
   name: "start",
@@ -9,7 +10,7 @@ export const start = defineVerb({
   min: 1,
   max: 1,
   run({ args, globals }) {
-    startContainer(globals.root, args[0] as string);
+    startContainer(globals.root, args[0] as string, { notifySocket: notifySocket() });
     return 0;
   },
 });

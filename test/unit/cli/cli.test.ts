@@ -112,7 +112,7 @@ describe("cli: what engines call", () => {
     expect(await tsrun(...globals, "kill", "--all", "c1", "9")).toBe(0);
     expect(await tsrun(...globals, "delete", "--force", "c1")).toBe(0);
     expect(calls.slice(1)).toEqual([
-      { name: "startContainer", args: ["/run/containerd/runc/k8s.io", "c1"] },
+      { name: "startContainer", args: ["/run/containerd/runc/k8s.io", "c1", {}] },
       { name: "killContainer", args: ["/run/containerd/runc/k8s.io", "c1", 9, { all: true }] },
       { name: "deleteContainer", args: ["/run/containerd/runc/k8s.io", "c1", { force: true }] },
     ]);

@@ -15,8 +15,11 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { isErrno } from "../../../src/errors.ts";
+import { POLLIN, SOCK_DGRAM } from "../../../src/sys/constants.ts";
 import { close, write } from "../../../src/sys/file.ts";
-import { ioctl, pidfdOpen } from "../../../src/sys/process.ts";
+import { ioctl, pidfdOpen, pollFd } from "../../../src/sys/process.ts";
+import { recvMessage, sendMsg, unixConnect, unixReceive } from "../../../src/sys/socket.ts";
 import { type Monitored, type MonitorOptions, makePty, startMonitor, until } from "../../helpers/monitor.ts";
 import { initBinary } from "../../helpers/native.ts";
 
@@ -205,6 +208,62 @@ describe("native/pump", () => {
     } finally {
       for (const fd of [outer.master, outer.slave]) close(fd);
     }
+  });
+
+  test("the first READY= that is said goes on, with the container's pid and a barrier", async () => {
+    const path = join(dir, "host");
+    const host = unixReceive(path);
+    const socket = unixReceive(join(dir, "container"));
+    const say = unixConnect(join(dir, "container"), SOCK_DGRAM);
+    const to = unixConnect(path, SOCK_DGRAM);
+    const run = monitor("echo $$; read line", { notify: { socket, host: to } });
+    for (const fd of [socket, to]) close(fd);
+    await run.seen("\n");
+    for (const text of ["", "STATUS=READY=1", "READY=", "STATUS=x\nREADY=1\nMAINPID=1"]) sendMsg(say, text);
+    await until(() => pollFd(host, POLLIN, 0) !== 0);
+    const text = (received: { data: Uint8Array }) => new TextDecoder().decode(received.data);
+    expect(text(recvMessage(host))).toBe(`READY=1\nMAINPID=${run.output().trim()}\n`);
+    await until(() => pollFd(host, POLLIN, 0) !== 0);
+    const barrier = recvMessage(host);
+    expect([text(barrier), barrier.fds.length]).toEqual(["BARRIER=1", 1]);
+    // Who says more is told that nobody listens.
+    await until(() => {
+      try {
+        sendMsg(say, "READY=1");
+        return false;
+      } catch (error) {
+        return isErrno(error, "ECONNREFUSED");
+      }
+    });
+    expect(pollFd(host, POLLIN, 0)).toBe(0);
+    run.child.stdin?.end("\n");
+    // It waits until it was understood.
+    let ended = false;
+    void run.code.then(() => {
+      ended = true;
+    });
+    await until(() => !existsSync(`/proc/${run.output().trim()}`));
+    expect(ended).toBe(false);
+    for (const fd of barrier.fds) close(fd);
+    expect(await run.code).toBe(0);
+    for (const fd of [host, say]) close(fd);
+  });
+
+  test("what was said last is heard, though the container has ended", async () => {
+    const path = join(dir, "host");
+    const host = unixReceive(path);
+    const socket = unixReceive(join(dir, "container"));
+    const say = unixConnect(join(dir, "container"), SOCK_DGRAM);
+    const to = unixConnect(path, SOCK_DGRAM);
+    sendMsg(say, "READY=1");
+    const run = monitor("exit 3", { notify: { socket, host: to }, late: true });
+    for (const fd of [socket, to]) close(fd);
+    await until(() => pollFd(host, POLLIN, 0) !== 0);
+    expect(new TextDecoder().decode(recvMessage(host).data)).toMatch(/^READY=1\nMAINPID=\d+\n$/);
+    await until(() => pollFd(host, POLLIN, 0) !== 0);
+    recvMessage(host).fds.forEach(close);
+    expect(await run.code).toBe(3);
+    for (const fd of [host, say]) close(fd);
   });
 
   test("our terminal is put back when the container dies of a signal that we forward", async () => {

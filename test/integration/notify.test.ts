@@ -1,0 +1,204 @@
+/** A container tells whoever waits for it that it is ready, as a service of systemd does. */
+import { execFileSync } from "node:child_process";
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect } from "vitest";
+import { type BundleRequest, makeBundle } from "../helpers/bundle.ts";
+import { createContainer } from "../helpers/container.ts";
+import { needs } from "../helpers/needs.ts";
+import {
+  deleteContainers,
+  expectNothingLeft,
+  inventory,
+  type Leftovers,
+  newId,
+  run,
+  spawn,
+  stateOf,
+  until,
+} from "../helpers/runtime.ts";
+import { scratch } from "../helpers/scratch.ts";
+import { ServiceManager } from "../helpers/service-manager.ts";
+
+const root = needs({ root: true, commands: ["cc"] });
+const own = needs({ root: true, tsrun: true, commands: ["cc"] });
+
+let before: Leftovers;
+let sayer: string;
+beforeAll(() => {
+  before = inventory();
+  sayer = join(scratch("notify"), "say");
+  const source = fileURLToPath(new URL("../fixtures/notify.c", import.meta.url));
+  execFileSync("cc", ["-static", "-O1", "-o", sayer, source]);
+});
+afterAll(() => {
+  deleteContainers();
+  expectNothingLeft(before);
+});
+
+/** A bundle with a program `say`, for messages to whoever waits. */
+function bundle(script: string, request: BundleRequest = {}) {
+  const made = makeBundle({ ...request, args: ["sh", "-c", script] });
+  copyFileSync(sayer, join(made.rootfs, "usr/say"));
+  return made;
+}
+
+const READY = `/usr/say "$(printf 'STATUS=up\\nREADY=1\\nMAINPID=1')"`;
+
+/** What is said of a container that is ready: its process as we see it, and a barrier behind. */
+function expectReady(manager: ServiceManager, pid: number | undefined): void {
+  const said = manager.next();
+  expect(said.text.split("\n").filter((line) => line !== "")).toEqual(["READY=1", `MAINPID=${pid}`]);
+  expect(said.fds).toBe(0);
+  expect(manager.next()).toEqual({ text: "BARRIER=1", fds: 1 });
+  expect(manager.isQuiet()).toBe(true);
+}
+
+describe("readiness", () => {
+  own("run in the foreground passes it on while the container runs", async () => {
+    using manager = new ServiceManager();
+    const id = newId();
+    const made = bundle(`/usr/say STATUS=starting; ${READY}; read line`);
+    const started = spawn(["run", "-b", made.path, id], { env: { ...process.env, ...manager.env } });
+    // Running is what the state says by the time the process can have said anything.
+    await started.waitFor("said\nsaid");
+    expectReady(manager, stateOf(id)?.pid);
+    started.child.stdin?.end("\n");
+    expect((await started.exit).code).toBe(0);
+    expect(stateOf(id)).toBeUndefined();
+  });
+
+  own("a container that is ready and ends at once has been heard", async () => {
+    using manager = new ServiceManager();
+    const made = bundle(`${READY}; exit 7`);
+    const started = spawn(["run", "-b", made.path, newId()], { env: { ...process.env, ...manager.env } });
+    expect(manager.next().text).toMatch(/^READY=1\nMAINPID=\d+\n$/);
+    expect(manager.next().text).toBe("BARRIER=1");
+    expect((await started.exit).code).toBe(7);
+  });
+
+  own("who says more than that it is ready is refused, and not held up", async () => {
+    using manager = new ServiceManager();
+    const made = bundle(`${READY}; read line; i=0; while [ $i -lt 40 ]; do /usr/say WATCHDOG=1; i=$((i+1)); done`);
+    const id = newId();
+    const started = spawn(["run", "-b", made.path, id], { env: { ...process.env, ...manager.env } });
+    await started.waitFor("said");
+    expectReady(manager, stateOf(id)?.pid);
+    started.child.stdin?.end("\n");
+    const { code, stdout } = await started.exit;
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/Connection refused\n$/);
+    expect(manager.isQuiet()).toBe(true);
+  });
+
+  root("run -d returns when the container is ready", async () => {
+    using manager = new ServiceManager();
+    const id = newId();
+    const made = bundle(`while [ ! -e /go ]; do sleep 0.02; done; ${READY}; sleep 3600`);
+    const stdio = ["ignore", "ignore", "inherit"] as const;
+    const started = spawn(["run", "-d", "-b", made.path, id], {
+      env: { ...process.env, ...manager.env },
+      stdio: [...stdio],
+    });
+    await until(() => stateOf(id)?.status === "running", "the container runs");
+    expect(manager.isQuiet()).toBe(true);
+    expect(started.child.exitCode).toBeNull();
+    writeFileSync(join(made.rootfs, "go"), "");
+    await until(() => !manager.isQuiet(), "the container is ready");
+    expectReady(manager, stateOf(id)?.pid);
+    expect((await started.exit).code).toBe(0);
+  });
+
+  root("create prepares it, start returns when the container is ready", async () => {
+    using manager = new ServiceManager();
+    const options = { env: manager.env };
+    const container = createContainer(bundle(`id -u; ls -A /run/notify; ${READY}; sleep 3600`), [], options);
+    expect(manager.isQuiet()).toBe(true);
+    const starting = spawn(["start", container.id], { env: { ...process.env, ...manager.env } });
+    expectReady(manager, stateOf(container.id)?.pid);
+    expect((await starting.exit).code).toBe(0);
+    expect(container.stdout()).toBe("0\nnotify.sock\nsaid\n");
+  });
+
+  own("start returns when a container ends that never was ready, and lets others at it meanwhile", async () => {
+    using manager = new ServiceManager();
+    const container = createContainer(bundle("sleep 3600"), [], { env: manager.env });
+    const starting = spawn(["start", container.id], { env: { ...process.env, ...manager.env } });
+    await until(() => stateOf(container.id)?.status === "running", "the container runs");
+    expect(run(["delete", "--force", container.id]).code).toBe(0);
+    expect((await starting.exit).code).toBe(0);
+    expect(manager.isQuiet()).toBe(true);
+  });
+
+  root("another user of the container may say so", async () => {
+    using manager = new ServiceManager();
+    const edit: BundleRequest["edit"] = (spec) => {
+      spec.process.user = { uid: 1000, gid: 1000 };
+    };
+    const started = spawn(["run", "-b", bundle(READY, { edit }).path, newId()], {
+      env: { ...process.env, ...manager.env },
+    });
+    expect(manager.next().text).toMatch(/^READY=1\n/);
+    manager.next();
+    expect((await started.exit).code).toBe(0);
+  });
+
+  own("root of a user namespace may, though the state is closed to it, and changes nothing there", async () => {
+    using manager = new ServiceManager();
+    const edit: BundleRequest["edit"] = (spec) => {
+      spec.linux.namespaces?.push({ type: "user" });
+      spec.linux.uidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+      spec.linux.gidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+    };
+    const script = `${READY}; touch /run/notify/x || mount -o remount,rw,bind /run/notify || echo closed`;
+    const made = bundle(script, { edit });
+    // For the mount points that are made in it.
+    execFileSync("chown", ["-R", "100000:100000", made.rootfs]);
+    const started = spawn(["run", "-b", made.path, newId()], { env: { ...process.env, ...manager.env } });
+    expect(manager.next().text).toMatch(/^READY=1\n/);
+    manager.next();
+    expect(await started.exit).toMatchObject({ code: 0, stdout: "said\nclosed\n" });
+  });
+
+  own("an abstract address, as @name, is one too", async () => {
+    const name = newId();
+    const result = run(["run", "-b", bundle(`echo $NOTIFY_SOCKET; ${READY}`).path, newId()], {
+      env: { NOTIFY_SOCKET: `@${name}` },
+    });
+    // Nobody has that name here; that it is looked for by name and not as a file is what the message says.
+    expect(result.code).toBe(0);
+    expect(result.stderr).toContain(`connect @${name}: ECONNREFUSED`);
+  });
+
+  own("nobody at the socket, or a container made without: a warning, and it runs", () => {
+    const socket = join(scratch("nobody"), "s");
+    const alone = run(["run", "-b", bundle("true").path, newId()], { env: { NOTIFY_SOCKET: socket } });
+    expect(alone.code).toBe(0);
+    expect(alone.stderr).toContain(
+      `tsrun: warning: NOTIFY_SOCKET: nobody will be told that the container is ready: connect ${socket}: ENOENT`,
+    );
+    using manager = new ServiceManager();
+    const container = createContainer(bundle("sleep 3600"));
+    const started = run(["start", container.id], { env: manager.env });
+    expect(started.code).toBe(0);
+    expect(started.stderr).toContain("NOTIFY_SOCKET was not set when container");
+  });
+
+  root("without NOTIFY_SOCKET the container has neither variable nor directory", () => {
+    const { NOTIFY_SOCKET: _, ...env } = process.env;
+    const made = bundle("echo $NOTIFY_SOCKET; ls -A /run");
+    expect(run(["run", "-b", made.path, newId()], { env: env as Record<string, string> }).stdout).toBe("\n");
+  });
+
+  own("an own NOTIFY_SOCKET of the config gives way", async () => {
+    using manager = new ServiceManager();
+    const made = bundle(`echo $NOTIFY_SOCKET; ${READY}`);
+    made.edit((spec) => spec.process.env?.push("NOTIFY_SOCKET=/elsewhere"));
+    mkdirSync(join(made.rootfs, "elsewhere"));
+    const started = spawn(["run", "-b", made.path, newId()], { env: { ...process.env, ...manager.env } });
+    manager.next();
+    manager.next();
+    expect((await started.exit).stdout).toBe("/run/notify/notify.sock\nsaid\n");
+  });
+});

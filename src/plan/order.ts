@@ -95,6 +95,7 @@ export function planContainer(container: ContainerSpec, parameters: PlanParamete
     personality: container.spec.linux?.personality,
     firstFd: 3 + kept,
     listenFds: container.options.listenFds ?? 0,
+    listenFdNames: container.options.listenFdNames,
     notifies: parameters.notifyDirectory !== undefined,
   };
   planLimits(b, plan);

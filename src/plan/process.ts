@@ -26,6 +26,8 @@ export interface ProcessPlan {
   firstFd: number;
   /** How many descriptors from 3 on were handed over as LISTEN_FDS. */
   listenFds: number;
+  /** Their names, with colons between them. */
+  listenFdNames?: string | undefined;
   /** Does somebody wait for its readiness? */
   notifies: boolean;
 }
@@ -176,9 +178,14 @@ export function candidates(process: ResolvedProcess): string[] {
 }
 
 /** The environment as asked, with HOME added when there is none or an empty one. */
-function environment({ process, home, listenFds, notifies }: ProcessPlan): string[] {
+function environment({ process, home, listenFds, listenFdNames, notifies }: ProcessPlan): string[] {
   let env = [...(process.env ?? [])];
-  if (listenFds > 0) env.push(`LISTEN_FDS=${listenFds}`, "LISTEN_PID=1");
+  if (listenFds > 0) {
+    // Those of the config would be found first, and are about descriptors that it does not have.
+    env = env.filter((entry) => !/^LISTEN_(FDS|PID|FDNAMES)=/.test(entry));
+    env.push(`LISTEN_FDS=${listenFds}`, "LISTEN_PID=1");
+    if (listenFdNames) env.push(`LISTEN_FDNAMES=${listenFdNames}`);
+  }
   // One of the config's own would be found first.
   if (notifies) env = [...env.filter((entry) => !entry.startsWith("NOTIFY_SOCKET=")), NOTIFY_VARIABLE];
   if (home === undefined || lastValue(env, "HOME")) return env;

@@ -43,10 +43,11 @@ export function loadContainer(
   const { spec, text } = loadSpec(bundle, options.configFile);
   const hierarchies = detectCgroups();
   const listenFds = listenFdsOf(process.env, process.pid);
+  const listenFdNames = listenFds > 0 ? process.env.LISTEN_FDNAMES : undefined;
   // Those of an annotation are the bundle's; these are the caller's.
   const layers = options.layers?.map((layer) => (layer.startsWith("sha256:") ? layer : absolutePath(layer)));
   const storageRoot = options.storageRoot === undefined ? undefined : absolutePath(options.storageRoot);
-  const given = { ...options, bundle, layers, storageRoot, listenFds };
+  const given = { ...options, bundle, layers, storageRoot, listenFds, listenFdNames };
   const container = resolve(spec, given, adjust(hostFacts(hierarchies.layout)));
   return { container, text, hierarchies };
 }

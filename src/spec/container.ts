@@ -28,6 +28,7 @@ export interface RuntimeOptions {
   noNewKeyring?: boolean | undefined;
   preserveFds?: number | undefined;
   listenFds?: number | undefined;
+  listenFdNames?: string | undefined;
   rootless?: boolean | "auto" | undefined;
   cgroupManager?: "cgroupfs" | "systemd" | "disabled" | undefined;
   detach?: boolean | undefined;

@@ -268,6 +268,16 @@ describe("descriptors", () => {
     fds.forEach(closeSync);
   });
 
+  own("the names of LISTEN_FDS go with them, and --preserve-fds counts on top", () => {
+    const fds = [file(), file(), file()];
+    const script = "echo $LISTEN_FDS $LISTEN_FDNAMES; ls /proc/self/fd | tr '\\n' ' '";
+    const named = { LISTEN_FDS: "2", LISTEN_PID: "own", LISTEN_FDNAMES: "web:api" };
+    expect(runWith(fds, ["sh", "-c", script], ["--preserve-fds", "1"], named)).toBe("2 web:api\n0 1 2 3 4 5 6 ");
+    // Another program's, as after a fork.
+    expect(runWith(fds, ["sh", "-c", script], [], { ...named, LISTEN_PID: "1" })).toBe("\n0 1 2 3 ");
+    fds.forEach(closeSync);
+  });
+
   own("--preserve-fds of more than the caller handed over is refused, and passes nothing of tsrun's own", () => {
     for (const count of ["1", "3", "30"]) {
       const result = runBundle(makeBundle(), ["--preserve-fds", count]);

@@ -71,6 +71,19 @@ describe("plan/process", () => {
     expect(steps.at(-1)?.args[1]).toEqual(["HOME=/", "LISTEN_FDS=2", "LISTEN_PID=1"]);
   });
 
+  test("their names go with them, and what the config says of others does not", () => {
+    const env = ["LISTEN_FDS=9", "HOME=/", "LISTEN_FDNAMES=x", "LISTEN_PID=4", "LISTEN_FDSX=1"];
+    const listening = planOf({ options: { listenFds: 2, listenFdNames: "web:api" }, spec: withProcess({ env }) });
+    expect(listening.steps.at(-1)?.args[1]).toEqual([
+      "HOME=/",
+      "LISTEN_FDSX=1",
+      "LISTEN_FDS=2",
+      "LISTEN_PID=1",
+      "LISTEN_FDNAMES=web:api",
+    ]);
+    expect(planOf({ spec: withProcess({ env }) }).steps.at(-1)?.args[1]).toEqual(env);
+  });
+
   test("limits keep the whole of 64 bits, and 2^64 as JSON rounds it is no limit", () => {
     const rlimits = [
       { type: "RLIMIT_NOFILE", soft: 1, hard: 2 ** 64 },

@@ -1,6 +1,6 @@
 // dist/tsrun: QuickJS, native/engine/ and the command line as it stands in memory once it is loaded, in one static
-// program. A first program with an empty arena loads the modules and writes its memory to a file; the second is linked
-// from the same objects with that file in the arena's place, so that every address in it is right.
+// program. A first program with an empty arena loads the modules and writes its memory to two files; the second is linked
+// from the same objects with those files in the arena's place, so that every address in it is right.
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { digest, Failure, findBun, output, ROOT, run } from "./tools.mjs";
@@ -8,8 +8,8 @@ import { digest, Failure, findBun, output, ROOT, run } from "./tools.mjs";
 const OUT = join(ROOT, "build/engine");
 const PARTS = ["quickjs", "libregexp", "libunicode", "cutils", "dtoa"];
 const GLOBALS = "src/sys/globals.ts";
-/** Where native/engine/arena.h has it. */
-const ARENA_ADDRESS = "0x1000000000";
+/** Where native/engine/arena.h has its two ranges, by their sections. */
+const RANGES = { ".arena": "0x1000000000", ".arena_large": "0x1800000000" };
 
 /** musl's start costs less than that of glibc, which asks the CPU about itself. */
 export function engineCompiler() {
@@ -49,13 +49,13 @@ export function linkProgram(sources, entry, program, defines) {
   const empty = join(OUT, "arena.empty");
   writeFileSync(empty, Buffer.alloc(4096));
   const first = join(OUT, "tsrun-build");
-  link(compiler, empty, first);
-  const image = join(OUT, "arena.image");
-  run(first, ["--build", image, ...modules], { cwd: join(OUT, "modules"), quiet: true });
+  link(compiler, [empty, empty], first);
+  const images = [join(OUT, "arena.small"), join(OUT, "arena.large")];
+  run(first, ["--build", ...images, ...modules], { cwd: join(OUT, "modules"), quiet: true });
 
   const second = `${program}.${process.pid}`;
   try {
-    link(compiler, image, second);
+    link(compiler, images, second);
     const moved = differences(symbols(first), symbols(second));
     if (moved.length > 0) throw new Failure(`the linker moved ${moved[0]}: what is in memory would point elsewhere`);
     run("strip", [second], { quiet: true });
@@ -121,11 +121,15 @@ function assemble(compiler, name, text) {
   compile(compiler, ["-c", source], `${name}.o`);
 }
 
-function link(compiler, image, program) {
-  assemble(compiler, "image", embed('.arena,"aw",@progbits', "arena_image", image));
+function link(compiler, images, program) {
+  const names = Object.keys(RANGES);
+  const texts = names.map((name, i) => embed(`${name},"aw",@progbits`, `arena_image${i}`, images[i]));
+  assemble(compiler, "image", texts.join(""));
   const objects = ["host", "arena", "init", ...PARTS, "image"].map((name) => join(OUT, `${name}.o`));
-  const place = ["-Wl,--gc-sections", "-Wl,-u,arena_image", `-Wl,--section-start=.arena=${ARENA_ADDRESS}`];
-  run(compiler, ["-static", "-no-pie", ...place, "-o", program, ...objects, "-lm"], { quiet: true });
+  const place = names.flatMap((name, i) => [`-Wl,-u,arena_image${i}`, `-Wl,--section-start=${name}=${RANGES[name]}`]);
+  run(compiler, ["-static", "-no-pie", "-Wl,--gc-sections", ...place, "-o", program, ...objects, "-lm"], {
+    quiet: true,
+  });
 }
 
 /** Name to address of all that is linked, but for the arena's own end. */

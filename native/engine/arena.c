@@ -15,6 +15,12 @@
 #define GROWTH ((size_t)1 << 20)
 #define FIRST ((size_t)1 << 18) /* what nearly every command takes */
 
+/*
+ * What the program was built with lies in two ranges. Blocks of up to 160 bytes are objects, names and the like, whose
+ * counts of references change wherever the program goes; larger ones are mostly bytecode, which is only read.
+ */
+#define LARGE 10 /* the class of 176 bytes */
+
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -31,12 +37,18 @@ struct block {
 
 #define MAGIC 0x316e757273746a73 /* "sjtsrun1" */
 
-struct arena {
-	uint64_t magic;
+struct range {
+	char *begin;
 	char *top;    /* what lies above has never been used */
 	char *mapped; /* and this much of it can be used as it is */
 	char *limit;
-	size_t built; /* bytes that the program was built with */
+};
+
+struct arena {
+	uint64_t magic;
+	struct range small;
+	struct range large;
+	struct range taken; /* at run time: blocks of any size */
 	void *root;
 	struct block *free[CLASSES];
 };
@@ -62,19 +74,27 @@ static size_t class_size(int class)
 	return ((size_t)1 << power) + (size_t)(part + 1) * (((size_t)1 << power) / STEPS);
 }
 
-/* Makes memory up to `end` usable; 0 when there is none left. */
-static int reach(char *end)
+/* Where a new block of a class goes. */
+static struct range *range_for(int class)
 {
-	if (end <= arena->mapped)
+	if (arena->taken.top != NULL)
+		return &arena->taken;
+	return class < LARGE ? &arena->small : &arena->large;
+}
+
+/* Makes memory up to `end` usable; 0 when there is none left. */
+static int reach(struct range *range, char *end)
+{
+	if (end <= range->mapped)
 		return 1;
-	if (end > arena->limit)
+	if (end > range->limit)
 		return 0;
-	size_t more = ((size_t)(end - arena->mapped) + GROWTH - 1) & ~(GROWTH - 1);
-	void *got = mmap(arena->mapped, more, PROT_READ | PROT_WRITE,
+	size_t more = ((size_t)(end - range->mapped) + GROWTH - 1) & ~(GROWTH - 1);
+	void *got = mmap(range->mapped, more, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, -1, 0);
 	if (got == MAP_FAILED)
 		return 0;
-	arena->mapped += more;
+	range->mapped += more;
 	return 1;
 }
 
@@ -95,10 +115,11 @@ static void *arena_malloc(JSMallocState *state, size_t size)
 	if (block != NULL) {
 		arena->free[class] = block->next;
 	} else {
-		block = (struct block *)arena->top;
-		if (!reach(arena->top + HEADER + room))
+		struct range *range = range_for(class);
+		block = (struct block *)range->top;
+		if (!reach(range, range->top + HEADER + room))
 			return NULL;
-		arena->top += HEADER + room;
+		range->top += HEADER + room;
 		block->class = (uint64_t)class;
 	}
 	state->malloc_count++;
@@ -148,18 +169,32 @@ int arena_is_built(void)
 	return arena->magic == MAGIC;
 }
 
-int arena_create(void)
+static int begin(struct range *range, char *address, size_t reserved)
 {
 	/* Over the page that the linker put here to hold the place. */
-	void *got = mmap(ARENA_BUILT, GROWTH, PROT_READ | PROT_WRITE,
+	void *got = mmap(address, GROWTH, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
 	if (got == MAP_FAILED)
 		return -1;
-	arena->magic = MAGIC;
-	arena->mapped = ARENA_BUILT + GROWTH;
-	arena->limit = ARENA_BUILT + ARENA_LIMIT;
-	arena->top = ARENA_BUILT + ((sizeof(*arena) + 15) & ~(size_t)15);
+	*range = (struct range){ address, address + reserved, address + GROWTH, address + ARENA_LIMIT };
 	return 0;
+}
+
+int arena_create(void)
+{
+	struct range small, large;
+
+	if (begin(&small, ARENA_BUILT, (sizeof(*arena) + 15) & ~(size_t)15) < 0 || begin(&large, ARENA_LARGE, 0) < 0)
+		return -1;
+	arena->magic = MAGIC;
+	arena->small = small;
+	arena->large = large;
+	return 0;
+}
+
+static size_t length(const struct range *range)
+{
+	return (size_t)(range->top - range->begin);
 }
 
 /*
@@ -168,19 +203,29 @@ int arena_create(void)
  */
 void arena_resume(void)
 {
-	/* In one go: a page at a time, each by a fault, they cost ten times as much. Kernels before 5.14 do not know this. */
-	madvise(ARENA_BUILT, arena->built, MADV_POPULATE_WRITE);
+	/*
+	 * In one go: a page at a time, each by a fault, they cost ten times as much. Kernels before 5.14 do not know this.
+	 * The large blocks come in as they are read, sixteen pages to a fault and without a copy.
+	 */
+	madvise(ARENA_BUILT, length(&arena->small), MADV_POPULATE_WRITE);
 	memset(arena->free, 0, sizeof(arena->free));
-	arena->top = arena->mapped = ARENA_TAKEN;
-	arena->limit = ARENA_TAKEN + ARENA_LIMIT;
-	reach(ARENA_TAKEN + FIRST);
+	arena->taken = (struct range){ ARENA_TAKEN, ARENA_TAKEN, ARENA_TAKEN, ARENA_TAKEN + ARENA_LIMIT };
+	reach(&arena->taken, ARENA_TAKEN + FIRST);
 	madvise(ARENA_TAKEN, FIRST, MADV_POPULATE_WRITE);
 }
 
 size_t arena_used(void)
 {
-	arena->built = (size_t)(arena->top - ARENA_BUILT);
-	return arena->built;
+	return length(&arena->small) + length(&arena->large);
+}
+
+int arena_write(FILE *small, FILE *large)
+{
+	size_t sizes[] = { length(&arena->small), length(&arena->large) };
+
+	if (fwrite(ARENA_BUILT, 1, sizes[0], small) != sizes[0] || fwrite(ARENA_LARGE, 1, sizes[1], large) != sizes[1])
+		return -1;
+	return 0;
 }
 
 void **arena_root(void)

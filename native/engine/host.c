@@ -432,8 +432,8 @@ static struct engine *new_engine(void)
 	return engine;
 }
 
-/* Loads the modules, and writes the memory to `out`. Returns an exit code. */
-static int build(const char *out, int count, char **modules)
+/* Loads the modules, and writes the memory to two files. Returns an exit code. */
+static int build(const char *small, const char *large, int count, char **modules)
 {
 	if (arena_create() < 0) {
 		perror("tsrun: arena");
@@ -460,9 +460,10 @@ static int build(const char *out, int count, char **modules)
 	/* A collection touches every object, so every page: not before a program that lives long has made this much. */
 	JS_SetGCThreshold(engine->runtime, arena_used() + (64 << 20));
 	*arena_root() = engine;
-	FILE *file = fopen(out, "wb");
-	if (file == NULL || fwrite(ARENA_BUILT, 1, arena_used(), file) != arena_used() || fclose(file) != 0) {
-		perror(out);
+	FILE *files[] = { fopen(small, "wb"), fopen(large, "wb") };
+	if (files[0] == NULL || files[1] == NULL || arena_write(files[0], files[1]) < 0 || fclose(files[0]) != 0 ||
+	    fclose(files[1]) != 0) {
+		perror("tsrun: arena");
 		return 1;
 	}
 	return 0;
@@ -488,9 +489,9 @@ static void prepare_process(void)
 int main(int argc, char **argv)
 {
 	if (!arena_is_built()) {
-		if (argc < 4 || strcmp(argv[1], "--build") != 0)
+		if (argc < 5 || strcmp(argv[1], "--build") != 0)
 			return 2;
-		return build(argv[2], argc - 3, argv + 3);
+		return build(argv[2], argv[3], argc - 4, argv + 4);
 	}
 	start_argv = argv;
 	prepare_process();

@@ -35,8 +35,8 @@ ${body}
     const entry = join(directory, "program.ts");
     writeFileSync(entry, source);
     const modules = bundle(entry, join(directory, "modules"));
-    const image = join(directory, "image");
-    const result = spawnSync(PROGRAM, ["--build", image, ...modules], {
+    const images = ["small", "large"].map((name) => join(directory, name));
+    const result = spawnSync(PROGRAM, ["--build", ...images, ...modules], {
       cwd: join(directory, "modules"),
       encoding: "utf8",
       env: { HOME: "/root", EMPTY: "", EQUALS: "a=b" },

@@ -188,6 +188,7 @@
 #define ENOTEMPTY 39
 #define ELOOP 40
 #define EPROTO 71
+#define ESTALE 116
 
 /* open(2), openat2(2), fcntl(2), *at(2) */
 #define O_RDONLY 00

@@ -222,6 +222,30 @@ int op_checkNull(struct init *init, const struct arg *args)
 	return 0;
 }
 
+/* fd magic root path */
+int op_checkMount(struct init *init, const struct arg *args)
+{
+	struct statx ours, there;
+	struct statfs fs;
+	int at, result = (int)SYS(fstatfs, as_int(&args[0]), &fs);
+
+	(void)init;
+	if (result == 0 && fs.type != args[1].n)
+		return -EINVAL;
+	if (result < 0 || args[2].n == -1)
+		return result;
+	result = status_of(as_int(&args[0]), &ours);
+	at = open_in(as_int(&args[2]), args[3].text, O_PATH, RESOLVE_NO_SYMLINKS);
+	if (at < 0)
+		return at;
+	if (result == 0)
+		result = status_of(at, &there);
+	SYS(close, at);
+	if (result == 0 && ours.mnt_id != there.mnt_id)
+		return -ESTALE;
+	return result;
+}
+
 /*
  * pivot_root(".", ".") puts the old root over the new one, so that no directory is needed
  * for it (pivot_root(2), "pivot_root(".", ".")"). It is made a slave before it is detached:

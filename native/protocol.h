@@ -28,6 +28,7 @@
 	X(mask, "nsnn") \
 	X(readonly, "ns") \
 	X(checkNull, "n") \
+	X(checkMount, "nnns") \
 	X(pivot, "n") \
 	X(detach, "s") \
 	X(unmount, "ns") \
@@ -64,7 +65,7 @@
 	X(cloexecFrom, "n") \
 	X(exec, "ll")
 
-#define OP_COUNT 59
+#define OP_COUNT 60
 
 enum message {
 	MESSAGE_PID = 1,

@@ -29,6 +29,15 @@ export const AT_RECURSIVE = 0x8000;
 export const AT_EMPTY_PATH = 0x1000;
 export const AT_SYMLINK_NOFOLLOW = 0x100;
 
+export const PROC_MAGIC = 0x9fa0;
+/** statfs(2) f_type of the kernel's own file systems, by their names. Source: linux/magic.h. Without prototype: "toString" is none. */
+export const FS_MAGIC: Readonly<Record<string, number>> = {
+  __proto__: null as never,
+  proc: PROC_MAGIC,
+  sysfs: 0x62656572,
+  mqueue: 0x19800202,
+};
+
 export const O_WRONLY = 0x1;
 export const O_RDWR = 0x2;
 export const O_PATH = 0x200000;

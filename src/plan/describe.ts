@@ -61,6 +61,8 @@ const DESCRIPTIONS: Partial<Record<OpName, (args: readonly StepArg[]) => string>
   mask: ([root, path]) => `mask ${plain(path)} in ${plain(root)}`,
   readonly: ([root, path]) => `read-only ${plain(path)} in ${plain(root)}`,
   checkNull: ([fd]) => `check that ${plain(fd)} is the null device`,
+  checkMount: ([fd, magic, root, path]) =>
+    `check that ${plain(fd)} has magic 0x${Number(magic).toString(16)}${root === -1 ? "" : ` and is ${plain(path)} in ${plain(root)}`}`,
   pivot: ([root]) => `pivot_root ${plain(root)}`,
   unmount: ([root, path]) => `umount ${plain(path)} in ${plain(root)}`,
   detach: ([path]) => `umount ${plain(path)}`,

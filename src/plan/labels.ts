@@ -2,7 +2,7 @@
  * What the security modules of the kernel call the process: AppArmor profile and SELinux label, for its next execve(2).
  * Rules: OCI config.md "Linux Process"; apparmor(7), selinux(8), proc_pid_attr(5).
  */
-import { O_WRONLY } from "../linux.ts";
+import { O_WRONLY, PROC_MAGIC } from "../linux.ts";
 import type { PlanBuilder } from "./builder.ts";
 
 export interface Labels {
@@ -16,6 +16,7 @@ export function planLabels(b: PlanBuilder, { apparmorProfile, selinuxLabel }: La
   // A procfs that nobody else has ever seen: what the container's /proc is has no say (CVE-2025-52881).
   const proc = b.newFd();
   b.add("security labels", "fsmount", proc, "proc", 0, ["source=proc"]);
+  b.add("security labels", "checkMount", proc, PROC_MAGIC, -1, "");
   const write = (about: string, file: string, value: string) => {
     const fd = b.newFd();
     b.add(about, "openIn", fd, proc, `thread-self/attr/${file}`, O_WRONLY, 0);

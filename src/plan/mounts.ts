@@ -8,6 +8,7 @@ import {
   AT_RECURSIVE,
   AT_SYMLINK_NOFOLLOW,
   CLONE_NEWCGROUP,
+  FS_MAGIC,
   MOUNT_ATTR_IDMAP,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
@@ -163,7 +164,11 @@ export function planFilesystem(
   const type = mount.type ?? "none";
   const target = targetOf(b, about, root, mount.destination, "directory", linkFlags(mount, options));
   const place = { root, path: mount.destination, target, userns };
-  return makeFilesystem(b, about, type, mount.source ?? type, options, place);
+  const tree = makeFilesystem(b, about, type, mount.source ?? type, options, place);
+  // Masks, labels and terminals go by these paths: had somebody renamed a directory meanwhile, it would lie elsewhere.
+  const magic = FS_MAGIC[type];
+  if (magic !== undefined) b.add(about, "checkMount", tree, magic, root, mount.destination);
+  return tree;
 }
 
 /**

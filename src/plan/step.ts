@@ -76,6 +76,11 @@ export const OPS = {
   readonly: "ns",
   /** Checks that descriptor is the null device, 1:3: `fd`. */
   checkNull: "n",
+  /**
+   * Checks that descriptor `fd` is in a file system of this type (statfs(2) magic) and, unless `root` is -1, that it is
+   * the mount that `path` in `root` leads to, over no symlink: `fd magic root path`.
+   */
+  checkMount: "nnns",
   /** pivot_root(2) into descriptor `root`, detaching the old root: `root`. */
   pivot: "n",
   /** umount2(2) with MNT_DETACH of a path in the current mount namespace: `path`. */

@@ -2,7 +2,7 @@
  * linux.sysctl, written to a procfs that nobody else has ever seen.
  * Rules: OCI config-linux.md "Sysctl"; sysctl(8) for the two separators.
  */
-import { O_WRONLY } from "../linux.ts";
+import { O_WRONLY, PROC_MAGIC } from "../linux.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import type { PlanBuilder } from "./builder.ts";
 
@@ -12,6 +12,7 @@ export function planSysctls(b: PlanBuilder, container: ContainerSpec): void {
   // Detached, so no path of the container or the image is walked to reach it.
   const proc = b.newFd();
   b.add("linux.sysctl", "fsmount", proc, "proc", 0, ["source=proc"]);
+  b.add("linux.sysctl", "checkMount", proc, PROC_MAGIC, -1, "");
   for (const [key, value] of sysctl) {
     const fd = b.newFd();
     b.add(`linux.sysctl ${key}`, "openIn", fd, proc, `sys/${sysctlPath(key)}`, O_WRONLY, 0);

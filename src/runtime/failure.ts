@@ -109,6 +109,10 @@ function fixFor(step: Step, code: string): string | undefined {
       return "source and destination must both be directories or both be files";
     case "unmount EINVAL":
       return "nothing is mounted there, or its user namespace has locked it";
+    case "checkMount ESTALE":
+    case "checkMount ENOENT":
+    case "checkMount ELOOP":
+      return "somebody changed the root file system meanwhile: a mount does not lie where it was put";
     case "symlink EEXIST":
       return "something else than this link is there already";
     case "user EINVAL":

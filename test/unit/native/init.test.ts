@@ -289,6 +289,25 @@ describe("native/device", () => {
     expect(readlinkSync(join(dir, "root/link"))).toBe("to/there");
   });
 
+  test("checkMount knows a file system by its magic, and a mount by its place", () => {
+    const failure = (path: string, ...args: readonly [magic: number, root: number, at: string]) =>
+      runInit([
+        ["open", 3, path, O_PATH, 0],
+        ["open", 4, "/", O_PATH, 0],
+        ["checkMount", 3, ...args],
+      ]).failure;
+    const PROC = 0x9fa0;
+    expect(failure("/proc", PROC, -1, "")).toBeUndefined();
+    expect(failure("/proc/self/status", PROC, 4, "/proc")).toBeUndefined();
+    expect(failure("/proc", PROC + 1, -1, "")).toBe("2 EINVAL");
+    expect(failure("/", PROC, 4, "/proc")).toBe("2 EINVAL");
+    // A procfs, but another mount lies there.
+    expect(failure("/proc", PROC, 4, "/")).toBe("2 ESTALE");
+    expect(failure("/proc", PROC, 4, "/nosuch")).toBe("2 ENOENT");
+    symlinkSync("/proc", join(dir, "link"));
+    expect(failure("/proc", PROC, 4, join(dir, "link"))).toBe("2 ELOOP");
+  });
+
   test("checkNull wants the null device and nothing else", () => {
     const check = (path: string) =>
       runInit([

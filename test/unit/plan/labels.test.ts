@@ -13,6 +13,7 @@ describe("plan/labels", () => {
     });
     const own = steps.findIndex(({ op, args }) => op === "fsmount" && args[1] === "proc");
     const proc = steps[own]?.args[0];
+    expect(steps[own + 1]).toMatchObject({ op: "checkMount", args: [proc, 0x9fa0, -1, ""] });
     const opened = steps.filter(({ op, about }) => op === "openIn" && about.startsWith("process."));
     expect(opened.map(({ args }) => [args[1], args[2]])).toEqual([
       [proc, "thread-self/attr/keycreate"],

@@ -48,6 +48,20 @@ describe("plan/mounts", () => {
     expect(lines[1]).toBe("mount_setattr A recursive set rdonly,nosuid");
   });
 
+  test("the kernel's own file systems are looked at again where they were put", () => {
+    for (const [type, magic] of [
+      ["proc", "0x9fa0"],
+      ["sysfs", "0x62656572"],
+      ["mqueue", "0x19800202"],
+    ] as const) {
+      const lines = stepsFor({ destination: "/at", type });
+      expect(lines.slice(-2), type).toEqual([`check that C has magic ${magic} and is /at in A`, "close C"]);
+    }
+    for (const type of ["tmpfs", "toString"]) {
+      expect(stepsFor({ destination: "/at", type }).join()).not.toContain("check that");
+    }
+  });
+
   test("links are kept where the options say so", () => {
     const lines = stepsFor({
       destination: "/data",

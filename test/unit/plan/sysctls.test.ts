@@ -16,8 +16,9 @@ describe("plan/sysctls", () => {
     );
     const proc = /as (\d+)$/.exec(lines[0] ?? "")?.[1];
     expect(lines[0]).toMatch(/^fsmount proc/);
-    expect(lines[1]).toMatch(new RegExp(`^openat2 sys/net/ipv4/ip_forward in ${proc} as \\d+$`));
-    expect(lines[2]).toMatch(/^write 1 to \d+$/);
+    expect(lines[1]).toBe(`check that ${proc} has magic 0x9fa0`);
+    expect(lines[2]).toMatch(new RegExp(`^openat2 sys/net/ipv4/ip_forward in ${proc} as \\d+$`));
+    expect(lines[3]).toMatch(/^write 1 to \d+$/);
     expect(lines.at(-1)).toBe(`close ${proc}`);
   });
 

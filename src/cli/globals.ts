@@ -1,6 +1,6 @@
 /** The flags before the verb, and the rule where state is kept. */
 import { resolve } from "../path.ts";
-import { readFileSync } from "../sys/fs.ts";
+import { readFileSync, statSync } from "../sys/fs.ts";
 import type { Flag, Globals, Values } from "./flags.ts";
 import { UsageError } from "./parse.ts";
 
@@ -21,7 +21,7 @@ export const GLOBAL_FLAGS = [
     name: "root",
     kind: "string",
     argument: "dir",
-    help: "where states are kept (default: /run/tsrun, or $XDG_RUNTIME_DIR/tsrun when not root)",
+    help: "where states are kept (default: /run/tsrun, or $XDG_RUNTIME_DIR/tsrun or /run/user/UID/tsrun when not root)",
   },
   {
     name: "systemd-cgroup",
@@ -80,8 +80,15 @@ export function rootDirectory(given: string | undefined, env: Record<string, str
       throw new UsageError("--root must not be /", { fix: "name a directory of its own, such as /run/tsrun" });
     return root;
   }
-  const runtime = env.XDG_RUNTIME_DIR;
-  return runtime !== undefined && runtime !== "" && isUnprivileged(env) ? absolute(`${runtime}/tsrun`) : "/run/tsrun";
+  if (!isUnprivileged(env)) return "/run/tsrun";
+  const runtime = env.XDG_RUNTIME_DIR || systemdDirectory(process.geteuid?.() ?? 0);
+  return runtime === undefined ? "/run/tsrun" : absolute(`${runtime}/tsrun`);
+}
+
+/** Where XDG_RUNTIME_DIR would be, for callers whose environment was taken away. */
+function systemdDirectory(uid: number): string | undefined {
+  const directory = `/run/user/${uid}`;
+  return uid !== 0 && statSync(directory)?.uid === uid ? directory : undefined;
 }
 
 /** As runc: not root, or root only in a user namespace and not called root by its environment. */

@@ -75,7 +75,7 @@ export function planRoot(b: PlanBuilder, container: ContainerSpec, parameters: P
 }
 
 /** @returns the descriptor of the overlay, mounted nowhere yet */
-function planOverlay(b: PlanBuilder, { options, directories, atPlace }: OverlayMount): number {
+export function planOverlay(b: PlanBuilder, { options, directories, atPlace }: OverlayMount): number {
   const tree = b.newFd();
   if (atPlace) {
     const place = b.newFd();

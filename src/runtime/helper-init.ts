@@ -10,6 +10,9 @@ import { stepFailure } from "./failure.ts";
 /** Descriptors from FIRST_FREE_FD on are free for steps to use. */
 export type PlainStep = readonly [op: OpName, ...args: StepArg[]];
 
+/** Steps, or who puts them together. */
+export type HelperSteps = readonly PlainStep[] | ((b: PlanBuilder) => void);
+
 export const FIRST_FREE_FD = 5;
 
 /**
@@ -19,22 +22,28 @@ export const FIRST_FREE_FD = 5;
  * @param onIdMaps gives the namespace of process `pid` its ids, while that waits
  * @throws StepError
  */
-export function inUserNamespace(about: string, steps: readonly PlainStep[], onIdMaps: (pid: number) => void): void {
-  const begin: PlainStep[] = [
-    ["clone", CLONE_NEWUSER, -1],
+export function inUserNamespace(about: string, steps: HelperSteps, onIdMaps: (pid: number) => void): void {
+  const all = (b: PlanBuilder): void => {
+    b.add(about, "clone", CLONE_NEWUSER, -1);
     // The init is not dumpable, so its /proc files are root's.
-    ["dumpable", 1],
-    ["await", AWAIT.ID_MAPS],
-  ];
-  inHelper(about, [...begin, ...steps], onIdMaps);
+    b.add(about, "dumpable", 1);
+    b.add(about, "await", AWAIT.ID_MAPS);
+    addSteps(b, about, steps);
+  };
+  inHelper(about, all, onIdMaps);
+}
+
+function addSteps(b: PlanBuilder, about: string, steps: HelperSteps): void {
+  if (typeof steps === "function") steps(b);
+  else for (const [op, ...args] of steps) b.add(about, op, ...args);
 }
 
 /** Carries steps out in a process that ends with the last of them. @throws StepError */
-export function inHelper(about: string, steps: readonly PlainStep[], onAwait: (pid: number) => void = () => {}): void {
+export function inHelper(about: string, steps: HelperSteps, onAwait: (pid: number) => void = () => {}): void {
   const b = new PlanBuilder(3);
   b.inherit("sync");
   b.inherit("plan");
-  for (const [op, ...args] of steps) b.add(about, op, ...args);
+  addSteps(b, about, steps);
   const plan = b.plan();
   const init = spawnInit({ plan, fds: new Map(), preserved: 0 });
   let { pid } = init;

@@ -1,5 +1,7 @@
 /** Writes the bundle of an image: config.json, and a directory for each volume with what the image has there. */
 import { StateError } from "../errors.ts";
+import { subordinateIds } from "../host.ts";
+import type { Rootless } from "../spec/defaults.ts";
 import { imageSpec } from "../spec/image.ts";
 import { chainIdsOf, digestOf, hexOf } from "../storage/digest.ts";
 import { findImage, readImage } from "../storage/imagedb.ts";
@@ -23,7 +25,7 @@ export function makeImageBundle(options: ImageBundleOptions): ImageBundle {
     passwd: () => readInLayers(layers, "etc/passwd"),
     group: () => readInLayers(layers, "etc/group"),
     volumesDirectory: directory === undefined ? undefined : "volumes",
-    rootless: process.geteuid?.() === 0 ? undefined : { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 },
+    rootless: callerIds(),
   });
   const text = `${JSON.stringify(spec, null, 2)}\n`;
   if (directory === undefined) return { bundle: sharedBundle(storageRoot, text), spec, imageId };
@@ -38,6 +40,15 @@ export function makeImageBundle(options: ImageBundleOptions): ImageBundle {
   // Last: a directory without it is no bundle.
   writeFileSync(`${directory}/config.json`, text, { exclusive: true });
   return { bundle: directory, spec, imageId };
+}
+
+/** Images have several users as a rule: all ids of the caller are mapped, where there is who does it. */
+function callerIds(): Rootless | undefined {
+  const uid = process.geteuid?.() ?? 0;
+  if (uid === 0) return undefined;
+  const { uids, gids, hasPrograms } = subordinateIds(uid);
+  const ranges = hasPrograms && uids.length > 0 && gids.length > 0 ? { uids, gids } : undefined;
+  return { uid, gid: process.getegid?.() ?? 0, ranges };
 }
 
 /** Containers of one image with one command have one bundle, which nobody writes again. */

@@ -15,7 +15,7 @@ import type { Plan } from "../plan/step.ts";
 import type { ContainerSpec, JoinedNamespace } from "../spec/container.ts";
 import type { NetworkProgram } from "../spec/network.ts";
 import type { Hooks } from "../spec/types.ts";
-import { mountRootfs, overlayData, rootfsDirectories } from "../storage/mount.ts";
+import { mountRootfs, rootfsDirectories } from "../storage/mount.ts";
 import { hasIdMap, prepareRootfs, type RootfsRecord, type RootfsRequest, removeRootfs } from "../storage/rootfs.ts";
 import { O_CLOEXEC, O_PATH, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open, setCloexec } from "../sys/file.ts";
@@ -24,8 +24,9 @@ import { converse } from "./converse.ts";
 import { endContainer } from "./end.ts";
 import { homeDirectory, homeInLayers } from "./home.ts";
 import { hookStages, runHooks, runHooksAnyhow } from "./hooks.ts";
-import { isOwnIdOnly, mapIds, mayUseSetgroups } from "./idmap.ts";
+import { mapIds, mayUseSetgroups } from "./idmap.ts";
 import { newUserNamespace, openIdmapped } from "./idmapped.ts";
+import { idMapsOf, insideOverlay, isMountedInside } from "./inside.ts";
 import { createRdt, joinRdt, planRdt, removeRdt } from "./intel-rdt.ts";
 import { processStat } from "./lifecycle.ts";
 import { NetDevices } from "./net-devices.ts";
@@ -107,8 +108,8 @@ export function launch(options: LaunchOptions): Launched {
   if (notify && container.host.privileged) fds.set("notify", openNotifyTree(notify.directory));
   const inside = record.overlay && isMountedInside(container) ? record.overlay : undefined;
   const parameters = planParameters(loaded, record.cgroup, {
-    rootMounted: record.overlay !== undefined,
-    overlay: inside && overlayData(inside),
+    rootMounted: record.overlay !== undefined && inside === undefined,
+    overlay: inside && insideOverlay(inside, container),
     waitForStart: options.waitForStart,
     notifyDirectory: notify?.directory,
     home: homeOf(container, fds.get("rootfs"), inside),
@@ -284,17 +285,6 @@ function makeRootfs(
     // An ordinary user cannot give anything away: what is his is what the process finds.
     ...(container.userns && !isMountedInside(container) ? { owner: mappedRoot(container) } : {}),
   });
-}
-
-/** Does the container's process mount its layers? An ordinary user has the right to in that user namespace alone. */
-function isMountedInside({ userns, host }: ContainerSpec): boolean {
-  return userns && host.euid !== 0;
-}
-
-/** What `delete` needs where the files that the container makes are not all the caller's own. */
-function idMapsOf(container: ContainerSpec): Pick<StateRecord, "idMaps"> {
-  if (!isMountedInside(container) || isOwnIdOnly(container)) return {};
-  return { idMaps: { uids: container.uidMappings, gids: container.gidMappings } };
 }
 
 /** The overlay in a user namespace of its own: layers of the store have ids from 0 on, and are mapped to its ids. */

@@ -1,11 +1,12 @@
 /** Where state is kept, and paths as the caller meant them. */
 import { StateError } from "../errors.ts";
 import { resolve } from "../path.ts";
+import { statSync } from "../sys/fs.ts";
 
 /**
  * The directory of container states.
  *
- * @param root as asked for; undefined: /run/tsrun, for others than root $XDG_RUNTIME_DIR/tsrun
+ * @param root as asked for; undefined: /run/tsrun, for others than root $XDG_RUNTIME_DIR/tsrun or /run/user/UID/tsrun
  * @throws StateError for "/", and when there is no directory of the caller's own
  */
 export function stateRoot(root: string | undefined): string {
@@ -14,10 +15,18 @@ export function stateRoot(root: string | undefined): string {
     if (path === "/") throw new StateError("the root of container states cannot be /", { fix: "--root DIR" });
     return path;
   }
-  if (process.geteuid?.() === 0) return "/run/tsrun";
-  const runtimeDir = process.env.XDG_RUNTIME_DIR;
-  if (runtimeDir) return `${resolve(runtimeDir)}/tsrun`;
+  const uid = process.geteuid?.() ?? 0;
+  if (uid === 0) return "/run/tsrun";
+  const directory = runtimeDirectory(uid, process.env);
+  if (directory !== undefined) return `${directory}/tsrun`;
   throw new StateError("no directory for container states: XDG_RUNTIME_DIR is not set", { fix: "--root DIR" });
+}
+
+/** A user's own directory for what lasts as long as he is logged in; where nothing names it, systemd's. */
+function runtimeDirectory(uid: number, env: Record<string, string | undefined>): string | undefined {
+  if (env.XDG_RUNTIME_DIR) return resolve(env.XDG_RUNTIME_DIR);
+  const usual = `/run/user/${uid}`;
+  return statSync(usual)?.uid === uid ? usual : undefined;
 }
 
 /** A path as the caller's working directory has it. */

@@ -1,4 +1,5 @@
 /** Runs the command of `try` in a container whose root is the view, and does with the changes what was decided. */
+import { StateError } from "../errors.ts";
 import { hostFacts } from "../host.ts";
 import { trySpec } from "../spec/try.ts";
 import { storeContext } from "../storage/context.ts";
@@ -14,6 +15,10 @@ import type { TryOptions, TryResult } from "./try.ts";
 
 export async function runTrial(options: TryOptions): Promise<TryResult> {
   const { storageRoot, keep, args, base = "/" } = options;
+  if (process.geteuid?.() !== 0) {
+    const fix = "run it as root; for a bundle of one's own --overlay does the same";
+    throw new StateError("a view of the running system is mounted by root only", { fix });
+  }
   const id = newId();
   const name = keep ?? id;
   const context = storeContext(storageRoot, undefined);

@@ -2,13 +2,22 @@
  * The config that `tsrun spec` writes: what `runc spec` writes, with our ociVersion and hostname.
  * Rules: runc libcontainer/specconv/example.go; a test compares the two where runc is installed.
  */
-import type { Linux, Mount, Spec } from "./types.ts";
+import type { IdRange } from "../host.ts";
+import type { Linux, LinuxIDMapping, Mount, Spec } from "./types.ts";
 
 export const OCI_VERSION = "1.3.0";
 
 export interface DefaultSpecOptions {
   /** For a caller who is not root: a user namespace that maps this one user and group to root. */
-  rootless?: { uid: number; gid: number } | undefined;
+  rootless?: Rootless | undefined;
+}
+
+/** A caller who is not root, and what other ids he may map. */
+export interface Rootless {
+  uid: number;
+  gid: number;
+  /** Ranges of ids for the container's other users, mapped one after the other from 1 on. Both, or neither. */
+  ranges?: { uids: readonly IdRange[]; gids: readonly IdRange[] } | undefined;
 }
 
 /** A fresh object every time; the caller may change it. */
@@ -95,19 +104,29 @@ function defaultLinux(): Linux {
 }
 
 /** Without root there is no group 5 to give the terminals, no own network to make a sysfs for, and no cgroup to limit. */
-function rootless(spec: Spec, { uid, gid }: { uid: number; gid: number }): Spec {
+function rootless(spec: Spec, { uid, gid, ranges }: Rootless): Spec {
   const linux: Linux = { ...spec.linux };
   delete linux.resources;
   return {
     ...spec,
     mounts: (spec.mounts ?? []).map(rootlessMount),
     linux: {
-      uidMappings: [{ containerID: 0, hostID: uid, size: 1 }],
-      gidMappings: [{ containerID: 0, hostID: gid, size: 1 }],
+      uidMappings: mappings(uid, ranges?.uids),
+      gidMappings: mappings(gid, ranges?.gids),
       ...linux,
       namespaces: [{ type: "pid" }, { type: "ipc" }, { type: "uts" }, { type: "mount" }, { type: "user" }],
     },
   };
+}
+
+function mappings(own: number, ranges: readonly IdRange[] = []): LinuxIDMapping[] {
+  const list: LinuxIDMapping[] = [{ containerID: 0, hostID: own, size: 1 }];
+  let next = 1;
+  for (const { first, count } of ranges) {
+    list.push({ containerID: next, hostID: first, size: count });
+    next += count;
+  }
+  return list;
 }
 
 function rootlessMount(mount: Mount): Mount {

@@ -4,7 +4,7 @@
  */
 import { type Problem, SpecError } from "../errors.ts";
 import { ANNOTATION } from "./annotations.ts";
-import { defaultSpec } from "./defaults.ts";
+import { defaultSpec, type Rootless } from "./defaults.ts";
 import type { Mount, Spec, User } from "./types.ts";
 
 /** The part of an image's config that counts here. */
@@ -43,7 +43,7 @@ export interface ConversionRequest {
   /** Directory below the bundle for the volumes; undefined: what is written there goes to the read-write layer. */
   volumesDirectory: string | undefined;
   /** The caller is not root: its ids mapped in a user namespace. */
-  rootless?: { uid: number; gid: number } | undefined;
+  rootless?: Rootless | undefined;
 }
 
 export interface Conversion {

@@ -34,7 +34,7 @@ export function resolve(spec: Spec, options: ResolveOptions, host: Host): Contai
   problems.push(...hostProblems(found.spec, options, host));
   const layers = resolveLayers(found.spec, options, problems);
   requireMountNamespace(found.spec, problems);
-  problems.push(...unprivilegedProblems(found.spec, host, layers.layers !== undefined));
+  problems.push(...unprivilegedProblems(found.spec, host, layers));
   const network = resolveNetwork(found.spec, options, host, problems);
   if (problems.length > 0) throw new SpecError(problems);
 

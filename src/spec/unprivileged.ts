@@ -8,17 +8,23 @@ import { findNamespace } from "./namespaces.ts";
 import { quote } from "./text.ts";
 import type { Linux, LinuxIDMapping, LinuxNamespaceType, Mount, Spec } from "./types.ts";
 
-/** @param hasLayers is the root put together from layers, in the caller's store? */
-export function unprivilegedProblems(spec: Spec, host: Host, hasLayers: boolean): Problem[] {
+/** How the root is put together, as far as it matters here. */
+interface Rootfs {
+  layers: readonly string[] | undefined;
+  overlayOptions: readonly string[];
+  driver?: string;
+}
+
+export function unprivilegedProblems(spec: Spec, host: Host, rootfs: Rootfs): Problem[] {
   const linux = spec.linux ?? {};
   const userns = findNamespace(linux.namespaces, "user");
   // Without one there is nothing that could work: that is said already.
   if (host.privileged || host.euid === 0 || userns === undefined) return [];
-  const problems = mountProblems(spec.mounts ?? [], linux);
+  const problems = [...mountProblems(spec.mounts ?? [], linux), ...overlayProblems(rootfs)];
   if (!userns.path) {
     problems.push(...mappingProblems(linux, host));
     problems.push(...pingProblems(linux));
-    if (hasLayers && !isMapped(host.euid, linux.uidMappings, "hostID")) {
+    if (rootfs.layers !== undefined && !isMapped(host.euid, linux.uidMappings, "hostID")) {
       problems.push({
         path: "linux.uidMappings",
         message: `has no place for user ${host.euid} of the host, whose store the layers are mounted from`,
@@ -39,6 +45,21 @@ export function bindSysfs(mount: Mount, linux: Linux | undefined, host: Host): M
     return mount;
   }
   return { ...mount, type: "none", source: "/sys", options: ["rbind", ...(mount.options ?? [])] };
+}
+
+/** Kernel filesystems/overlayfs.rst, "userxattr": what metacopy marks could be forged there. */
+function overlayProblems({ overlayOptions, driver }: Rootfs): Problem[] {
+  const problems: Problem[] = [];
+  for (const [word, why] of [
+    ["metacopy", "overlayfs refuses it in a user namespace"],
+    ["idmap", "the ids of a file system are root's to map; those of the caller's layers are his own"],
+  ] as const) {
+    if (overlayOptions.includes(word)) problems.push({ path: "--overlay-option", message: `${word}: ${why}` });
+  }
+  if (driver === "fuse-overlayfs") {
+    problems.push({ path: "--driver", message: `${driver} is for root in this release: use overlay2 or vfs` });
+  }
+  return problems;
 }
 
 /** File systems that root of a user namespace may mount. Those of FUSE have the name of their program after a dot. */

@@ -28,9 +28,18 @@ import type { IdMap } from "./id-map.ts";
 import { NotIdmappable, withIdmapped } from "./idmapped-layers.ts";
 import { overlayLogDuring } from "./kernel-log.ts";
 import { MAX_LOWERS, overlayDir } from "./layout.ts";
-import { type Lower, parseLower } from "./link.ts";
+import { escapeLower, type Lower, parseLower } from "./link.ts";
 import { mappedCopies } from "./mapped-copies.ts";
-import { commonOptions, fitsPage, isPlainValue, mountData, mountFix, type Overlay, splitLowers } from "./options.ts";
+import {
+  commonOptions,
+  escapeComma,
+  fitsPage,
+  isPlainValue,
+  mountData,
+  mountFix,
+  type Overlay,
+  splitLowers,
+} from "./options.ts";
 import type { RootfsRecord } from "./rootfs.ts";
 
 /** The user namespace whose ids the layers get, and what these are. */
@@ -91,6 +100,23 @@ export function overlayData(record: RootfsRecord): OverlayData {
     return { options, directories, atPlace: undefined };
   }
   const data = mountData(overlay);
+  if (!fitsPage(data)) throw tooMany(lowers.length);
+  return { options, directories: [], atPlace: { path: record.merged, data } };
+}
+
+/** The layers of a root filesystem without its read-write one, as data: for a copy of them. */
+export function layersData(record: RootfsRecord): OverlayData {
+  const kernel = kernelVersion();
+  const { lowers, userxattr } = readOverlay(record, kernel);
+  const options = commonOptions({ userxattr, volatile: false }).map(([name, value]) =>
+    value === undefined ? name : `${name}=${value}`,
+  );
+  if (isAtLeast(kernel, 6, 8)) {
+    if (lowers.length > MAX_LOWERS) throw tooMany(lowers.length);
+    const directories = lowers.map((path) => ({ option: "lowerdir+", path, isPlain: isPlainValue(path) }));
+    return { options, directories, atPlace: undefined };
+  }
+  const data = [...options, `lowerdir=${lowers.map((path) => escapeComma(escapeLower(path))).join(":")}`].join(",");
   if (!fitsPage(data)) throw tooMany(lowers.length);
   return { options, directories: [], atPlace: { path: record.merged, data } };
 }

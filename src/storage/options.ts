@@ -65,7 +65,7 @@ function escapeDirectory(path: string): string {
   return path.replaceAll(/[\\,]/g, "\\$&");
 }
 
-function escapeComma(path: string): string {
+export function escapeComma(path: string): string {
   return path.replaceAll(",", "\\,");
 }
 

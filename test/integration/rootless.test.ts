@@ -135,6 +135,12 @@ describe("a single id", () => {
     expect(asUser(`$R run -b ${bundle.path} ${newId()}`).stdout).toContain("refused\n");
   });
 
+  own("a view of the running system is root's, and says so", () => {
+    const { stderr, status } = asUser("$R try -- true");
+    expect(status).not.toBe(0);
+    expect(stderr).toContain("by root only");
+  });
+
   own("without XDG_RUNTIME_DIR the state has a place by --root", () => {
     const bundle = rootlessBundle("echo ran");
     const { stdout } = asUser(`unset XDG_RUNTIME_DIR; $R --root ${home}/state run -b ${bundle.path} ${newId()}`);
@@ -200,6 +206,20 @@ describe("layers", () => {
     expect(stderr).toContain("/etc/group");
   });
 
+  own("driver vfs copies the layers, and leaves nothing either", () => {
+    const bundle = rootlessBundle("mount | head -1; cat /top /etc/hostname; echo x > /made");
+    const top = scratch("layer");
+    writeFileSync(join(top, "top"), "top\n");
+    user.give(top);
+    const flags = `--layer ${bundle.rootfs} --layer ${top} --driver vfs`;
+    const { stdout, stderr } = asUser(`$R run -b ${bundle.path} ${flags} ${newId()}`);
+    expect(stderr).toBe("");
+    expect(stdout).toContain("top\nrunc\n");
+    expect(stdout).not.toContain("type overlay");
+    expect(readdirSync(bundle.rootfs)).not.toContain("made");
+    expect(storeEntries()).toEqual([]);
+  });
+
   own("an image is imported, run, committed and run again", () => {
     const bundle = rootlessBundle("true");
     const { stdout, stderr } =
@@ -234,6 +254,16 @@ describe("layers", () => {
 });
 
 describe("ranges of ids", () => {
+  ranges("an image has all of them, for its other users", () => {
+    const bundle = rootlessBundle("true");
+    const { stdout, stderr } = asUser(`export XDG_DATA_HOME=${home}/images; cd ${home}
+      tar -C ${bundle.rootfs} -cf users.tar . && $R image import users.tar users 2>/dev/null >&2
+      $R run --image users -- sh -c 'cat /proc/self/uid_map; touch /tmp/x && chown 1000:1000 /tmp/x; stat -c %u /tmp/x'`);
+    expect(stdout.trim().split(/\s+/), stderr).toEqual(
+      ["0", UID, "1", "1", SUBORDINATE.first, SUBORDINATE.count, "1000"].map(String),
+    );
+  });
+
   ranges("are mapped by newuidmap and newgidmap", () => {
     const bundle = rootlessBundle("cat /proc/self/uid_map; id -u; id -G", (spec) => {
       spec.linux.uidMappings = [

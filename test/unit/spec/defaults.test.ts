@@ -50,3 +50,17 @@ describe("spec/defaults", () => {
     expect(defaultSpec({ rootless: { uid, gid } })).toEqual({ ...runcSpec("--rootless"), ...OURS });
   });
 });
+
+test("ranges of a caller who is not root are mapped one after the other, after himself", () => {
+  const uids = [
+    { first: 100000, count: 65536 },
+    { first: 300000, count: 10 },
+  ];
+  const { linux } = defaultSpec({ rootless: { uid: 1000, gid: 1001, ranges: { uids, gids: uids.slice(0, 1) } } });
+  expect(linux?.uidMappings).toEqual([
+    { containerID: 0, hostID: 1000, size: 1 },
+    { containerID: 1, hostID: 100000, size: 65536 },
+    { containerID: 65537, hostID: 300000, size: 10 },
+  ]);
+  expect(linux?.gidMappings?.map(({ hostID }) => hostID)).toEqual([1001, 100000]);
+});

@@ -21,10 +21,16 @@ const USER: Host = {
 
 type FullSpec = Spec & Required<Pick<Spec, "mounts" | "linux">>;
 
-function problems(change: (spec: FullSpec) => void, host: Partial<Host> = {}, hasLayers = false): string[] {
+function problems(
+  change: (spec: FullSpec) => void,
+  host: Partial<Host> = {},
+  hasLayers = false,
+  options = {},
+): string[] {
   const spec = defaultSpec({ rootless: { uid: 1000, gid: 1000 } }) as FullSpec;
   change(spec);
-  return unprivilegedProblems(spec, { ...USER, ...host }, hasLayers).map(({ path, message }) => `${path}: ${message}`);
+  const rootfs = { overlayOptions: [], ...options, layers: hasLayers ? ["/a"] : undefined };
+  return unprivilegedProblems(spec, { ...USER, ...host }, rootfs).map(({ path, message }) => `${path}: ${message}`);
 }
 
 const RANGE = [
@@ -106,6 +112,13 @@ describe("spec/unprivileged", () => {
     };
     expect(problems(subordinateOnly)).toEqual([]);
     expect(problems(subordinateOnly, {}, true)).toEqual([expect.stringContaining("user 1000 of the host")]);
+  });
+
+  test("what overlayfs and its drivers keep for root", () => {
+    const asked = (options: object) => problems(() => {}, {}, true, options);
+    expect(asked({ overlayOptions: ["metacopy", "idmap", "volatile", "index"] })).toHaveLength(2);
+    expect(asked({ driver: "vfs" })).toEqual([]);
+    expect(asked({ driver: "fuse-overlayfs" })).toEqual([expect.stringContaining("use overlay2 or vfs")]);
   });
 
   test("a sysfs without a network namespace of its own becomes a bind of the host's, with its options", () => {

@@ -4,11 +4,14 @@ import { readFileSync, statSync } from "../sys/fs.ts";
 import type { Flag, Globals, Values } from "./flags.ts";
 import { UsageError } from "./parse.ts";
 
-const LATER = "is not supported in this release";
-
 export const GLOBAL_FLAGS = [
   { name: "debug", kind: "bool", help: "log what is done, too" },
-  { name: "log", kind: "string", argument: "file", help: "append log lines to this file (default: standard error)" },
+  {
+    name: "log",
+    kind: "string",
+    argument: "where",
+    help: "where log lines go: [file:]PATH, journald:ID or syslog:ID (default: standard error)",
+  },
   { name: "log-format", kind: "string", values: ["text", "json"], argument: "format", help: "text or json" },
   {
     name: "log-level",
@@ -42,7 +45,7 @@ export const GLOBAL_FLAGS = [
     argument: "when",
     help: "forgive a cgroup that cannot be written: true, false or auto",
   },
-  { name: "systemd-log", kind: "bool", help: "log to the journal (not in this release)", refused: LATER },
+  { name: "systemd-log", kind: "bool", help: "log to systemd's journal: as --log journald:tsrun" },
   { name: "version", short: "v", kind: "bool", help: "print the version" },
 ] as const satisfies readonly Flag[];
 
@@ -58,7 +61,7 @@ export function resolveGlobals(values: GlobalValues): Globals {
   if (values["systemd-cgroup"] && named !== undefined && named !== "systemd") {
     throw new UsageError(`--systemd-cgroup and --cgroup-manager ${named} exclude each other`);
   }
-  if (values["systemd-log"]) throw new UsageError(`flag --systemd-log ${LATER}`, { fix: "use --log <file>" });
+  if (values["systemd-log"] && values.log) throw new UsageError("--systemd-log and --log exclude each other");
   const rootless = values.rootless ?? "auto";
   return {
     root: rootDirectory(values.root, process.env),

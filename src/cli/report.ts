@@ -3,10 +3,10 @@
  * On standard error for people; in the log file as the single line that engines parse.
  */
 import { errnoText } from "../errno.ts";
-import { SpecError, SyscallError, TsrunError } from "../errors.ts";
-import { escapeControl, formatLine, type Level, type LogFormat, logTime, setLogSink } from "../log.ts";
-import { appendFileSync } from "../sys/fs.ts";
+import { SpecError, TsrunError } from "../errors.ts";
+import { escapeControl, type Level, type LogFormat, setLogSink } from "../log.ts";
 import type { GlobalValues } from "./globals.ts";
+import { formatted, type LogLine, type LogTarget, logTarget } from "./log-target.ts";
 import { writeError } from "./output.ts";
 import { UsageError } from "./parse.ts";
 import { nearest } from "./suggest.ts";
@@ -85,70 +85,57 @@ export function humanError(description: Description): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** Where lines and errors go, as the global flags say. */
-export interface LogTarget {
-  file: string | undefined;
-  format: LogFormat;
-}
-
-let target: LogTarget = { file: undefined, format: "text" };
+/** Where lines and errors go, as the global flags say: without a target to standard error. */
+let target: LogTarget | undefined;
+let format: LogFormat = "text";
 
 /**
- * Follows --log, --log-format, --log-level and --debug.
+ * Follows --log, --systemd-log, --log-format, --log-level and --debug.
  *
- * @throws SyscallError when the log file cannot be opened
+ * @throws SyscallError when the log cannot be written
  */
 export function setUpLog(values: GlobalValues): void {
-  target = { file: undefined, format: values["log-format"] === "json" ? "json" : "text" };
+  target = undefined;
+  format = values["log-format"] === "json" ? "json" : "text";
   const level = values["log-level"];
   const debugging = values.debug === true || level === "debug";
-  const held: string[] = [];
+  const held: LogLine[] = [];
   const write = (lineLevel: Level, message: string): void => {
     if (level === "error" && lineLevel === "warning") return;
-    const line = `${formatLine(target.format, lineLevel, message, logTime())}\n`;
-    if (target.file === undefined) {
-      writeError(
-        target.format === "text" && lineLevel === "warning" ? `tsrun: warning: ${escapeControl(message)}\n` : line,
-      );
-    } else if (lineLevel === "warning" && !debugging) {
-      // podman reads the whole file as one JSON object: a failure must be alone in it.
+    const line = { level: lineLevel, message, time: new Date() };
+    if (target === undefined) {
+      const isForPeople = format === "text" && lineLevel === "warning";
+      writeError(isForPeople ? `tsrun: warning: ${escapeControl(message)}\n` : formatted(format, line));
+    } else if (target.isFile && lineLevel === "warning" && !debugging) {
       held.push(line);
     } else {
-      appendLog(target.file, line);
+      target.write([line]);
     }
   };
   const flush = (): void => {
-    if (target.file !== undefined && held.length > 0) appendLog(target.file, held.splice(0).join(""));
+    if (target !== undefined && held.length > 0) target.write(held.splice(0));
   };
   setLogSink({ write, flush }, debugging);
-  if (values.log !== undefined && values.log !== "") {
-    appendLog(values.log, "");
-    target.file = values.log;
-  }
+  const where = values.log || (values["systemd-log"] ? "journald:" : "");
+  if (where === "") return;
+  const opened = logTarget(where, format);
+  opened.write([]);
+  target = opened;
 }
 
-/** Tells about an error, once: in the log file, if there is one, and on standard error. */
+/** Tells about an error, once: in the log, if there is one, and on standard error. */
 export function printError(error: unknown, context?: Context): void {
   const description = describeError(error, context);
-  const line = (format: LogFormat): string => `${formatLine(format, "error", description.line, logTime())}\n`;
-  if (target.file !== undefined) {
+  const line: LogLine = { level: "error", message: description.line, time: new Date() };
+  if (target !== undefined) {
     try {
-      appendLog(target.file, line(target.format));
+      target.write([line]);
     } catch (failure) {
       writeError(humanError(describeError(failure)));
     }
-  } else if (target.format === "json") {
-    writeError(line("json"));
+  } else if (format === "json") {
+    writeError(formatted("json", line));
     return;
   }
   writeError(humanError(description));
-}
-
-/** The file is open only while it is written: a descriptor held open could be one that --preserve-fds passes on. */
-function appendLog(path: string, text: string): void {
-  try {
-    appendFileSync(path, text, { mode: 0o644 });
-  } catch (error) {
-    throw new SyscallError("write the log", (error as { code?: string }).code ?? "EIO", { path });
-  }
 }

@@ -6,10 +6,11 @@ import { afterAll, beforeAll, describe, expect } from "vitest";
 import { isErrno } from "../../src/errors.ts";
 import { POLLIN, SOCK_STREAM } from "../../src/sys/constants.ts";
 import { closeQuiet, read, write } from "../../src/sys/file.ts";
-import { isTerminal, pidfdSendSignal, pollFd } from "../../src/sys/process.ts";
+import { ioctl, isTerminal, pidfdSendSignal, pollFd } from "../../src/sys/process.ts";
 import { accept, recvMessage, unixListen } from "../../src/sys/socket.ts";
 import { makeBundle } from "../helpers/bundle.ts";
 import { runDetached, sleepingBundle, startContainer } from "../helpers/container.ts";
+import { makePty } from "../helpers/monitor.ts";
 import { needs } from "../helpers/needs.ts";
 import {
   deleteContainers,
@@ -20,6 +21,7 @@ import {
   RUNTIME,
   run,
   runOk,
+  spawn,
   stateOf,
 } from "../helpers/runtime.ts";
 import { scratch } from "../helpers/scratch.ts";
@@ -46,6 +48,11 @@ function atTerminal(script: string, input = ""): { code: number; output: string 
     timeout: 60_000,
   });
   return { code: result.status ?? -1, output: result.stdout.replaceAll(/\r|\^@/g, "") };
+}
+
+/** ioctl_tty(2) TIOCSWINSZ. */
+function setSize(fd: number, rows: number, columns: number): void {
+  ioctl(fd, 0x5414, new Uint8Array(new Uint16Array([rows, columns, 0, 0]).buffer));
 }
 
 const terminalBundle = (script: string) => makeBundle({ args: ["sh", "-c", script], terminal: true });
@@ -120,6 +127,24 @@ describe("run at a terminal", () => {
     );
     expect(code).toBe(0);
     expect(output).toMatch(/5[01] 120/);
+  });
+
+  own("a signal to the runtime is enough for that: whoever gave it the terminal has changed its size", async () => {
+    const outer = makePty();
+    try {
+      setSize(outer.slave, 20, 70);
+      const bundle = terminalBundle("trap 'stty size; exit 0' WINCH; stty size; while :; do sleep 0.05; done");
+      const stdio = [outer.slave, outer.slave, outer.slave] as ["inherit" | number, number, number];
+      const started = spawn(["run", "-b", bundle.path, newId()], { stdio });
+      readUntil(outer.master, "20 70");
+      // Nobody's controlling terminal: the kernel tells nobody of this.
+      setSize(outer.slave, 44, 133);
+      started.child.kill("SIGWINCH");
+      readUntil(outer.master, "44 133");
+      expect((await started.exit).code).toBe(0);
+    } finally {
+      for (const fd of [outer.master, outer.slave]) closeQuiet(fd);
+    }
   });
 
   root("a key that interrupts does so in the container, not outside", () => {
@@ -289,17 +314,40 @@ describe("exec with a terminal", () => {
   });
 });
 
-own("--pidfd-socket receives a pidfd of the process", () => {
-  const dir = scratch();
-  const listener = unixListen(join(dir, "pidfd.sock"), { type: SOCK_STREAM });
-  const id = newId();
-  expect(
-    runDetached(["run", "-d", "--pidfd-socket", join(dir, "pidfd.sock"), "-b", sleepingBundle().path, id]).code,
-  ).toBe(0);
-  const connection = accept(listener);
-  const [fd = -1] = recvMessage(connection).fds;
-  expect(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8")).toMatch(new RegExp(`^Pid:\\s+${stateOf(id)?.pid}$`, "m"));
-  pidfdSendSignal(fd, 9);
-  for (const one of [fd, connection, listener]) closeQuiet(one);
-  runOk(["delete", "--force", id]);
+describe("--pidfd-socket", () => {
+  /** What the runtime sends while it carries this out: a pidfd, by the pid that it is for. */
+  function pidfdOf(args: (socket: string) => string[], dir = scratch()): { fd: number; pid: number; close(): void } {
+    const path = join(dir, "pidfd.sock");
+    const listener = unixListen(path, { type: SOCK_STREAM });
+    expect(runDetached(args(path)).code).toBe(0);
+    const connection = accept(listener);
+    const [fd = -1] = recvMessage(connection).fds;
+    const pid = Number(/^Pid:\s+(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1]);
+    return { fd, pid, close: () => [fd, connection, listener].forEach(closeQuiet) };
+  }
+
+  own("receives a pidfd of the process, from run, create and exec", () => {
+    const id = newId();
+    const ran = pidfdOf((socket) => ["run", "-d", "--pidfd-socket", socket, "-b", sleepingBundle().path, id]);
+    expect(ran.pid).toBe(stateOf(id)?.pid);
+    const exec = pidfdOf((socket) => ["exec", "-d", "--pidfd-socket", socket, id, "sleep", "3700"]);
+    expect(exec.pid).not.toBe(ran.pid);
+    expect(JSON.parse(runOk(["ps", "--format", "json", id]))).toContain(exec.pid);
+    pidfdSendSignal(ran.fd, 9);
+    const other = newId();
+    const made = pidfdOf((socket) => ["create", "--pidfd-socket", socket, "-b", sleepingBundle().path, other]);
+    expect(made.pid).toBe(stateOf(other)?.pid);
+    for (const { close } of [ran, exec, made]) close();
+    for (const one of [id, other]) runOk(["delete", "--force", one]);
+  });
+
+  own("may have a path longer than a socket's name", () => {
+    const dir = join(scratch(), "d".repeat(120));
+    mkdirSync(dir);
+    const id = newId();
+    const ran = pidfdOf((socket) => ["run", "-d", "--pidfd-socket", socket, "-b", sleepingBundle().path, id], dir);
+    expect(ran.pid).toBe(stateOf(id)?.pid);
+    ran.close();
+    runOk(["delete", "--force", id]);
+  });
 });

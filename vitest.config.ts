@@ -20,6 +20,7 @@ const privileged = {
 // is emulated: `npm test` runs them on this machine alone, `npm run test:vm` in the virtual one.
 const onlyHere = [
   "security/faults",
+  "security/steps",
   "security/bad-input",
   "security/swap",
   "security/runtime-binary",

@@ -72,6 +72,8 @@ function messageOf(error: unknown): string {
   if (typeof code === "string" && typeof syscall === "string") {
     return `${syscall}${typeof path === "string" ? ` ${path}` : ""}: ${code} (${errnoText(code)})`;
   }
+  // What QuickJS throws when the kernel gives it no more.
+  if (error.message === "out of memory") return `ENOMEM (${errnoText("ENOMEM")})`;
   return `internal error: ${error.message === "" ? error.name : error.message}; please report it`;
 }
 

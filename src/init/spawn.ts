@@ -2,6 +2,7 @@
  * Starts the native init with a plan. What it inherits is listed here and nowhere else (invariant 4): standard input,
  * output and error, the descriptors handed on to the process, and those the plan names.
  */
+import { isErrno, TsrunError } from "../errors.ts";
 import type { Plan } from "../plan/step.ts";
 import { closeQuiet, memfdCreate, write } from "../sys/file.ts";
 import { socketpair } from "../sys/socket.ts";
@@ -52,6 +53,12 @@ export function spawnInit(request: SpawnRequest): SpawnedInit {
     return { pid, sync: new SyncSocket(ours) };
   } catch (error) {
     closeQuiet(ours);
+    if (isErrno(error, "EAGAIN")) {
+      throw new TsrunError("no process can be started", {
+        cause: error,
+        fix: "a limit on processes is reached: RLIMIT_NPROC, pids.max or kernel.pid_max",
+      });
+    }
     throw error;
   } finally {
     closeQuiet(theirs);

@@ -5,7 +5,10 @@
  */
 import { destroyCgroup } from "../cgroup/manager.ts";
 import { isErrno, StateError } from "../errors.ts";
+import { warn } from "../log.ts";
+import type { Hooks } from "../spec/types.ts";
 import { ownTrees, removeRootfs } from "../storage/rootfs.ts";
+import { statSync } from "../sys/fs.ts";
 import { endContainer } from "./end.ts";
 import { inUserNamespace } from "./helper-init.ts";
 import { runHooksAnyhow } from "./hooks.ts";
@@ -62,8 +65,23 @@ function deleteLocked(state: StateDirectory, record: StateRecord, force: boolean
   if (record.network) endNetwork(record.network);
   removeLayers(state, record);
   // Before the state goes: should we be killed meanwhile, the next delete runs them.
-  if (record.hooks?.includes("poststop")) runHooksAnyhow(readHooks(state, record, "poststop"), "poststop", record);
+  if (record.hooks?.includes("poststop")) runPoststop(state, record, force);
   removeState(state);
+}
+
+function runPoststop(state: StateDirectory, record: StateRecord, force: boolean): void {
+  // Not written yet, and no hook has heard of the container; or removed by a delete that was killed after they had run.
+  if (statSync(state.configFile) === undefined) return;
+  let hooks: Hooks | undefined;
+  try {
+    hooks = readHooks(state, record, "poststop");
+  } catch (error) {
+    // Written in part by a create that was killed.
+    if (record.phase === "creating") return;
+    if (!force) throw error;
+    warn(`the poststop hooks of ${record.id} are not run: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  runHooksAnyhow(hooks, "poststop", record);
 }
 
 /** What a container of an ordinary user made may belong to his other ids: it is removed in a namespace that has them. */

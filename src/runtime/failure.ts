@@ -38,10 +38,11 @@ function shortened(text: string): string {
 
 /** The init ended without a word. @param end how; undefined when nobody can tell any more */
 export function initDied(end: WaitStatus | undefined): TsrunError {
-  if (end?.kind === "exited") {
+  // With 0 ends who has made the container's process: that one was killed before it could say who it is.
+  if (end?.kind === "exited" && end.exitCode !== 0) {
     return new TsrunError(`the container's process ended with ${end.exitCode} while it was being set up`);
   }
-  const signal = end === undefined ? undefined : signalName(end.signal);
+  const signal = end === undefined || end.signal === 0 ? undefined : signalName(end.signal);
   const fix =
     signal === "SIGKILL"
       ? "is linux.resources.memory.limit too small, or did somebody kill it?"

@@ -3,6 +3,7 @@
  * Statuses: OCI runtime.md "State", and "paused" as runc has it.
  */
 import { isFrozen } from "../cgroup/manager.ts";
+import { isErrno } from "../errors.ts";
 import { readFileSync } from "../sys/fs.ts";
 import type { ContainerStatus } from "./options.ts";
 import type { StateRecord } from "./state.ts";
@@ -25,8 +26,10 @@ export function processStat(pid: number): { state: string; startTime: number; fi
   let text: string;
   try {
     text = readFileSync(`/proc/${pid}/stat`);
-  } catch {
-    return undefined;
+  } catch (error) {
+    // ESRCH: it ended between open and read. Anything else says nothing of the process, and "stopped" would be a guess.
+    if (isErrno(error, "ENOENT", "ESRCH")) return undefined;
+    throw error;
   }
   // The name in parentheses may hold anything, spaces and parentheses too: fields are counted from its end.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");

@@ -37,7 +37,8 @@ function namesIn(path: string): string[] {
   try {
     return readdirSync(path);
   } catch (error) {
-    if (isErrno(error, "ENOENT", "ENOTDIR")) return [];
+    // Without a descriptor nobody can look: a create that fails for want of one should leave nothing all the same.
+    if (isErrno(error, "ENOENT", "ENOTDIR", "EMFILE", "ENFILE")) return [];
     throw error;
   }
 }

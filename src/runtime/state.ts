@@ -11,7 +11,7 @@ import { checkId } from "../spec/id.ts";
 import { loadSpec } from "../spec/load.ts";
 import type { Hooks, LinuxIDMapping, Spec } from "../spec/types.ts";
 import type { RootfsRecord } from "../storage/rootfs.ts";
-import { O_PATH, O_RDONLY, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from "../sys/constants.ts";
+import { O_NONBLOCK, O_PATH, O_RDONLY, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from "../sys/constants.ts";
 import { closeQuiet, Fd, flockDir, open, openat2, readText } from "../sys/file.ts";
 import { fstatSync, mkdirSync, renameSync, rmdirSync, type Stats, statSync, writeFileSync } from "../sys/fs.ts";
 import type { RdtRecord } from "./intel-rdt.ts";
@@ -162,7 +162,9 @@ export class StateDirectory {
     } catch (error) {
       if (isErrno(error, "ENOENT", "ENOTDIR")) throw missing(this.id);
       if (isErrno(error, "ELOOP", "EXDEV")) throw this.#isNoDirectory(error);
-      throw error;
+      // A directory, or a socket.
+      if (!isErrno(error, "EISDIR", "ENXIO")) throw error;
+      text = "";
     }
     const record = parse(text);
     if (record !== undefined && record.version > STATE_VERSION) {
@@ -180,7 +182,8 @@ export class StateDirectory {
   #readBelow(): string {
     using root = new Fd(open(this.root, O_PATH));
     const resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
-    const fd = openat2(root.fd, `${this.id}/state.json`, { flags: O_RDONLY, resolve });
+    // Of a fifo that somebody has put there O_NONBLOCK reads nothing, instead of waiting for a writer.
+    const fd = openat2(root.fd, `${this.id}/state.json`, { flags: O_RDONLY | O_NONBLOCK, resolve });
     try {
       return readText(fd, `${this.path}/state.json`);
     } finally {
@@ -190,7 +193,7 @@ export class StateDirectory {
 
   /** config.json as it was when the container was made. */
   writeConfig(text: string): void {
-    writeFileSync(`${this.path}/config.json`, text, { mode: 0o600 });
+    writeFileSync(this.configFile, text, { mode: 0o600 });
   }
 
   /**
@@ -206,6 +209,10 @@ export class StateDirectory {
   /** What is written there for a moment is known to delete, and to nobody else while the lock is held. */
   get temporaryFile(): string {
     return `${this.path}/state.json.new`;
+  }
+
+  get configFile(): string {
+    return `${this.path}/config.json`;
   }
 
   get startSocket(): string {

@@ -18,7 +18,7 @@ import {
   until,
 } from "../../helpers/runtime.ts";
 
-const TRIES = process.env.TSRUN_VM === "1" ? 10 : 60;
+const TRIES = process.env.TSRUN_VM === "1" ? 10 : 24;
 const isSlow = process.env.TSRUN_VM === "1";
 
 /** Runs the runtime and kills it after so many milliseconds; resolves when it has ended. */
@@ -76,7 +76,7 @@ describe("the runtime is killed", () => {
         const bundle = layered(["sleep", "1000"]);
         for (let k = 0; k < TRIES; k++) {
           const id = newId();
-          const ms = k * (isSlow ? 20 : 0.6);
+          const ms = k * (isSlow ? 20 : 1.5);
           await killedAfter(ms, [...verb.split(" "), "-b", bundle.path, id]);
           await expectTruthThenNothing(id, `${verb} killed after ${ms.toFixed(1)} ms`);
         }

@@ -1,0 +1,329 @@
+/**
+ * A machine in trouble: a disk that is full or read-only, no process or memory to be had, a hook that never ends, a cgroup
+ * that is frozen or not empty. Everything ends in bounded time and says what is the matter; what cannot be removed is
+ * named, and removed by the next `delete` once it can be.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect } from "vitest";
+import { makeBundle } from "../../helpers/bundle.ts";
+import { createContainer, runDetached, sleepingBundle, startContainer } from "../../helpers/container.ts";
+import { needs } from "../../helpers/needs.ts";
+import {
+  cgroupsNamed,
+  expectNothingLeft,
+  inventory,
+  newId,
+  processesNamed,
+  RUNTIME,
+  run,
+  runOk,
+  spawn,
+  stateOf,
+  until,
+} from "../../helpers/runtime.ts";
+import { scratch } from "../../helpers/scratch.ts";
+
+const root = needs({ root: true, tsrun: true });
+
+/** A mount of its own for the time of a test. */
+async function withMount(type: string, options: string, body: (path: string) => unknown): Promise<void> {
+  const path = scratch("mount");
+  expect(spawnSync("mount", ["-t", type, "-o", options, type, path], { encoding: "utf8" })).toMatchObject({
+    status: 0,
+  });
+  try {
+    await body(path);
+  } finally {
+    spawnSync("umount", ["-l", path]);
+  }
+}
+
+function fill(path: string): void {
+  spawnSync("dd", ["if=/dev/zero", `of=${join(path, "full")}`, "bs=4k"], { stdio: "ignore" });
+  expect(existsSync(join(path, "full"))).toBe(true);
+}
+
+describe("a disk", () => {
+  root("that is full: no container, a message, and nothing left", async () => {
+    const before = inventory();
+    await withMount("tmpfs", "size=64k,nr_inodes=30", (path) => {
+      fill(path);
+      const { code, stderr } = run(["--root", path, "run", "-b", makeBundle().path, newId()]);
+      expect(stderr).toMatch(/^tsrun: run .*ENOSPC \(No space left on device\)/);
+      expect(code).toBe(1);
+      expect(readdirSync(path)).toEqual(["full"]);
+    });
+    expectNothingLeft(before);
+  });
+
+  root("that becomes full under a container: it is told truly, and can be ended and removed", async () => {
+    const before = inventory();
+    await withMount("tmpfs", "size=256k,nr_inodes=60", (path) => {
+      const id = newId();
+      expect(runDetached(["--root", path, "run", "-d", "-b", sleepingBundle().path, id]).code).toBe(0);
+      fill(path);
+      expect(JSON.parse(runOk(["--root", path, "state", id])).status).toBe("running");
+      expect(runOk(["--root", path, "exec", id, "echo", "well"])).toBe("well\n");
+      expect(runOk(["--root", path, "list", "-q"])).toBe(`${id}\n`);
+      runOk(["--root", path, "kill", id, "KILL"]);
+      runOk(["--root", path, "delete", "--force", id]);
+      expect(readdirSync(path)).toEqual(["full"]);
+    });
+    expectNothingLeft(before);
+  });
+
+  root("that is full where a read-write layer is: the container sees it, and its layer goes with it", async () => {
+    const before = inventory();
+    await withMount("tmpfs", "size=1m", (store) => {
+      const bundle = makeBundle({
+        args: ["sh", "-c", "dd if=/dev/zero of=/big bs=64k; echo wrote $?"],
+        edit: (spec) => (spec.annotations = { "org.tsrun.overlay": "true" }),
+      });
+      const result = run(["run", "--store", store, "-b", bundle.path, newId()]);
+      expect(result.stdout).toBe("wrote 1\n");
+      expect(result.stderr).toContain("No space left on device");
+      // The next one finds the room again.
+      expect(run(["run", "--store", store, "-b", bundle.path, newId()]).stdout).toBe("wrote 1\n");
+    });
+    expectNothingLeft(before);
+  });
+
+  root("that is read-only: said so by what would write, and nothing else minds", async () => {
+    const before = inventory();
+    await withMount("tmpfs", "size=1m", (path) => {
+      const id = newId();
+      expect(runDetached(["--root", path, "run", "-d", "-b", sleepingBundle().path, id]).code).toBe(0);
+      spawnSync("mount", ["-o", "remount,ro", path]);
+      expect(run(["--root", path, "create", "-b", makeBundle().path, newId()]).stderr).toMatch(
+        /EROFS \(Read-only file system\)/,
+      );
+      expect(JSON.parse(runOk(["--root", path, "state", id])).status).toBe("running");
+      expect(runOk(["--root", path, "exec", id, "echo", "well"])).toBe("well\n");
+      const removed = run(["--root", path, "delete", "--force", id]);
+      expect(removed.code).toBe(1);
+      expect(removed.stderr).toMatch(/^tsrun: delete .*EROFS/);
+      expect(JSON.parse(runOk(["--root", path, "state", id])).status).toBe("stopped");
+      spawnSync("mount", ["-o", "remount,rw", path]);
+      runOk(["--root", path, "delete", "--force", id]);
+      expect(readdirSync(path)).toEqual([]);
+    });
+    expectNothingLeft(before);
+  });
+});
+
+describe("limits of the caller", () => {
+  const limited = (limit: string, args: readonly string[]) =>
+    run(["-c", `ulimit ${limit}; exec "$@"`, "sh", RUNTIME, ...args], { runtime: "/bin/bash" });
+
+  root("few descriptors: it works with those, or says that there are too few", () => {
+    const before = inventory();
+    const bundle = makeBundle();
+    const said = new Set<string>();
+    for (const count of [4, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256]) {
+      const { code, stderr } = limited(`-Sn ${count}`, ["run", "-b", bundle.path, newId()]);
+      if (code === 0) said.add("works");
+      else expect(stderr, `${count} descriptors`).toMatch(/^tsrun: .*(EMFILE|EBADF|EINVAL|Too many open files)/);
+    }
+    expect(said).toContain("works");
+    expectNothingLeft(before);
+  });
+
+  root("little memory: it works with it, or says that there is too little", () => {
+    const before = inventory();
+    const bundle = makeBundle();
+    const codes = new Set<number>();
+    for (const kilobytes of [3000, 4000, 6000, 8000, 12_000, 16_000, 64_000]) {
+      const { code, signal, stderr } = limited(`-v ${kilobytes}`, ["run", "-b", bundle.path, newId()]);
+      codes.add(code);
+      // Too little to load the program at all is for the kernel to say.
+      if (code > 0 && code < 126) expect(stderr, `${kilobytes} KB`).toMatch(/^tsrun: .*(ENOMEM|EAGAIN|memory)/);
+      expect({ kilobytes, signal: signal === "SIGKILL" || signal === "SIGSEGV" ? null : signal, stderr }).toMatchObject(
+        { signal: null },
+      );
+    }
+    expect(codes).toContain(0);
+    expectNothingLeft(before);
+  });
+
+  needs({ root: true, tsrun: true, cgroup: ["v1", "hybrid"], controllers: ["pids"] })(
+    "no process to be had: EAGAIN, with the limits that can be the reason",
+    () => {
+      const before = inventory();
+      const group = `/sys/fs/cgroup/pids/${newId("few")}`;
+      mkdirSync(group);
+      try {
+        // The shell and the runtime are two, and the init would be a third.
+        writeFileSync(join(group, "pids.max"), "1");
+        const script = `echo $$ > ${group}/cgroup.procs; exec "$@"`;
+        const result = run(["-c", script, "sh", RUNTIME, "run", "-b", makeBundle().path, newId()], {
+          runtime: "/bin/sh",
+        });
+        expect(result.stderr).toMatch(/^tsrun: run .*EAGAIN/);
+        expect(result.stderr).toMatch(/pids\.max/);
+        expect(result.code).toBe(1);
+      } finally {
+        spawnSync("rmdir", [group]);
+      }
+      expectNothingLeft(before);
+    },
+  );
+});
+
+describe("a hook that never ends", () => {
+  /** A time that nobody else sleeps, so that these processes are told from all others. */
+  const FOREVER = String(1_000_000 + process.pid);
+  const hanging = (stage: "prestart" | "createContainer" | "startContainer") =>
+    makeBundle({
+      args: ["sleep", "1000"],
+      edit: (spec) => (spec.hooks = { [stage]: [{ path: "/bin/sleep", args: ["sleep", FOREVER] }] }),
+    });
+
+  for (const stage of ["prestart", "createContainer"] as const) {
+    root(
+      `in ${stage}: state and list answer, and with its caller killed delete --force removes everything`,
+      async () => {
+        const before = inventory();
+        const id = newId();
+        const create = spawn(["create", "-b", hanging(stage).path, id], { stdio: "ignore" });
+        await until(() => processesNamed(id).length > 1 && stateOf(id)?.pid !== 0, "the hook runs");
+        expect(stateOf(id)?.status).toBe("creating");
+        expect(runOk(["list", "-q"])).toContain(id);
+        create.child.kill("SIGKILL");
+        await create.exit;
+        runOk(["delete", "--force", id]);
+        expect(stateOf(id)).toBeUndefined();
+        endHooks();
+        await until(() => processesNamed().length === 0, "the hook ends");
+        expectNothingLeft(before);
+      },
+    );
+  }
+
+  root(
+    "with its caller alive: delete says who has the container, in bounded time",
+    async () => {
+      const id = newId();
+      const create = spawn(["create", "-b", hanging("prestart").path, id], { stdio: "ignore" });
+      await until(() => (stateOf(id)?.pid ?? 0) !== 0, "the hook runs");
+      const began = Date.now();
+      const { code, stderr } = run(["delete", "--force", id], { timeoutMs: 40_000 });
+      expect(Date.now() - began).toBeLessThan(40_000);
+      expect(code).toBe(1);
+      expect(stderr).toContain("is in the hands of another tsrun");
+      create.child.kill("SIGKILL");
+      await create.exit;
+      runOk(["delete", "--force", id]);
+      endHooks();
+    },
+    90_000,
+  );
+
+  /** A hook is the caller's own program, and lives on without the runtime. */
+  function endHooks(): void {
+    for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+      try {
+        if (
+          readFileSync(`/proc/${pid}/cmdline`, "utf8") === `sleep\0${FOREVER}\0` &&
+          readFileSync(`/proc/${pid}/stat`, "utf8").split(" ")[3] === "1"
+        ) {
+          process.kill(Number(pid), "SIGKILL");
+        }
+      } catch {
+        // It has ended.
+      }
+    }
+  }
+});
+
+describe("the cgroup of a container", () => {
+  const groups = (id: string) => cgroupsNamed(id).filter((path) => !path.slice(path.indexOf(id)).includes("/"));
+
+  needs({ root: true, tsrun: true, controllers: ["freezer"] })(
+    "frozen by somebody else: delete --force thaws, ends and removes",
+    async () => {
+      const before = inventory();
+      const { id } = startContainer(sleepingBundle());
+      freeze(groups(id));
+      await until(() => stateOf(id)?.status === "paused", "state says that it is paused");
+      expect(runOk(["list", "-q"])).toContain(id);
+      const began = Date.now();
+      runOk(["delete", "--force", id]);
+      expect(Date.now() - began).toBeLessThan(15_000);
+      expectNothingLeft(before);
+    },
+  );
+
+  root("with a process of somebody else in it: it is ended with the rest", async () => {
+    const before = inventory();
+    const { id } = startContainer(sleepingBundle());
+    const bystander = spawn(["-c", "echo here; exec sleep 1000"], { runtime: "/bin/sh" });
+    await bystander.waitFor("here");
+    for (const group of groups(id)) writeFileSync(join(group, "cgroup.procs"), String(bystander.pid));
+    runOk(["delete", "--force", id]);
+    expect((await bystander.exit).signal).toBe("SIGKILL");
+    expectNothingLeft(before);
+  });
+
+  root("with cgroups that the container made below: they go too", () => {
+    const before = inventory();
+    const { id } = startContainer(sleepingBundle());
+    for (const group of groups(id)) {
+      // On v2 a cgroup with processes may have children as long as it hands on no controller.
+      mkdirSync(join(group, "a/b/c"), { recursive: true });
+    }
+    runOk(["delete", "--force", id]);
+    expectNothingLeft(before);
+  });
+
+  root("removed by somebody else before: nothing is missed", () => {
+    const before = inventory();
+    const { id } = createContainer(sleepingBundle());
+    process.kill(stateOf(id)?.pid as number, "SIGKILL");
+    spawnSync("sh", [
+      "-c",
+      `for i in 1 2 3 4 5 6 7 8 9 10; do rmdir ${groups(id).join(" ")} && break; sleep 0.1; done`,
+    ]);
+    expect(stateOf(id)?.status).toBe("stopped");
+    runOk(["delete", "--force", id]);
+    expectNothingLeft(before);
+  });
+
+  function freeze(paths: string[]): void {
+    for (const path of paths) {
+      for (const [file, value] of [
+        ["freezer.state", "FROZEN"],
+        ["cgroup.freeze", "1"],
+      ] as const) {
+        if (existsSync(join(path, file))) writeFileSync(join(path, file), value);
+      }
+    }
+  }
+});
+
+describe("what is not well", () => {
+  root("states of all kinds beside each other: list names those that are whole, and does not hang on the rest", () => {
+    const before = inventory();
+    const root = scratch("states");
+    const id = newId();
+    expect(runDetached(["--root", root, "run", "-d", "-b", sleepingBundle().path, id]).code).toBe(0);
+    const odd = (name: string) => join(root, `odd-${name}`);
+    for (const name of ["empty", "fifo", "directory", "damaged", "socket"]) mkdirSync(odd(name));
+    spawnSync("mkfifo", [join(odd("fifo"), "state.json")]);
+    mkdirSync(join(odd("directory"), "state.json"));
+    writeFileSync(join(odd("damaged"), "state.json"), '{"version":1,"pid":');
+    writeFileSync(odd("file"), "x");
+    spawnSync("mkfifo", [odd("pipe")]);
+    const began = Date.now();
+    expect(runOk(["--root", root, "list", "-q"])).toBe(`${id}\n`);
+    for (const name of ["empty", "fifo", "directory", "damaged", "socket", "file", "pipe"]) {
+      const { code, signal, stderr } = run(["--root", root, "state", `odd-${name}`], { timeoutMs: 5000 });
+      expect({ name, code, signal }).toEqual({ name, code: 1, signal: null });
+      expect(stderr).toMatch(/^tsrun: (?!.*internal error)/);
+    }
+    expect(Date.now() - began).toBeLessThan(20_000);
+    runOk(["--root", root, "delete", "--force", id]);
+    expectNothingLeft(before);
+  });
+});

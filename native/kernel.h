@@ -25,6 +25,7 @@
 #define NR_sendfile 40
 #define NR_socket 41
 #define NR_sendmsg 46
+#define NR_recvmsg 47
 #define NR_clone 56
 #define NR_execve 59
 #define NR_wait4 61
@@ -129,6 +130,7 @@
 #define NR_getpid 172
 #define NR_socket 198
 #define NR_sendmsg 211
+#define NR_recvmsg 212
 #define NR_keyctl 219
 #define NR_clone 220
 #define NR_execve 221
@@ -301,6 +303,7 @@ struct clone_args {
 #define SOL_SOCKET 1
 #define SCM_RIGHTS 1
 #define MSG_NOSIGNAL 0x4000
+#define MSG_CMSG_CLOEXEC 0x40000000
 struct iovec {
 	void *base;
 	size_t length;

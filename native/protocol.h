@@ -61,11 +61,12 @@
 	X(findExecutable, "l") \
 	X(parentDeathSignal, "n") \
 	X(await, "n") \
+	X(receive, "nn") \
 	X(awaitStart, "n") \
 	X(cloexecFrom, "n") \
 	X(exec, "ll")
 
-#define OP_COUNT 60
+#define OP_COUNT 61
 
 enum message {
 	MESSAGE_PID = 1,
@@ -82,6 +83,7 @@ enum await_tag {
 	AWAIT_NET_DEVICES = 5,
 	AWAIT_LISTENER = 6,
 	AWAIT_CGROUP = 7,
+	AWAIT_SOURCE = 8,
 };
 
 #endif

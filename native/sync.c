@@ -51,6 +51,30 @@ int op_await(struct init *init, const struct arg *args)
 	return 0;
 }
 
+/* tag fd */
+int op_receive(struct init *init, const struct arg *args)
+{
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	struct {
+		struct cmsghdr header;
+		int fd, pad;
+	} control = { { 0 }, -1, 0 };
+	struct msghdr header = { .iov = &iov, .iovlen = 1, .control = &control, .controllen = sizeof(control) };
+	long result;
+
+	if (send_message(init, MESSAGE_AWAIT, as_int(&args[0]), -1) < 0)
+		exit_group(1);
+	do
+		result = SYS(recvmsg, init->sync, &header, MSG_CMSG_CLOEXEC);
+	while (result == -EINTR);
+	if (result <= 0)
+		exit_group(1);
+	if (control.header.type != SCM_RIGHTS || control.fd < 0)
+		return -EBADF;
+	return place(control.fd, as_int(&args[1]));
+}
+
 /* The connection is the word to go; what fails from here on is told to `start`. */
 int op_awaitStart(struct init *init, const struct arg *args)
 {

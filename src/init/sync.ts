@@ -42,10 +42,10 @@ export class SyncSocket {
     }
   }
 
-  /** Lets the init go on after an `await`. That it has died meanwhile is for next() to say. */
-  answer(): void {
+  /** Lets the init go on after an `await`, with a descriptor where it is to have one. That it has died is for next() to say. */
+  answer(fd?: number): void {
     try {
-      sendMsg(this.fd, GO);
+      sendMsg(this.fd, GO, fd === undefined ? [] : [fd]);
     } catch (error) {
       if (!isErrno(error, "EPIPE", "ECONNRESET")) throw error;
     }

@@ -84,12 +84,25 @@ const DESCRIPTIONS: Partial<Record<OpName, (args: readonly StepArg[]) => string>
   seccomp: ([flags, program]) =>
     `seccomp filter of ${(program as Uint8Array).length / 8} instructions, flags ${plain(flags)}`,
   findExecutable: ([paths]) => `find executable ${list(paths)}`,
-  await: ([tag]) =>
-    `wait for the runtime (${["", "id maps", "ready", "hooks", "startContainer hooks", "network devices", "listener"][Number(tag)] ?? plain(tag)})`,
+  await: ([tag]) => `wait for the runtime (${WAITS[Number(tag)] ?? plain(tag)})`,
+  receive: ([tag, fd]) => `wait for the runtime (${WAITS[Number(tag)] ?? plain(tag)}) as ${plain(fd)}`,
   awaitStart: () => "wait for start",
   cloexecFrom: ([first]) => `close_range ${plain(first)} at exec`,
   exec: ([argv, envp]) => `execve ${list(argv)} with ${(envp as readonly string[]).length} variables`,
 };
+
+/** By the tags of `await`. */
+const WAITS: readonly string[] = [
+  "",
+  "id maps",
+  "ready",
+  "hooks",
+  "startContainer hooks",
+  "network devices",
+  "listener",
+  "cgroup",
+  "source of a mount",
+];
 
 const PROPAGATIONS: Record<number, string> = {
   131072: "unbindable",

@@ -22,6 +22,7 @@ import { type MountOptions, MS, needsMount2, parseMountOptions } from "../spec/m
 import type { Mount } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
 import type { CgroupView, PlanParameters } from "./order.ts";
+import { AWAIT } from "./step.ts";
 
 /** What a target must be, or is made as: values of the `target` op. */
 const KIND = { exists: 0, directory: 1, file: 2, likeDescriptor: 3 } as const;
@@ -78,7 +79,9 @@ export function planMounts(
     if (mount.type === "cgroup" || mount.type === "cgroup2") {
       planCgroupMount(b, about, mount, options, container, parameters, root);
     } else if (isBind(mount, options)) {
-      tree = planBind(b, about, mount, options, root, idmapped ? b.inherit(`tree:${i}`) : undefined);
+      let opened = idmapped ? b.inherit(`tree:${i}`) : undefined;
+      if (parameters.farSources.includes(i)) opened = planFarSource(b, about, options);
+      tree = planBind(b, about, mount, options, root, opened);
     } else {
       tree = planFilesystem(b, about, mount, options, root, idmapped ? b.inherit(`userns:${i}`) : undefined);
     }
@@ -131,6 +134,16 @@ export function targetOf(
   const fd = b.newFd();
   b.add(about, "target", fd, root, path, KIND[kind], 0, flags);
   return fd;
+}
+
+/** A source that the runtime opens, in this mount namespace. @returns its tree */
+function planFarSource(b: PlanBuilder, about: string, { rbind }: MountOptions): number {
+  const source = b.newFd();
+  b.add(about, "receive", AWAIT.SOURCE, source);
+  const tree = b.newFd();
+  b.add(about, "openTree", tree, source, "", AT_EMPTY_PATH | (rbind ? AT_RECURSIVE : 0));
+  b.add(about, "close", source);
+  return tree;
 }
 
 /** @param opened the tree, when it is there already, as one with mapped ids is @returns the descriptor of the mount */

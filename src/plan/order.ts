@@ -47,6 +47,8 @@ export interface PlanParameters {
   rootParent: string;
   /** With --no-pivot: where procfs and sysfs are mounted on the host, and on what mount; the latest first. */
   hostKernelMounts: readonly { path: string; parent: string }[];
+  /** Indices of the bind mounts whose source the runtime opens, as root of the user namespace cannot reach it. */
+  farSources: readonly number[];
   /** Mounts with copy-symlink whose source is a link: their index, and where the link points. */
   sourceLinks: ReadonlyMap<number, string>;
   /** May setgroups(2) be called (not in a user namespace that an ordinary user mapped)? */

@@ -143,6 +143,8 @@ export const OPS = {
   // --- talking to the runtime ---
   /** Sends AWAIT with `tag` and waits for one byte: `tag`. */
   await: "n",
+  /** As await; the answer brings a descriptor, which becomes `fd`: `tag fd`. */
+  receive: "nn",
   /** Waits at the listening socket `fd` for `start`; that connection takes the place of the sync socket: `fd`. */
   awaitStart: "n",
   /** close_range(2) with CLOSE_RANGE_CLOEXEC: every descriptor from `first` on is closed by the exec. */
@@ -201,4 +203,6 @@ export const AWAIT = {
   LISTENER: 6,
   /** The first process is there, and its cgroup is to be made around it. */
   CGROUP: 7,
+  /** A mount is due whose source the runtime opens. */
+  SOURCE: 8,
 } as const;

@@ -30,6 +30,8 @@ export interface ConverseRequest {
   onIdMaps?: () => void;
   /** Its network namespace is there, and has no devices of the host yet. */
   onNetDevices?: () => void;
+  /** The source of the next mount that the runtime opens. @returns its descriptor */
+  onSource?: () => number;
   /** The mounts are there, and hooks are to run before the root is changed. */
   onCreateHooks?: () => void;
   /** Everything is set up. */
@@ -74,6 +76,10 @@ function talk(request: ConverseRequest, result: Conversed): Conversed {
         else result.master = message.fd;
         break;
       case "await":
+        if (message.tag === AWAIT.SOURCE) {
+          answerWith(init.sync, request.onSource);
+          break;
+        }
         if (message.tag !== AWAIT.READY) {
           waitingFor(request, message.tag)?.();
           init.sync.answer();
@@ -98,6 +104,16 @@ function takeListener({ onListener }: ConverseRequest, fd: number, pid: number):
     onListener?.(fd, pid);
   } finally {
     closeQuiet(fd);
+  }
+}
+
+/** The descriptor is the init's from then on. */
+function answerWith(sync: SpawnedInit["sync"], open: (() => number) | undefined): void {
+  const fd = open?.();
+  try {
+    sync.answer(fd);
+  } finally {
+    if (fd !== undefined) closeQuiet(fd);
   }
 }
 

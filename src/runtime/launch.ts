@@ -22,6 +22,7 @@ import { closeQuiet, open, setCloexec } from "../sys/file.ts";
 import { unixListen } from "../sys/socket.ts";
 import { converse } from "./converse.ts";
 import { endContainer } from "./end.ts";
+import { openFarSource } from "./far-sources.ts";
 import { homeDirectory, homeInLayers } from "./home.ts";
 import { hookStages, runHooks, runHooksAnyhow } from "./hooks.ts";
 import { mapIds, mayUseSetgroups } from "./idmap.ts";
@@ -128,6 +129,7 @@ export function launch(options: LaunchOptions): Launched {
   const hookProcess = { seccomp, env: container.spec.process.env, onListener };
   // What is made from here on may be known to hooks: they are told of its end.
   if (record.hooks?.includes("poststop")) undo.add(() => runHooksAnyhow(hooks, "poststop", record));
+  let opened = 0;
   const { master } = converse({
     init,
     plan,
@@ -155,6 +157,10 @@ export function launch(options: LaunchOptions): Launched {
     onNetDevices: () => {
       undo.add(() => netDevices.back());
       netDevices.move(record.pid, container.spec.linux?.netDevices ?? {});
+    },
+    onSource: () => {
+      const i = parameters.farSources[opened++] ?? -1;
+      return openFarSource(record.pid, container.spec.mounts?.[i] ?? { destination: "" }, i);
     },
     onCreateHooks: () => {
       // Hooks may ask for the state.

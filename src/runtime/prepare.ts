@@ -18,6 +18,7 @@ import type { ContainerSpec } from "../spec/container.ts";
 import { loadSpec } from "../spec/load.ts";
 import { resolve } from "../spec/resolve.ts";
 import { readFileSync } from "../sys/fs.ts";
+import { farSources } from "./far-sources.ts";
 import { mayUseSetgroups } from "./idmap.ts";
 import type { PlanOptions } from "./options.ts";
 import { absolutePath } from "./paths.ts";
@@ -95,6 +96,7 @@ export function planParameters(
     cgroupViews: hasCgroupMount(container) && cgroup ? cgroupViews(cgroup, loaded.hierarchies) : [],
     rootParent: container.spec.linux?.rootfsPropagation?.endsWith("shared") ? mountOf(container.rootfs.path) : "/",
     hostKernelMounts: container.options.noPivot ? kernelMounts(container.rootfs.path) : [],
+    farSources: farSources(container),
     sourceLinks: sourceLinks(container.spec),
     setgroups: mayUseSetgroups(container),
     seccomp: compiledSeccomp(seccomp),

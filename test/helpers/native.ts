@@ -39,7 +39,7 @@ export interface InitRun {
 export interface InitOptions {
   /** Descriptors it inherits beside 0 to 2. */
   fds?: readonly { from: number; to: number }[];
-  /** What to do at an AWAIT; false closes the socket instead of answering. */
+  /** What to do at an AWAIT; false closes the socket instead of answering, a number is a descriptor that goes along. */
   onAwait?: (tag: number, pid: number) => unknown;
 }
 
@@ -117,8 +117,9 @@ export function runInit(plan: readonly HandStep[] | Uint8Array, options: InitOpt
     if (type === MESSAGE.FAIL) run.failure = `${step} ${errnoName(value)}`;
     if (type !== MESSAGE.AWAIT) continue;
     run.awaited.push(value);
-    if (options.onAwait?.(value, run.pid ?? first) === false) break;
-    sendMsg(ours, "+");
+    const answer = options.onAwait?.(value, run.pid ?? first);
+    if (answer === false) break;
+    sendMsg(ours, "+", typeof answer === "number" ? [answer] : []);
   }
   closeQuiet(ours);
   run.exitCode = waitid({ pid: first }).exitCode;

@@ -1,10 +1,12 @@
 /** The init's ops that need no privilege, and what it makes of a plan that is no plan. */
 import {
   chmodSync,
+  closeSync,
   existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -473,6 +475,21 @@ describe("native/sync", () => {
       { onAwait: () => true },
     );
     expect(run).toMatchObject({ awaited: [2, 3], exitCode: 0, failure: undefined });
+  });
+
+  test("receive takes the descriptor that comes with the answer, close-on-exec", () => {
+    const fd = openSync(dir, "r");
+    const steps: HandStep[] = [
+      ["receive", 8, 20],
+      ["openIn", 21, 20, "made", O_WRONLY_CREAT, 0],
+      ...shell("ls /proc/self/fd", out),
+    ];
+    writeFileSync(join(dir, "made"), "");
+    expect(runInit(steps, { onAwait: () => fd })).toMatchObject({ awaited: [8], failure: undefined, exitCode: 0 });
+    expect(lines(out)).not.toContain("20");
+    expect(runInit(steps, { onAwait: () => true }).failure).toBe("0 EBADF");
+    expect(runInit(steps, { onAwait: () => false })).toMatchObject({ failure: undefined, exitCode: 1 });
+    closeSync(fd);
   });
 
   test("when the runtime is gone the init ends and does nothing more", () => {

@@ -39,6 +39,7 @@ export const PARAMETERS: PlanParameters = {
   rootMounted: false,
   rootParent: "/",
   hostKernelMounts: [],
+  farSources: [],
   sourceLinks: new Map(),
   setgroups: true,
   waitForStart: false,

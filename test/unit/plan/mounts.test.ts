@@ -62,6 +62,18 @@ describe("plan/mounts", () => {
     }
   });
 
+  test("a source that the container's root cannot reach comes from the runtime", () => {
+    const mount = { destination: "/data", source: "/root/x", options: ["rbind", "ro"] };
+    expect(stepsFor(mount, { parameters: { farSources: [0] } }).slice(0, 5)).toEqual([
+      "wait for the runtime (source of a mount) as A",
+      "open_tree A recursive as B",
+      "close A",
+      "mount_setattr B set rdonly",
+      "target /data in C, like its source as D",
+    ]);
+    expect(stepsFor(mount, { parameters: { farSources: [1] } })[0]).toBe("open_tree /root/x recursive as A");
+  });
+
   test("links are kept where the options say so", () => {
     const lines = stepsFor({
       destination: "/data",

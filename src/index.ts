@@ -22,6 +22,7 @@ export { killContainer } from "./runtime/kill.ts";
 export { containerProcesses, containerState, listContainers } from "./runtime/list.ts";
 export { addMounts, readMounts, removeMounts } from "./runtime/live-mounts.ts";
 export { containerMetrics } from "./runtime/metrics.ts";
+export { newSpec } from "./runtime/new-spec.ts";
 export type {
   ContainerExit,
   ContainerState,

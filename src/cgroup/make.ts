@@ -80,9 +80,12 @@ function mkdirError(dir: string, error: unknown): Error {
 function noteOccupied(dir: string, request: CgroupRequest, record: CgroupRecord): void {
   if (record.shared) return;
   const { length } = groupProcesses(dir);
-  if (length === 0) return;
+  if (length > 0) noteOthers(length, dir, request, record);
+}
+
+export function noteOthers(count: number, dir: string, request: CgroupRequest, record: CgroupRecord): void {
   record.shared = true;
   request.warn?.(
-    `container's cgroup is not empty: ${length} process(es) found in ${dir}; the container's limits are theirs too`,
+    `container's cgroup is not empty: ${count} process(es) found in ${dir}; the container's limits are theirs too`,
   );
 }

@@ -8,7 +8,7 @@ import { isFrozenAnyhow } from "./freezer.ts";
 import type { Hierarchy } from "./hierarchies.ts";
 import { killCgroup } from "./kill.ts";
 import { limitDevices } from "./limit-devices.ts";
-import { directories, makeGroup } from "./make.ts";
+import { directories, makeGroup, noteOthers } from "./make.ts";
 import { chownGroup } from "./owner.ts";
 import { type CgroupPath, requestedPath } from "./path.ts";
 import { type CgroupRecord, type CgroupRequest, freezerOf } from "./record.ts";
@@ -47,15 +47,20 @@ export function createCgroup(request: CgroupRequest): CgroupRecord {
  * @param pid the process, which is to wait meanwhile
  */
 export function createScope(request: CgroupRequest, planned: CgroupRecord, pid: number): CgroupRecord {
-  const { layout, systemd } = planned;
+  const { layout, paths, systemd } = planned;
+  // Before systemd puts a process there, which could not even be stopped any more.
+  refuseFrozen({ layout, paths, made: [] });
+  let others: number;
   try {
-    startScope(request, planned, pid);
+    others = startScope(request, planned, pid);
   } catch (error) {
     undoCreate(planned);
     throw error;
   }
   const resources = isTight(request.resources) ? withRoom(request.resources) : request.resources;
-  const record = fill({ ...request, resources }, { layout, paths: {}, made: [], ...(systemd && { systemd }) });
+  const empty: CgroupRecord = { layout, paths: {}, made: [], ...(systemd && { systemd }) };
+  if (others > 0) noteOthers(others, Object.values(paths)[0] ?? "", request, empty);
+  const record = fill({ ...request, resources }, empty);
   joinRest(record, pid);
   return record;
 }

@@ -10,6 +10,8 @@ export const OCI_VERSION = "1.3.0";
 export interface DefaultSpecOptions {
   /** For a caller who is not root: a user namespace that maps this one user and group to root. */
   rootless?: Rootless | undefined;
+  /** A cgroup namespace as well, as runc has it on cgroup v2. */
+  cgroupNamespace?: boolean | undefined;
 }
 
 /** A caller who is not root, and what other ids he may map. */
@@ -44,6 +46,7 @@ export function defaultSpec(options: DefaultSpecOptions = {}): Spec {
     mounts: defaultMounts(),
     linux: defaultLinux(),
   };
+  if (options.cgroupNamespace) spec.linux?.namespaces?.push({ type: "cgroup" });
   return options.rootless === undefined ? spec : rootless(spec, options.rootless);
 }
 
@@ -114,7 +117,7 @@ function rootless(spec: Spec, { uid, gid, ranges }: Rootless): Spec {
       uidMappings: mappings(uid, ranges?.uids),
       gidMappings: mappings(gid, ranges?.gids),
       ...linux,
-      namespaces: [{ type: "pid" }, { type: "ipc" }, { type: "uts" }, { type: "mount" }, { type: "user" }],
+      namespaces: [...(linux.namespaces ?? []).filter(({ type }) => type !== "network"), { type: "user" }],
     },
   };
 }

@@ -152,4 +152,37 @@ describe("a delegated cgroup", () => {
     expect(stdout).toBe("11\n1\n");
     expect(readdirSync(join(dir, "run"))).toEqual([]);
   });
+
+  systemd("--systemd-cgroup asks the user's own manager for a scope, with its limits", () => {
+    const dir = scratch("scope");
+    const id = newId();
+    const bundle = bundleOf("exec sleep 3600", { pids: { limit: 11 }, memory: { limit: 64 * MEGABYTE } }, (spec) => {
+      spec.linux.uidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
+      spec.linux.gidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
+      spec.linux.cgroupsPath = `:box:${id}`;
+    });
+    spawnSync("chown", ["-R", "1000:1000", bundle, dir]);
+    const script = `R="${RUNTIME} --systemd-cgroup --root ${dir}/run"; U=box-${id}.scope
+      show() { systemctl --user show --value -p $1 $U; }
+      $R run -d -b ${bundle} ${id} </dev/null >${dir}/out 2>&1 || cat ${dir}/out
+      show TasksMax; show MemoryMax; cat /sys/fs/cgroup$(show ControlGroup)/pids.max
+      show ControlGroup | grep -o "user@1000.service/user.slice/$U"
+      $R update --pids-limit 12 ${id}; show TasksMax; $R exec ${id} echo in
+      $R delete -f ${id}; show LoadState
+      $R run -b ${bundle} --pid-file ${dir}/pid ${id} & until [ -s ${dir}/pid ]; do sleep 0.1; done
+      $R kill ${id} KILL; wait $!; echo $?`;
+    const { stdout, stderr } = spawnSync("as-user", ["sh", "-c", script], { encoding: "utf8", timeout: 300_000 });
+    expect(stderr).toBe("");
+    expect(stdout.trim().split("\n")).toEqual([
+      "11",
+      String(64 * MEGABYTE),
+      "11",
+      `user@1000.service/user.slice/box-${id}.scope`,
+      "12",
+      "in",
+      "not-found",
+      "137",
+    ]);
+    expect(readdirSync(join(dir, "run"))).toEqual([]);
+  });
 });

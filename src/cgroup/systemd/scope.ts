@@ -15,8 +15,13 @@ import { deviceProperties } from "./devices.ts";
 import { limitProperties, needsRelease, type UnitProperty } from "./properties.ts";
 import { isSlice, setUnitLimits, startUnit, stopUnit, type UnitRecord } from "./unit.ts";
 
-/** Has systemd make the cgroup around the process `pid`, limits included. @throws TsrunError */
-export function startScope(request: CgroupRequest, planned: CgroupRecord, pid: number): void {
+/**
+ * Has systemd make the cgroup around the process `pid`, limits included.
+ *
+ * @returns how many processes of others are in it
+ * @throws TsrunError
+ */
+export function startScope(request: CgroupRequest, planned: CgroupRecord, pid: number): number {
   const { systemd } = request;
   const record = planned.systemd;
   if (systemd === undefined || record === undefined) throw new TsrunError("no unit was planned");
@@ -25,7 +30,7 @@ export function startScope(request: CgroupRequest, planned: CgroupRecord, pid: n
   // The first process makes the container's and ends: for a moment there are two.
   const roomy = isTight(request.resources) ? resourceWrites(withRoom(request.resources), version) : writes;
   const devices = version === 1 && !request.rootless ? deviceProperties(deviceRulesOf(request), devicesOf()) : [];
-  startUnit({
+  return startUnit({
     id: request.id,
     record,
     request: systemd,

@@ -42,14 +42,21 @@ export interface StartRequest {
   directory: string;
 }
 
-/** Starts the unit, and waits until the process is in its cgroup. @throws TsrunError with systemd's reason */
-export function startUnit(start: StartRequest): void {
+/**
+ * Starts the unit, and waits until the process is in its cgroup. As with cgroups of our own, one of that name that has
+ * processes is joined.
+ *
+ * @returns how many processes were there before
+ * @throws TsrunError with systemd's reason
+ */
+export function startUnit(start: StartRequest): number {
   using bus = SystemdBus.connect(start.record.bus, process.env);
   const release = start.needsRelease ? releaseOf(bus) : 0;
   const properties = [...unitProperties(start), ...start.limits(release), ...start.request.properties];
   const job = startTransient(bus, start, properties);
+  if (job === undefined) return joinUnit(bus, start);
   const result = bus.jobResult(job);
-  if (result === "done") return;
+  if (result === "done") return 0;
   throw new TsrunError(`systemd could not start ${start.record.unit}: ${result}`, {
     fix: `${start.record.bus === "user" ? "journalctl --user" : "journalctl"} -u ${start.record.unit} says why`,
   });
@@ -88,7 +95,8 @@ function parents({ names }: SystemdRequest): string[] {
   return above?.endsWith(".slice") ? [above] : [];
 }
 
-function startTransient(bus: SystemdBus, start: StartRequest, properties: readonly UnitProperty[]): string {
+/** @returns the job; undefined when there is one of this name with processes */
+function startTransient(bus: SystemdBus, start: StartRequest, properties: readonly UnitProperty[]): string | undefined {
   const { unit } = start.record;
   for (let waited = 0; ; waited += RETRY_STEP_MS) {
     try {
@@ -96,7 +104,9 @@ function startTransient(bus: SystemdBus, start: StartRequest, properties: readon
       return String(job);
     } catch (error) {
       if (!(error instanceof BusError) || error.errorName !== "org.freedesktop.systemd1.UnitExists") throw error;
-      if (groupProcesses(start.directory).length > 0 || waited >= RETRY_MS) {
+      if (groupProcesses(start.directory).length > 0) return undefined;
+      if (isSlice(start.record)) return undefined;
+      if (waited >= RETRY_MS) {
         throw new TsrunError(`unit ${unit} exists already`, {
           cause: error,
           fix: `choose another linux.cgroupsPath, or stop it: systemctl stop ${unit}`,
@@ -106,6 +116,13 @@ function startTransient(bus: SystemdBus, start: StartRequest, properties: readon
       sleepMs(RETRY_STEP_MS);
     }
   }
+}
+
+function joinUnit(bus: SystemdBus, { record, pid, directory }: StartRequest): number {
+  const { length } = groupProcesses(directory);
+  // A slice takes no processes by way of systemd; the caller writes them in.
+  if (!isSlice(record)) bus.call("AttachProcessesToUnit", "ssau", [record.unit, "", [pid]]);
+  return length;
 }
 
 /** "252.39-1~deb12u1" is 252; what cannot be read is taken for an old one. */

@@ -1,5 +1,5 @@
 import { isErrno, TsrunError } from "../../errors.ts";
-import { defaultSpec } from "../../index.ts";
+import { newSpec } from "../../index.ts";
 import { writeFileSync } from "../../sys/fs.ts";
 import { defineVerb } from "../flags.ts";
 import { absolute } from "../globals.ts";
@@ -31,7 +31,7 @@ export const spec = defineVerb({
     const bundle = absolute(values.bundle || ".");
     const path = values.file ? absolute(values.file) : `${bundle}/config.json`;
     const rootless = values.rootless ? { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 } : undefined;
-    writeNew(path, JSON.stringify(defaultSpec({ rootless }), null, "\t"));
+    writeNew(path, JSON.stringify(newSpec({ rootless }), null, "\t"));
     return 0;
   },
 });

@@ -1,6 +1,6 @@
 /** Cgroups that systemd makes: `--systemd-cgroup`, on each layout of a machine that runs systemd. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { afterEach, describe, expect } from "vitest";
 import type { LinuxDevice, LinuxResources } from "../../../src/spec/types.ts";
 import { type Bundle, makeBundle } from "../../helpers/bundle.ts";
@@ -194,16 +194,30 @@ describe("cgroups of systemd", () => {
     expect(result.stderr).toContain('expected cgroupsPath to be of format "slice:prefix:name"');
   });
 
-  systemd("a name that is taken is told of, and whose it is keeps running", () => {
+  systemd("a unit with processes is joined with a warning, and its end is not the container's to decide", () => {
     const first = started();
-    const id = newId();
-    const bundle = bundleOf(["sleep", "9"], `system.slice:box:${first.id}`);
-    const second = runDetached([FLAG, "run", "-d", "-b", bundle.path, id]);
-    expect(second.code).toBe(1);
-    expect(second.stderr()).toContain(`unit ${first.unit} exists already`);
-    expect(run(["state", id]).code).toBe(1);
+    const second = newId();
+    ids.push(second);
+    const bundle = bundleOf(["sleep", "3600"], `system.slice:box:${first.id}`);
+    const made = runDetached([FLAG, "run", "-d", "-b", bundle.path, second]);
+    expect(made.stderr()).toContain("container's cgroup is not empty: 1 process(es) found");
+    expect(readFileSync(`/proc/${stateOf(second)?.pid}/cgroup`, "utf8")).toContain(first.unit);
+    runOk(["delete", "--force", second]);
     expect(stateOf(first.id)?.status).toBe("running");
     expect(show(first.unit, "ActiveState")).toBe("active");
+  });
+
+  systemd("a frozen cgroup of the unit's name is refused, and is left", () => {
+    const id = newId();
+    const top = isV2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/freezer";
+    const dir = `${top}/system.slice/box-${id}.scope`;
+    mkdirSync(dir, { recursive: true });
+    writeFileSync(`${dir}/${isV2 ? "cgroup.freeze" : "freezer.state"}`, isV2 ? "1" : "FROZEN");
+    const bundle = bundleOf(["true"], `system.slice:box:${id}`);
+    const result = run([FLAG, "run", "-b", bundle.path, id]);
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain("container's cgroup unexpectedly frozen");
+    rmdirSync(dir);
   });
 
   systemd("a container of a slice of its own", () => {

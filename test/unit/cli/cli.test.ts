@@ -25,7 +25,7 @@ vi.mock("../../../src/index.ts", () => {
     "execInForeground",
     "planContainer",
     "describePlan",
-    "defaultSpec",
+    "newSpec",
     "fastExit",
   ]) {
     library[name] = (...args: unknown[]) => {
@@ -71,7 +71,7 @@ beforeEach(() => {
     containerProcesses: [process.pid],
     planContainer: { steps: [] },
     describePlan: ["1 clone", "2 exec"],
-    defaultSpec: { ociVersion: "1.3.0" },
+    newSpec: { ociVersion: "1.3.0" },
   });
 });
 afterEach(() => {
@@ -414,7 +414,7 @@ describe("cli: verbs", () => {
     expect(await tsrun("spec", "-b", directory)).toBe(0);
     const path = join(directory, "config.json");
     expect(readFileSync(path, "utf8")).toBe('{\n\t"ociVersion": "1.3.0"\n}');
-    expect(options("defaultSpec")).toEqual({ rootless: undefined });
+    expect(options("newSpec")).toEqual({ rootless: undefined });
     writeFileSync(path, "mine");
     expect(await tsrun("spec", "-b", directory)).toBe(1);
     expect(readFileSync(path, "utf8")).toBe("mine");
@@ -423,7 +423,7 @@ describe("cli: verbs", () => {
 
   test("spec --rootless maps the caller", async () => {
     await tsrun("spec", "-f", join(directory, "x.json"), "--rootless");
-    expect(options("defaultSpec")).toEqual({ rootless: { uid: process.geteuid?.(), gid: process.getegid?.() } });
+    expect(options("newSpec")).toEqual({ rootless: { uid: process.geteuid?.(), gid: process.getegid?.() } });
   });
 
   test("plan prints a line a step, or JSON with big numbers and bytes as text", async () => {

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { defaultSpec } from "../../../src/spec/defaults.ts";
+import { type DefaultSpecOptions, defaultSpec } from "../../../src/spec/defaults.ts";
 import { inspect } from "../../../src/spec/validate.ts";
 
 const runcVersion = spawnSync("runc", ["--version"], { encoding: "utf8" });
@@ -33,6 +33,14 @@ describe("spec/defaults", () => {
     const { linux } = defaultSpec({ rootless: { uid: 1000, gid: 100 } });
     expect(linux?.uidMappings).toEqual([{ containerID: 0, hostID: 1000, size: 1 }]);
     expect(linux?.gidMappings).toEqual([{ containerID: 0, hostID: 100, size: 1 }]);
+  });
+
+  test("has a cgroup namespace where that is asked, for a rootless caller too", () => {
+    const types = (options: DefaultSpecOptions) => defaultSpec(options).linux?.namespaces?.map(({ type }) => type);
+    expect(types({ cgroupNamespace: true })).toEqual(["pid", "network", "ipc", "uts", "mount", "cgroup"]);
+    const rootless = { uid: 1000, gid: 100 };
+    expect(types({ cgroupNamespace: true, rootless })).toEqual(["pid", "ipc", "uts", "mount", "cgroup", "user"]);
+    expect(types({ rootless })).toEqual(["pid", "ipc", "uts", "mount", "user"]);
   });
 
   test("is a fresh object each time", () => {

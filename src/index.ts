@@ -2,6 +2,7 @@
 export type { CgroupStats } from "./cgroup/stats.ts";
 export { type Problem, SpecError, StateError, StepError, SyscallError, TsrunError } from "./errors.ts";
 export type { Plan, Step } from "./plan/step.ts";
+export { checkpointContainer, restoreContainer, restoreInForeground } from "./runtime/checkpoint.ts";
 export { createContainer } from "./runtime/create.ts";
 export { deleteContainer } from "./runtime/delete.ts";
 export { type Check, type Diagnosis, examineHost } from "./runtime/doctor.ts";
@@ -24,6 +25,7 @@ export { addMounts, readMounts, removeMounts } from "./runtime/live-mounts.ts";
 export { containerMetrics } from "./runtime/metrics.ts";
 export { newSpec } from "./runtime/new-spec.ts";
 export type {
+  CheckpointOptions,
   ContainerExit,
   ContainerState,
   ContainerStatus,
@@ -35,6 +37,7 @@ export type {
   KillOptions,
   NotifyOption,
   PlanOptions,
+  RestoreOptions,
   RunOptions,
   RunResult,
   SpecOptions,

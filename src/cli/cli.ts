@@ -9,7 +9,7 @@ import { GLOBAL_FLAGS, type GlobalValues, resolveGlobals } from "./globals.ts";
 import { OutputClosed, writeOut } from "./output.ts";
 import { parseFlags, parseVerb, UsageError } from "./parse.ts";
 import { type Context, printError, setUpLog } from "./report.ts";
-import { LATER_VERBS, VERBS } from "./verbs/all.ts";
+import { VERBS } from "./verbs/all.ts";
 
 /** What a shell reports for a program that SIGPIPE ended; Bun ignores that signal. */
 const BROKEN_PIPE = 141;
@@ -78,9 +78,8 @@ function fail(error: unknown, code: number, context?: Context): number {
 
 function findVerb(word: string): Verb {
   for (const verb of VERBS) if (verb.name === word) return verb;
-  if (LATER_VERBS.includes(word)) throw new UsageError(`\`${word}\` is not supported in this release`);
   throw new UsageError(`unknown command ${JSON.stringify(word)} (No help topic for '${word}')`, {
-    suggest: { word, among: [...VERBS.map((verb) => verb.name), ...LATER_VERBS] },
+    suggest: { word, among: VERBS.map((verb) => verb.name) },
   });
 }
 
@@ -99,7 +98,7 @@ function showHelp(word: string | undefined): number | Promise<number> {
   }
   return import("./help.ts")
     .then(({ helpText }) => {
-      writeOut(helpText(GLOBAL_FLAGS, VERBS, LATER_VERBS, verb));
+      writeOut(helpText(GLOBAL_FLAGS, VERBS, verb));
       return 0;
     })
     .catch((error: unknown) => fail(error, 1));

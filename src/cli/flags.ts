@@ -80,8 +80,8 @@ export const STORE_FLAG = {
   help: "where the store is (default: /var/lib/tsrun, for others than root ~/.local/share/tsrun)",
 } as const satisfies Flag;
 
-/** Flags of `create`, `run` and `plan`: which container, and how it is set up. */
-export const CONTAINER_FLAGS = [
+/** Flags of `create`, `run`, `plan` and `restore`: the bundle, and what its root filesystem is made of. */
+export const BUNDLE_FLAGS = [
   {
     name: "bundle",
     short: "b",
@@ -118,6 +118,11 @@ export const CONTAINER_FLAGS = [
     help: "the most that may be written to the read-write layer, as 512m or 10g: needs a store with project quotas",
   },
   STORE_FLAG,
+] as const satisfies readonly Flag[];
+
+/** Flags of `create`, `run` and `plan`: which container, and how it is set up. */
+export const CONTAINER_FLAGS = [
+  ...BUNDLE_FLAGS,
   {
     name: "network",
     kind: "string",
@@ -151,4 +156,35 @@ export const CREATE_FLAGS = [
     help: "an AF_UNIX socket that receives a pidfd of the process",
   },
   { name: "no-subreaper", kind: "bool", help: "do not reap the orphans of the container while waiting (run)" },
+] as const satisfies readonly Flag[];
+
+/** Flags of `checkpoint` and `restore`, which tell criu the same on both ways. */
+export const CRIU_FLAGS = [
+  {
+    name: "image-path",
+    kind: "string",
+    argument: "dir",
+    help: "where the files of the checkpoint are (default: checkpoint, in the current directory)",
+  },
+  { name: "work-path", kind: "string", argument: "dir", help: "where criu's log goes (default: beside the files)" },
+  { name: "tcp-established", kind: "bool", help: "keep TCP connections that are established" },
+  { name: "ext-unix-sk", kind: "bool", help: "allow unix sockets that are connected to the outside" },
+  { name: "shell-job", kind: "bool", help: "the container's session and terminal are those of a shell outside" },
+  { name: "file-locks", kind: "bool", help: "keep file locks" },
+  {
+    name: "manage-cgroups-mode",
+    kind: "string",
+    values: ["soft", "full", "strict", "ignore"],
+    argument: "mode",
+    help: "what becomes of cgroups and their limits: soft (the default), full, strict or ignore",
+  },
+  {
+    name: "empty-ns",
+    kind: "list",
+    values: ["network"],
+    argument: "type",
+    help: "a namespace whose content is not kept: network",
+  },
+  { name: "auto-dedup", kind: "bool", help: "take pages that a later image has out of the earlier one" },
+  { name: "lazy-pages", kind: "bool", help: "send pages of memory only when they are needed" },
 ] as const satisfies readonly Flag[];

@@ -6,29 +6,20 @@ import { Command, Option } from "commander";
 import type { Flag, Verb } from "./flags.ts";
 
 /** The help of a verb, or of tsrun itself. */
-export function helpText(
-  globals: readonly Flag[],
-  verbs: readonly Verb[],
-  laterVerbs: readonly string[],
-  verb?: Verb,
-): string {
+export function helpText(globals: readonly Flag[], verbs: readonly Verb[], verb?: Verb): string {
   const program = buildProgram(globals, verbs);
   const command = verb === undefined ? program : program.commands.find((candidate) => candidate.name() === verb.name);
-  const notes = verb === undefined ? programNotes(laterVerbs) : verb.notes;
+  const notes = verb === undefined ? PROGRAM_NOTES : verb.notes;
   const text = (command ?? program).helpInformation();
   return notes === undefined ? text : `${text}\n${notes}\n`;
 }
 
-const programNotes = (
-  laterVerbs: readonly string[],
-) => `A bundle is a directory with a config.json (OCI runtime specification) and, usually, a root filesystem.
+const PROGRAM_NOTES = `A bundle is a directory with a config.json (OCI runtime specification) and, usually, a root filesystem.
 
   tsrun spec -b <bundle>           write a config.json to start from
   tsrun run <bundle>               run it, exit with its exit code
   tsrun run -b <bundle> <id>       the same under a name, as engines call it
-  tsrun plan <bundle>              see what it would do
-
-Not in this release: ${laterVerbs.join(", ")}.`;
+  tsrun plan <bundle>              see what it would do`;
 
 export function buildProgram(globals: readonly Flag[], verbs: readonly Verb[]): Command {
   const program = new Command("tsrun")

@@ -8,7 +8,7 @@ import type { LinuxDevice } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
 import { targetOf } from "./mounts.ts";
 
-const DEFAULT_DEVICES: readonly LinuxDevice[] = [
+export const DEFAULT_DEVICES: readonly LinuxDevice[] = [
   { path: "/dev/null", type: "c", major: 1, minor: 3 },
   { path: "/dev/zero", type: "c", major: 1, minor: 5 },
   { path: "/dev/full", type: "c", major: 1, minor: 7 },

@@ -47,7 +47,8 @@ function readForced(state: StateDirectory, force: boolean): StateRecord | undefi
   }
 }
 
-function deleteLocked(state: StateDirectory, record: StateRecord, force: boolean): void {
+/** For who has the lock. */
+export function deleteLocked(state: StateDirectory, record: StateRecord, force: boolean): void {
   const status = statusOf(record);
   if (status === "running" || status === "paused") {
     if (!force) throw new StateError(`cannot delete container ${record.id} that is not stopped: ${status}`);

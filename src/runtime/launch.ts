@@ -221,7 +221,7 @@ function lateSteps({ steps }: Plan): StateRecord["lateSteps"] {
   return steps.slice(first).map(({ op, about }, i) => ({ index: first + i, op, about }));
 }
 
-function firstRecord(container: ContainerSpec, loaded: Loaded): StateRecord {
+export function firstRecord(container: ContainerSpec, loaded: Loaded): StateRecord {
   const hooks = container.spec.hooks === undefined ? [] : hookStages(container.spec.hooks);
   return newRecord({
     ociVersion: container.spec.ociVersion,
@@ -263,10 +263,10 @@ export function timestamp(coarseMs = Date.now(), fineMs = performance.timeOrigin
   return `${new Date(second).toISOString().slice(0, 19)}.${String(nanoseconds).padStart(9, "0")}Z`;
 }
 
-function makeRootfs(
+export function makeRootfs(
   container: ContainerSpec,
   state: StateDirectory,
-  options: LaunchOptions,
+  options: Pick<LaunchOptions, "foreground">,
   undo: Undo,
 ): RootfsRecord | undefined {
   const { layers, rwLayer, sizeBytes } = container.rootfs;
@@ -313,7 +313,7 @@ function overlayRequest(
   };
 }
 
-function mountLayers(overlay: RootfsRecord, container: ContainerSpec, joined: number | undefined): number {
+export function mountLayers(overlay: RootfsRecord, container: ContainerSpec, joined: number | undefined): number {
   const { layers = [] } = container.rootfs;
   const isMapped =
     overlay.idmap === "all" || (overlay.idmap === "store" && layers.some((l) => l.startsWith("sha256:")));
@@ -367,7 +367,7 @@ function openInherited(
   for (let fd = 3; fd < 3 + preserved; fd++) setCloexec(fd, true);
 }
 
-function openNamespace({ type, path }: JoinedNamespace): number {
+export function openNamespace({ type, path }: JoinedNamespace): number {
   try {
     return open(path, O_RDONLY | O_CLOEXEC);
   } catch (cause) {

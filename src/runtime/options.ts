@@ -6,6 +6,7 @@
  */
 
 import type { CgroupStats } from "../cgroup/stats.ts";
+import type { DumpFlags, RestoreFlags } from "../criu/requests.ts";
 
 /** Where state is kept; every function that deals with a container that exists needs it. */
 export interface RootOption {
@@ -123,6 +124,37 @@ export interface ExecOptions extends RootOption {
   ignorePaused?: boolean | undefined;
   /** A cgroup below the container's: `path` or, on v1, `controller[,controller]:path`. Repeatable. */
   cgroup?: readonly string[] | undefined;
+}
+
+interface ImageOptions extends RootOption {
+  id: string;
+  /** The directory of criu's images. */
+  imagePath: string;
+  /** Where criu's log is and what it needs while it works. Default: imagePath. */
+  workPath?: string | undefined;
+}
+
+export interface CheckpointOptions extends ImageOptions, DumpFlags {}
+
+/** The bundle's part is that of `create`. */
+export interface RestoreOptions extends ImageOptions, RestoreFlags {
+  bundle: string;
+  configFile?: string | undefined;
+  layers?: readonly string[] | undefined;
+  overlay?: boolean | undefined;
+  rwLayer?: string | undefined;
+  overlayOptions?: readonly string[] | undefined;
+  driver?: string | undefined;
+  storageSize?: PlanOptions["storageSize"];
+  storageRoot?: string | undefined;
+  cgroupManager?: PlanOptions["cgroupManager"];
+  rootless?: boolean | "auto" | undefined;
+  detach?: boolean | undefined;
+  consoleSocket?: string | undefined;
+  pidFile?: string | undefined;
+  noSubreaper?: boolean | undefined;
+  /** Descriptors that take the place of standard input, output and error where these went outside. Default: 0, 1 and 2. */
+  stdio?: readonly [number, number, number] | undefined;
 }
 
 export interface SpecOptions {

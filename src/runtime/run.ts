@@ -39,13 +39,26 @@ export function runInForeground(options: RunOptions): RunResult {
     readiness?.wait(launched.record);
     return { id, pid };
   }
+  return monitorContainer(launched, { ...options, cleanup });
+}
+
+/**
+ * Replaces this process by the monitor of a container that runs.
+ *
+ * @param options `cleanup` is what the monitor does in the end; by default what `delete` would do
+ */
+export function monitorContainer(
+  launched: Launched,
+  options: Pick<RunOptions, "noSubreaper" | "keep"> & { cleanup?: MonitorRequest["cleanup"] },
+): never {
+  const { id, pid, hooks } = launched.record;
+  const { noSubreaper, keep } = options;
+  const { readiness: notify, master = -1 } = launched;
   const pidFd = pidfdOpen(pid);
   flushLog();
-  const { readiness: notify, master = -1 } = launched;
-  const { noSubreaper } = options;
-  if ((launched.record.hooks?.includes("poststop") || isForDelete(launched)) && !options.keep) {
+  if ((hooks?.includes("poststop") || isForDelete(launched)) && !keep) {
     // `delete` does all of it, and takes the lock itself.
-    cleanup = [
+    const cleanup: MonitorRequest["cleanup"] = [
       exitStep(launched, "e"),
       { op: "x", argv: [ownProgram(), "--root", launched.state.root, "delete", "--force", id] },
     ];
@@ -53,7 +66,7 @@ export function runInForeground(options: RunOptions): RunResult {
   }
   const lockFd = openState(launched.state);
   // Deleted already: nothing is left to clean up.
-  if (lockFd === undefined) cleanup = [];
+  const cleanup = lockFd === undefined ? [] : (options.cleanup ?? cleanupOf(launched, false));
   becomeMonitor({ pid, pidFd, master, noSubreaper, notify, cleanup, lockFd });
 }
 

@@ -4,6 +4,7 @@
  *
  *     needs({ root: true, cgroup: "v2" })("memory.max is what the bundle asked for", () => { ... });
  */
+import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
@@ -30,6 +31,8 @@ export interface Needs {
   tsrun?: boolean;
   /** The machine itself, not the emulated guest: for what would take minutes there. */
   native?: boolean;
+  /** criu, and a kernel that it gets along with. */
+  criu?: boolean;
   /** systemd as pid 1. */
   systemd?: boolean;
 }
@@ -80,6 +83,11 @@ export function missing(wanted: Needs): string | undefined {
     return "a habit of tsrun";
   }
   if (wanted.native && process.env.TSRUN_VM === "1") return "too slow in the VM";
+  if (wanted.criu) {
+    if (!hasCommand("criu")) return "needs criu";
+    const reason = criuProblem();
+    if (reason !== "") return reason;
+  }
   if (wanted.systemd && !existsSync("/run/systemd/system")) return "needs systemd";
   return undefined;
 }
@@ -89,6 +97,22 @@ export function isPrivileged(): boolean {
   if (process.getuid?.() !== 0) return false;
   const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
   return ((BigInt(`0x${effective}`) >> 21n) & 1n) === 1n;
+}
+
+let criuCheck: string | undefined;
+
+/** Why criu does not work here, "" when it does. */
+function criuProblem(): string {
+  if (criuCheck === undefined) {
+    const { status, stdout, stderr } = spawnSync("criu", ["check"], { encoding: "utf8" });
+    const said =
+      `${stdout}${stderr}`
+        .trim()
+        .split("\n")
+        .find((line) => line.includes("Error")) ?? `exit code ${status}`;
+    criuCheck = status === 0 ? "" : `criu check: ${said.replace(/^.*?Error [^:]*:\d+\): /, "")}`;
+  }
+  return criuCheck;
 }
 
 /** How this machine mounts its cgroups. */

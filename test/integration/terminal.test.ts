@@ -3,12 +3,12 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
-import { isErrno } from "../../src/errors.ts";
-import { POLLIN, SOCK_STREAM } from "../../src/sys/constants.ts";
-import { closeQuiet, read, write } from "../../src/sys/file.ts";
-import { ioctl, isTerminal, pidfdSendSignal, pollFd } from "../../src/sys/process.ts";
+import { SOCK_STREAM } from "../../src/sys/constants.ts";
+import { closeQuiet, write } from "../../src/sys/file.ts";
+import { ioctl, isTerminal, pidfdSendSignal } from "../../src/sys/process.ts";
 import { accept, recvMessage, unixListen } from "../../src/sys/socket.ts";
 import { makeBundle } from "../helpers/bundle.ts";
+import { consoleOf, readUntil } from "../helpers/console.ts";
 import { runDetached, sleepingBundle, startContainer } from "../helpers/container.ts";
 import { makePty } from "../helpers/monitor.ts";
 import { needs } from "../helpers/needs.ts";
@@ -212,39 +212,6 @@ let state: string;
 beforeAll(() => {
   state = scratch("state");
 });
-
-/** Runs the runtime with a console socket and takes the descriptor it sends there. */
-function consoleOf(args: (socket: string) => string[], dir = scratch("console")): { fd: number; name: string } {
-  mkdirSync(dir, { recursive: true });
-  const socket = join(dir, "console.sock");
-  const listener = unixListen(socket, { type: SOCK_STREAM });
-  const result = runDetached(args(socket));
-  if (result.code !== 0) throw new Error(result.stderr());
-  const connection = accept(listener);
-  const { data, fds } = recvMessage(connection);
-  closeQuiet(connection);
-  closeQuiet(listener);
-  expect(fds).toHaveLength(1);
-  return { fd: fds[0] as number, name: new TextDecoder().decode(data) };
-}
-
-/** Reads the master of a terminal until it has given the text, or its other end is closed. */
-function readUntil(fd: number, text: string): string {
-  const buffer = new Uint8Array(4096);
-  let all = "";
-  while (!all.includes(text)) {
-    pollFd(fd, POLLIN, 20_000);
-    try {
-      const length = read(fd, buffer);
-      if (length === 0) break;
-      all += new TextDecoder().decode(buffer.subarray(0, length));
-    } catch (error) {
-      if (isErrno(error, "EIO")) break; // Nobody has the slave open any more.
-      throw error;
-    }
-  }
-  return all;
-}
 
 describe("console socket", () => {
   root("receives the master of the container's terminal, and a name with it", () => {

@@ -22,7 +22,7 @@ export async function runSubverb(
   const parsed = parseVerb(verb, rest, 0);
   if (parsed.help) {
     const { helpText } = await import("../help.ts");
-    writeOut(helpText([], [verb], [], verb));
+    writeOut(helpText([], [verb], verb));
     return 0;
   }
   return verb.run({ values: parsed.values, args: parsed.args, globals } as never);

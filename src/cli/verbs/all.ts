@@ -1,6 +1,7 @@
 /** Every verb; the ones that engines call most come first, because they are looked for in this order. */
 import type { Verb } from "../flags.ts";
 import { bundle } from "./bundle.ts";
+import { checkpoint } from "./checkpoint.ts";
 import { completionVerb } from "./completion.ts";
 import { create } from "./create.ts";
 import { deleteVerb } from "./delete.ts";
@@ -15,6 +16,7 @@ import { mounts } from "./mounts.ts";
 import { pause, resume } from "./pause.ts";
 import { plan } from "./plan.ts";
 import { ps } from "./ps.ts";
+import { restore } from "./restore.ts";
 import { run } from "./run.ts";
 import { spec } from "./spec.ts";
 import { start } from "./start.ts";
@@ -38,6 +40,8 @@ export const VERBS: readonly Verb[] = [
   update,
   mounts,
   events,
+  checkpoint,
+  restore,
   features,
   info,
   doctor,
@@ -50,6 +54,3 @@ export const VERBS: readonly Verb[] = [
   bundle,
   tryVerb,
 ];
-
-/** Verbs of runc, crun and youki that a later release brings. */
-export const LATER_VERBS: readonly string[] = ["checkpoint", "restore"];

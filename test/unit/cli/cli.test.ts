@@ -18,6 +18,8 @@ vi.mock("../../../src/index.ts", () => {
     "startContainer",
     "killContainer",
     "deleteContainer",
+    "checkpointContainer",
+    "restoreInForeground",
     "containerState",
     "listContainers",
     "containerProcesses",
@@ -43,7 +45,7 @@ vi.mock("../../../src/cli/output.ts", async (original) => ({
   writeError: (text: string) => err.push(text),
 }));
 const { main } = await import("../../../src/cli/cli.ts");
-const { LATER_VERBS, VERBS } = await import("../../../src/cli/verbs/all.ts");
+const { VERBS } = await import("../../../src/cli/verbs/all.ts");
 
 const summary = (id: string) => ({
   ociVersion: "1.3.0",
@@ -66,6 +68,8 @@ beforeEach(() => {
   Object.assign(answers, {
     runInForeground: { id: "made-up", pid: 5 },
     execInForeground: { id: "web", pid: 6 },
+    checkpointContainer: Promise.resolve(),
+    restoreInForeground: Promise.resolve({ id: "web", pid: 7 }),
     containerState: summary("web"),
     listContainers: [summary("web"), summary("db")],
     containerProcesses: [process.pid],
@@ -434,12 +438,52 @@ describe("cli: verbs", () => {
     expect(JSON.parse(out.join(""))).toEqual({ steps: [{ args: ["18446744073709551615", "AQI="] }] });
   });
 
-  test("verbs of a later release are refused by name", async () => {
-    for (const verb of LATER_VERBS) {
+  test("checkpoint and restore answer what Podman asks to know whether they work", async () => {
+    expect(await tsrun("checkpoint", "--help")).toBe(0);
+    expect(await tsrun("restore", "--lsm-mount-context")).toBe(1);
+    expect(err.join("")).toContain("flag needs an argument");
+  });
+
+  test("the flags of checkpoint and restore reach the library", async () => {
+    await tsrun(
+      "checkpoint",
+      "--image-path",
+      "/i",
+      "--pre-dump",
+      "--page-server",
+      "[::1]:27",
+      "--empty-ns=network",
+      "web",
+    );
+    expect(options("checkpointContainer")).toMatchObject({
+      id: "web",
+      imagePath: "/i",
+      preDump: true,
+      pageServer: { address: "::1", port: 27 },
+      emptyNs: ["network"],
+    });
+    await tsrun("restore", "-d", "-b", "/b", "--work-path", "/w", "--rw-layer", "kept", "--tcp-established", "web");
+    expect(options("restoreInForeground")).toMatchObject({
+      id: "web",
+      bundle: "/b",
+      imagePath: `${process.cwd()}/checkpoint`,
+      workPath: "/w",
+      rwLayer: "kept",
+      detach: true,
+      tcpEstablished: true,
+    });
+  });
+
+  test("what criu cannot do is refused by name", async () => {
+    const refused = async (...words: string[]) => {
       err.length = 0;
-      // podman takes `checkpoint --help` with exit code 0 for "checkpoint works".
-      expect(await tsrun(verb, "--help")).toBe(1);
-      expect(err.join("")).toBe(`tsrun: \`${verb}\` is not supported in this release\n`);
+      expect(await tsrun(...words, "web")).toBe(1);
+      return err.join("");
+    };
+    expect(await refused("restore", "--no-pivot")).toContain("--no-pivot is not supported: criu");
+    expect(await refused("checkpoint", "--empty-ns", "mount")).toContain("for flag --empty-ns: use network");
+    for (const wrong of ["somewhere", "host:0", "host:70000", ":80"]) {
+      expect(await refused("checkpoint", "--page-server", wrong), wrong).toContain("ADDRESS:PORT is needed");
     }
   });
 

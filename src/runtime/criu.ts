@@ -1,0 +1,148 @@
+/** One job of criu, the program: started with what it needs, talked to, and what it says when it fails. */
+
+import { keepUnifiedOptions } from "../cgroup/unified-options.ts";
+import { lastErrors } from "../criu/log.ts";
+import type { CriuRequest, CriuResponse } from "../criu/messages.ts";
+import { callCriu, type Notice } from "../criu/session.ts";
+import { isErrno, TsrunError } from "../errors.ts";
+import { spawnInit } from "../init/spawn.ts";
+import { debug } from "../log.ts";
+import { type CriuPlanRequest, planCriu } from "../plan/criu.ts";
+import { O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "../sys/constants.ts";
+import { closeQuiet, Fd, open } from "../sys/file.ts";
+import { isExecutable, mkdirSync, readFileSync, readlinkSync } from "../sys/fs.ts";
+import { waitid } from "../sys/process.ts";
+import { socketpair } from "../sys/socket.ts";
+import { stepFailure } from "./failure.ts";
+
+/** In place of a PATH: engines call with an environment that is empty but for a variable or two. */
+const USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+export interface CriuJob {
+  plan: Omit<CriuPlanRequest, "program" | "env">;
+  /** Descriptors that the plan names. */
+  fds: ReadonlyMap<string, number>;
+  stdio?: readonly [number, number, number] | undefined;
+  /** What is about to be criu waits for its cgroup. */
+  onCgroup?: ((pid: number) => void) | undefined;
+  /** Made when criu is there; `numbers` are those of `plan.kept` in it. */
+  request(criu: { pid: number; numbers: ReadonlyMap<string, number> }): CriuRequest;
+  onNotice(notice: Notice): void;
+  /** What is being done, for the error, and where criu writes about it. */
+  what: string;
+  log: string;
+}
+
+/** @throws TsrunError with the last errors of criu's log; criu has ended then */
+export function runCriu(job: CriuJob): CriuResponse {
+  const program = findCriu();
+  // criu has programs of its own to find: iptables, ip, tar.
+  const env = { ...process.env, PATH: [process.env.PATH, USUAL_PATH].filter(Boolean).join(":") };
+  const environment = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const { plan, numbers } = planCriu({ ...job.plan, program, env: environment });
+  using _options = keepUnifiedOptions();
+  const [ours, theirs] = socketpair();
+  let pid: number | undefined;
+  try {
+    const init = spawnInit({ plan, fds: new Map([...job.fds, ["criu", theirs]]), preserved: 0, stdio: job.stdio });
+    pid = init.pid;
+    // Our copy of its end would keep us waiting for a criu that has died.
+    closeQuiet(theirs);
+    using sync = init.sync;
+    let message = sync.next();
+    if (message.type === "await") {
+      job.onCgroup?.(pid);
+      sync.answer();
+      message = sync.next();
+    }
+    if (message.type === "fail") throw stepFailure(plan, message.step, message.code);
+    const response = callCriu(ours, job.request({ pid, numbers }), (notice) => {
+      debug(`criu: ${notice.script} ${notice.pid}`);
+      job.onNotice(notice);
+    });
+    if (response?.success) return response;
+    throw criuFailure(job, response);
+  } finally {
+    // Without its socket it ends.
+    closeQuiet(ours);
+    if (pid === undefined) closeQuiet(theirs);
+    else waitid({ pid });
+  }
+}
+
+/** criu has to be root's: it reads the memory of others, and makes namespaces. */
+export function checkRoot(what: string): void {
+  if (process.geteuid?.() === 0) return;
+  throw new TsrunError(`only root can ${what} a container: criu does not work for others`);
+}
+
+function findCriu(): string {
+  const found = (process.env.PATH || USUAL_PATH)
+    .split(":")
+    .map((directory) => `${directory}/criu`)
+    .find((path) => path.startsWith("/") && isExecutable(path));
+  if (found !== undefined) return found;
+  throw new TsrunError("criu is not installed, and it is what makes and restores checkpoints", {
+    fix: "apt-get install criu",
+  });
+}
+
+function criuFailure({ what, log }: CriuJob, response: CriuResponse | undefined): TsrunError {
+  const said = lastErrors(readQuiet(log));
+  const reason = said.length > 0 ? said.join("; ") : (response?.message ?? "it ended without a word");
+  return new TsrunError(`criu failed to ${what}: ${reason}`, {
+    fix: `the whole of it is in ${log}; \`criu check\` says what this kernel lacks`,
+  });
+}
+
+function readQuiet(path: string): string {
+  try {
+    return readFileSync(path);
+  } catch {
+    // It ended before it had a log.
+    return "";
+  }
+}
+
+/** The directories of a job, open; `make` makes them. */
+export class Directories {
+  readonly images: Fd;
+  readonly work: Fd;
+
+  constructor(imagePath: string, workPath: string | undefined, { make = false } = {}) {
+    this.images = openDirectory("--image-path", imagePath, make);
+    try {
+      this.work = workPath === undefined ? this.images : openDirectory("--work-path", workPath, true);
+    } catch (error) {
+      this.images[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * The same directories as descriptors of criu's mount namespace, where it mounts beside its working directory; to be
+   * closed by the caller.
+   */
+  seenBy(pid: number): { images: number; work: number } {
+    // Paths without links: an absolute one would lead back into our own namespace.
+    const [images, work] = [this.images, this.work].map(({ fd }) =>
+      open(`/proc/${pid}/root${readlinkSync(`/proc/self/fd/${fd}`)}`, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+    );
+    return { images: images as number, work: work as number };
+  }
+
+  [Symbol.dispose](): void {
+    if (this.work !== this.images) this.work[Symbol.dispose]();
+    this.images[Symbol.dispose]();
+  }
+}
+
+function openDirectory(flag: string, path: string, make: boolean): Fd {
+  try {
+    if (make) mkdirSync(path, { recursive: true, mode: 0o700 });
+    return new Fd(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  } catch (cause) {
+    if (isErrno(cause, "ENOENT")) throw new TsrunError(`${flag} ${path}: there is no such directory`);
+    throw new TsrunError(`${flag} ${path}`, { cause });
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * The way of a container out of files: made as `create` makes it, up to its processes, which criu makes. As under runc
+ * and crun its prestart and createRuntime hooks run, when its namespaces are there; later stages are the container's past.
+ */
+
+import { parseCgroupFile } from "../cgroup/hierarchies.ts";
+import { createCgroup, createScope, destroyCgroup, joinFds, settleScope } from "../cgroup/manager.ts";
+import { planCgroup } from "../cgroup/plan.ts";
+import type { CgroupRequest } from "../cgroup/record.ts";
+import { isOutside, restoredMounts } from "../criu/external.ts";
+import { RESTORE_LOG, restoreRequest } from "../criu/requests.ts";
+import { TsrunError } from "../errors.ts";
+import { sendConsole } from "../io/console.ts";
+import { warn } from "../log.ts";
+import { resolve } from "../path.ts";
+import { type RestorePlanRequest, rootIn } from "../plan/criu.ts";
+import type { ContainerSpec } from "../spec/container.ts";
+import { copyTree } from "../storage/copy-tree.ts";
+import { overlayDir } from "../storage/layout.ts";
+import type { RootfsRecord } from "../storage/rootfs.ts";
+import { O_CLOEXEC, O_DIRECTORY, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
+import { closeQuiet, Fd, open } from "../sys/file.ts";
+import { existsSync, readFileSync } from "../sys/fs.ts";
+import { blockSignals } from "../sys/process.ts";
+import { checkRoot, Directories, runCriu } from "./criu.ts";
+import { DESCRIPTORS, RW_LAYER } from "./dump.ts";
+import { endContainer } from "./end.ts";
+import { runHooks, runHooksAnyhow } from "./hooks.ts";
+import { openIdmapped } from "./idmapped.ts";
+import { createRdt, joinRdt, planRdt, removeRdt } from "./intel-rdt.ts";
+import { firstRecord, type Launched, makeRootfs, mountLayers, openNamespace } from "./launch.ts";
+import { processStat } from "./lifecycle.ts";
+import type { RestoreOptions } from "./options.ts";
+import { mountTargets, restoredNamespaces, restoredSources } from "./outside.ts";
+import { absolutePath, stateRoot } from "./paths.ts";
+import { writePidFile } from "./pid-file.ts";
+import { cgroupRequest, type Loaded, loadContainer } from "./prepare.ts";
+import { removeState } from "./remove-state.ts";
+import { StateDirectory, type StateRecord } from "./state.ts";
+import { checkTerminal } from "./terminal.ts";
+import { Undo } from "./undo.ts";
+
+/** Its first process is a child of this one. @throws SpecError, StateError, TsrunError; nothing is left behind then */
+export function restore(options: RestoreOptions): Launched {
+  checkRoot("restore");
+  const imagePath = absolutePath(options.imagePath);
+  using directories = new Directories(imagePath, options.workPath);
+  const loaded = loadContainer(options);
+  const { container } = loaded;
+  const foreground = !options.detach;
+  checkTerminal(container.spec.process, { consoleSocket: options.consoleSocket, foreground });
+  for (const { path, message } of container.warnings) warn(`${path}: ${message}`);
+  const rdt = planRdt(container.id, container.spec.linux?.intelRdt);
+  const state = new StateDirectory(stateRoot(options.root), container.id);
+  using _lock = state.create();
+  using undo = new Undo();
+  undo.addRecord(() => removeState(state));
+  const record = firstRecord(container, loaded);
+  if (rdt) record.intelRdt = rdt;
+  const request = cgroupRequest(loaded);
+  record.cgroup = planCgroup(request);
+  state.write(record);
+  state.writeConfig(loaded.text);
+
+  record.overlay = makeRootfs(container, state, { foreground: false }, undo);
+  if (record.overlay) {
+    container.rootfs.path = record.overlay.merged;
+    record.rootfs = record.overlay.merged;
+    state.write(record);
+    fillLayer(record.overlay, imagePath);
+  }
+  if (request.systemd === undefined) record.cgroup = createCgroup({ ...request, warn });
+  undo.add(() => record.cgroup && destroyCgroup(record.cgroup, { kill: true }));
+  if (rdt) {
+    undo.add(() => removeRdt(rdt));
+    createRdt(rdt, container.spec.linux?.intelRdt ?? {});
+  }
+  undo.add(() => record.pid !== 0 && endContainer(record));
+  if (record.hooks?.includes("poststop")) {
+    undo.add(() => runHooksAnyhow(container.spec.hooks, "poststop", record));
+  }
+  const master = runRestore(options, loaded, { state, record, directories, imagePath, request });
+  record.phase = "running";
+  state.write(record);
+  const { consoleSocket, pidFile } = options;
+  if (master !== undefined && consoleSocket) {
+    sendConsole(absolutePath(consoleSocket), master);
+    closeQuiet(master);
+  }
+  if (pidFile) writePidFile(absolutePath(pidFile), record.pid);
+  if (foreground) blockSignals();
+  undo.keep();
+  return { container, state, record, master: consoleSocket ? undefined : master, readiness: undefined };
+}
+
+/** What the container had written, when it went into the images; a named layer is still there. */
+function fillLayer({ storageRoot, mountId, named }: RootfsRecord, imagePath: string): void {
+  if (named || !existsSync(`${imagePath}/${RW_LAYER}`)) return;
+  using from = new Fd(open(`${imagePath}/${RW_LAYER}`, O_RDONLY | O_DIRECTORY));
+  using to = new Fd(open(`${overlayDir(storageRoot)}/${mountId}/diff`, O_RDONLY | O_DIRECTORY));
+  copyTree(from.fd, to.fd);
+}
+
+interface Place {
+  state: StateDirectory;
+  record: StateRecord;
+  directories: Directories;
+  imagePath: string;
+  request: CgroupRequest;
+}
+
+/** @returns the master of its terminal */
+function runRestore(options: RestoreOptions, loaded: Loaded, at: Place): number | undefined {
+  const { state, record, directories, imagePath, request } = at;
+  const { container, hierarchies } = loaded;
+  const { spec } = container;
+  const { byDescriptor, byPath } = restoredNamespaces(spec);
+  const fds = new Map<string, number>();
+  using _fds = { [Symbol.dispose]: () => fds.forEach(closeQuiet) };
+  const plan = openForRestore(fds, container, record, state.path);
+  let master: number | undefined;
+  const response = runCriu({
+    plan: { kept: byDescriptor.map(({ type }) => `ns:${type}`), restore: plan },
+    fds,
+    stdio: options.stdio,
+    onCgroup: (pid) => {
+      if (record.cgroup) record.cgroup = createScope({ ...request, warn }, record.cgroup, pid);
+    },
+    request: ({ pid, numbers }) => {
+      // What criu makes is where criu is.
+      if (record.intelRdt) joinRdt(record.intelRdt, pid);
+      const sources = restoredSources(spec, record.namespaces, record.cgroup, hierarchies, state.path);
+      const { images, work } = directories.seenBy(pid);
+      fds.set("images", images).set("work", work);
+      return restoreRequest(options, {
+        imagesDirFd: images,
+        workDirFd: work,
+        configFile: spec.annotations?.["org.criu.config"],
+        root: rootIn(state.path),
+        external: restoredMounts(sources),
+        inheritFds: [
+          ...stdioOf(imagePath),
+          ...byDescriptor.map(({ type, key }) => ({ key, fd: numbers.get(`ns:${type}`) ?? -1 })),
+        ],
+        joinNamespaces: byPath,
+        cgroupRoots: cgroupRoots(readFileSync(`/proc/${pid}/cgroup`)),
+      });
+    },
+    onNotice: ({ script, pid, fds: received }) => {
+      if (pid !== 0) record.pid = pid;
+      if (script === "orphan-pts-master" && master === undefined) master = received[0];
+      for (const fd of received) if (fd !== master) closeQuiet(fd);
+      if (script === "setup-namespaces") runCreateHooks(container, state, record);
+    },
+    what: "restore the container",
+    log: resolve(options.workPath ?? imagePath, RESTORE_LOG),
+  });
+  if (request.systemd && record.cgroup) settleScope(request, record.cgroup);
+  record.pid = response.restore?.pid ?? record.pid;
+  record.startTime = processStat(record.pid)?.startTime ?? 0;
+  if (record.startTime === 0) throw new TsrunError("the container's process has ended as soon as it was restored");
+  return master;
+}
+
+function runCreateHooks({ spec: { hooks } }: ContainerSpec, state: StateDirectory, record: StateRecord): void {
+  record.startTime = processStat(record.pid)?.startTime ?? 0;
+  // Hooks may ask for the state; and should we be killed, delete knows whom to end.
+  state.write(record);
+  for (const stage of ["prestart", "createRuntime"] as const) runHooks(hooks, stage, record);
+}
+
+/** Opens what the plan will name; all close-on-exec here. */
+function openForRestore(
+  fds: Map<string, number>,
+  container: ContainerSpec,
+  record: StateRecord,
+  place: string,
+): RestorePlanRequest {
+  for (const join of container.namespaces.join) fds.set(`ns:${join.type}`, openNamespace(join));
+  if (record.overlay) fds.set("rootfs", mountLayers(record.overlay, container, fds.get("ns:user")));
+  const cgroupTasks: string[] = [];
+  const cgroupBySystemd = record.cgroup?.systemd !== undefined;
+  for (const { name, path, kind } of record.cgroup && !cgroupBySystemd ? joinFds(record.cgroup) : []) {
+    fds.set(`tasks:${name}`, open(kind === "directory" ? `${path}/cgroup.procs` : path, O_WRONLY | O_CLOEXEC));
+    cgroupTasks.push(name);
+  }
+  openIdmapped(container.spec, fds);
+  return {
+    cgroupBySystemd,
+    cgroupTasks,
+    place,
+    root: record.overlay ? undefined : container.rootfs.path,
+    targets: mountTargets(container.spec),
+    trees: [...fds.keys()].filter((name) => name.startsWith("tree:")),
+  };
+}
+
+/** Descriptors that led outside get those of this call in their place, by their number. */
+function stdioOf(imagePath: string): { key: string; fd: number }[] {
+  const path = `${imagePath}/${DESCRIPTORS}`;
+  if (!existsSync(path)) return [];
+  let names: unknown;
+  try {
+    names = JSON.parse(readFileSync(path));
+  } catch (cause) {
+    throw new TsrunError(`${path} is damaged`, { cause });
+  }
+  if (!Array.isArray(names)) return [];
+  const found = new Map<string, number>();
+  names.slice(0, 3).forEach((name, fd) => {
+    // Of several that are one pipe, criu takes one.
+    if (typeof name === "string" && isOutside(name) && !found.has(name)) found.set(name, fd);
+  });
+  return [...found].map(([key, fd]) => ({ key, fd }));
+}
+
+/**
+ * criu is told where it is itself, as that is where what it restores belongs: in the image is the place that it had
+ * under its former id. On v2 there is one place, and no controller to name it by.
+ */
+export function cgroupRoots(cgroupFile: string): { controller?: string; path: string }[] {
+  return parseCgroupFile(cgroupFile).flatMap(({ controllers, path }) =>
+    controllers.length === 0 ? [{ path }] : controllers.map((controller) => ({ controller, path })),
+  );
+}

@@ -33,6 +33,7 @@ export default defineConfig({
     projects: [
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"], pool: "forks", testTimeout: 20_000 } },
       { test: { name: "integration", include: ["test/integration/**/*.test.ts"], exclude, ...privileged } },
+      { test: { name: "soak", include: ["test/soak/**/*.test.ts"], ...privileged } },
       { test: { name: "conformance", include: ["test/conformance/**/*.test.ts"], ...privileged } },
     ],
   },

@@ -5,8 +5,9 @@
 //   unit         no root needed, touches nothing
 //   integration  integration and conformance suites, as root, in a sandbox where the host is read-only
 //   vm           the same suites in a virtual machine, on the cgroup layouts that this host has not
+//   soak         only when asked for: --soak [--minutes=2] [--lifecycles=N] [--seed=N]
 //
-// Without a stage all of them run. --cgroup picks the VM's layout. FILTER is a part of a file name; `-t NAME` picks tests by name.
+// Without a stage all of them run but soak. --cgroup picks the VM's layout. FILTER is a part of a file name; `-t NAME` picks tests by name.
 // TSRUN=runc points the integration suite at another runtime.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -21,16 +22,23 @@ const RUN_IN_VM = join(ROOT, "test/vm/run-in-vm");
 const VITEST = "node_modules/vitest/vitest.mjs";
 
 const argv = process.argv.slice(2);
-const wanted = ["unit", "integration", "vm"].filter((stage) => argv.includes(`--${stage}`));
+const wanted = ["unit", "integration", "vm", "soak"].filter((stage) => argv.includes(`--${stage}`));
 const noVm = argv.includes("--no-vm");
 const layoutWanted = argv.find((arg) => arg.startsWith("--cgroup="))?.slice("--cgroup=".length);
-const passedOn = argv.filter((arg) => !/^--(unit|integration|vm|no-vm|cgroup=.*)$/.test(arg));
+const passedOn = argv.filter(
+  (arg) => !/^--(unit|integration|vm|soak|no-vm|(cgroup|minutes|lifecycles|seed)=.*)$/.test(arg),
+);
 const isWanted = (stage) => (wanted.length === 0 ? !(stage === "vm" && noVm) : wanted.includes(stage));
+for (const arg of argv) {
+  const [, name, value] = /^--(minutes|lifecycles|seed)=([\d.]+)$/.exec(arg) ?? [];
+  if (name !== undefined) process.env[`TSRUN_SOAK_${name.toUpperCase()}`] = value;
+}
 
 if (!process.stdout.isTTY) process.env.NO_COLOR = "1";
 
 /** How a suite runs: no input, and an end even if it hangs. */
-const BOUNDS = { stdio: ["ignore", "inherit", "inherit"], timeout: 40 * 60_000, killSignal: "SIGKILL" };
+const minutes = 40 + Number(process.env.TSRUN_SOAK_MINUTES ?? 0);
+const BOUNDS = { stdio: ["ignore", "inherit", "inherit"], timeout: minutes * 60_000, killSignal: "SIGKILL" };
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 
@@ -49,6 +57,7 @@ await entry(() => {
 
   if (isWanted("unit")) stage("unit", unit);
   if (isWanted("integration")) stage("integration", integration);
+  if (wanted.includes("soak")) stage("soak", soak);
   if (isWanted("vm")) {
     for (const layout of vmLayouts()) stage(`vm, cgroup ${layout.name}`, (directory) => vm(layout, directory));
   } else if (noVm) {
@@ -119,6 +128,11 @@ function integration(directory) {
   if (!isRoot) return { skipped: "needs root (try: sudo npm test)" };
   if (!canSandbox()) return { skipped: "this root may not make a mount namespace for the sandbox (unshare --mount)" };
   return sandboxed(directory, ["integration", "conformance"]);
+}
+
+function soak(directory) {
+  if (!isRoot || !canSandbox()) return { skipped: "needs root, and a mount namespace for the sandbox" };
+  return sandboxed(directory, ["soak"]);
 }
 
 function canSandbox() {

@@ -11,6 +11,7 @@ import { type Bundle, makeBundle } from "../helpers/bundle.ts";
 import { needs } from "../helpers/needs.ts";
 import { call, faultOf, Random, randomCall } from "../helpers/random-life.ts";
 import { expectNothingLeft, inventory, newId, processesNamed, run, until } from "../helpers/runtime.ts";
+import { TEST_PREFIX } from "../helpers/scratch.ts";
 
 const MINUTES = Number(process.env.TSRUN_SOAK_MINUTES ?? 2);
 const LIFECYCLES = Number(process.env.TSRUN_SOAK_LIFECYCLES ?? Number.POSITIVE_INFINITY);
@@ -57,11 +58,33 @@ function kilobytes(path: string): number {
 async function live(random: Random, short: Bundle, long: Bundle, id: string): Promise<string | undefined> {
   const ways: string[][][] = [
     [["run", "-b", short.path, id]],
-    [["run", "-d", "-b", long.path, id], ["exec", id, "true"], ["delete", "--force", id]],
-    [["create", "-b", long.path, id], ["delete", id]],
-    [["create", "-b", long.path, id], ["start", id], ["state", id], ["kill", id, "KILL"], ["delete", "--force", id]],
-    [["create", "-b", long.path, id], ["start", id], ["pause", id], ["resume", id], ["delete", "--force", id]],
-    [["run", "-d", "-b", short.path, id], ["delete", "--force", id]],
+    [
+      ["run", "-d", "-b", long.path, id],
+      ["exec", id, "true"],
+      ["delete", "--force", id],
+    ],
+    [
+      ["create", "-b", long.path, id],
+      ["delete", id],
+    ],
+    [
+      ["create", "-b", long.path, id],
+      ["start", id],
+      ["state", id],
+      ["kill", id, "KILL"],
+      ["delete", "--force", id],
+    ],
+    [
+      ["create", "-b", long.path, id],
+      ["start", id],
+      ["pause", id],
+      ["resume", id],
+      ["delete", "--force", id],
+    ],
+    [
+      ["run", "-d", "-b", short.path, id],
+      ["delete", "--force", id],
+    ],
   ];
   for (const args of random.of(ways)) {
     const done = await call(args);
@@ -79,13 +102,14 @@ describe(`for ${MINUTES} minutes (seed ${SEED})`, () => {
     const random = new Random(SEED);
     const [short, long] = [bundle(["true"]), bundle(["sleep", "1000"])];
     const end = Date.now() + HALF_MS;
+    let begun = 0;
     let lives = 0;
     let first: Record<string, number> | undefined;
     while (lives < LIFECYCLES && Date.now() < end) {
       let left = Math.min(ROUND, LIFECYCLES - lives);
       const worker = async () => {
         while (left-- > 0 && Date.now() < end) {
-          expect(await live(random, short, long, newId())).toBeUndefined();
+          expect(await live(random, short, long, `${TEST_PREFIX}-life${++begun}`)).toBeUndefined();
           lives++;
         }
       };

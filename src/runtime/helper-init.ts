@@ -4,7 +4,7 @@ import { spawnInit } from "../init/spawn.ts";
 import { CLONE_NEWUSER } from "../linux.ts";
 import { PlanBuilder } from "../plan/builder.ts";
 import { AWAIT, type OpName, type StepArg } from "../plan/step.ts";
-import { waitid } from "../sys/process.ts";
+import { type WaitStatus, waitid } from "../sys/process.ts";
 import { stepFailure } from "./failure.ts";
 
 /** Descriptors from FIRST_FREE_FD on are free for steps to use. */
@@ -22,7 +22,7 @@ export const FIRST_FREE_FD = 5;
  * @param onIdMaps gives the namespace of process `pid` its ids, while that waits
  * @throws StepError
  */
-export function inUserNamespace(about: string, steps: HelperSteps, onIdMaps: (pid: number) => void): void {
+export function inUserNamespace(about: string, steps: HelperSteps, onIdMaps: (pid: number) => void): WaitStatus {
   const all = (b: PlanBuilder): void => {
     b.add(about, "clone", CLONE_NEWUSER, -1);
     // The init is not dumpable, so its /proc files are root's.
@@ -30,7 +30,7 @@ export function inUserNamespace(about: string, steps: HelperSteps, onIdMaps: (pi
     b.add(about, "await", AWAIT.ID_MAPS);
     addSteps(b, about, steps);
   };
-  inHelper(about, all, onIdMaps);
+  return inHelper(about, all, onIdMaps);
 }
 
 function addSteps(b: PlanBuilder, about: string, steps: HelperSteps): void {
@@ -38,8 +38,8 @@ function addSteps(b: PlanBuilder, about: string, steps: HelperSteps): void {
   else for (const [op, ...args] of steps) b.add(about, op, ...args);
 }
 
-/** Carries steps out in a process that ends with the last of them. @throws StepError */
-export function inHelper(about: string, steps: HelperSteps, onAwait: (pid: number) => void = () => {}): void {
+/** Carries steps out in a process that ends with the last of them. @returns how it ended @throws StepError */
+export function inHelper(about: string, steps: HelperSteps, onAwait: (pid: number) => void = () => {}): WaitStatus {
   const b = new PlanBuilder(3);
   b.inherit("sync");
   b.inherit("plan");
@@ -68,5 +68,9 @@ export function inHelper(about: string, steps: HelperSteps, onAwait: (pid: numbe
     throw error;
   }
   const end = waitid({ pid });
-  if (end.exitCode !== 0) throw new TsrunError(`${about}: the process that was to do it did not end well`);
+  // After execve(2) its exit code is the program's.
+  if (end.exitCode !== 0 && !plan.steps.some(({ op }) => op === "exec")) {
+    throw new TsrunError(`${about}: the process that was to do it did not end well`);
+  }
+  return end;
 }

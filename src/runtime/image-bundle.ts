@@ -1,8 +1,7 @@
 /** Writes the bundle of an image: config.json, and a directory for each volume with what the image has there. */
 import { StateError } from "../errors.ts";
-import { subordinateIds } from "../host.ts";
-import type { Rootless } from "../spec/defaults.ts";
 import { imageSpec } from "../spec/image.ts";
+import { storeContext } from "../storage/context.ts";
 import { chainIdsOf, digestOf, hexOf } from "../storage/digest.ts";
 import { findImage, readImage } from "../storage/imagedb.ts";
 import { readInLayers, unpackFromLayers } from "../storage/layer-files.ts";
@@ -10,6 +9,7 @@ import { ensureStore } from "../storage/store-lock.ts";
 import { imageDirs } from "../storage/view.ts";
 import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from "../sys/fs.ts";
 import type { ImageBundle, ImageBundleOptions } from "./image.ts";
+import { callerIds } from "./own-ids.ts";
 
 export function makeImageBundle(options: ImageBundleOptions): ImageBundle {
   const { storageRoot, directory } = options;
@@ -25,6 +25,7 @@ export function makeImageBundle(options: ImageBundleOptions): ImageBundle {
     passwd: () => readInLayers(layers, "etc/passwd"),
     group: () => readInLayers(layers, "etc/group"),
     volumesDirectory: directory === undefined ? undefined : "volumes",
+    // Images have several users as a rule.
     rootless: callerIds(),
   });
   const text = `${JSON.stringify(spec, null, 2)}\n`;
@@ -35,20 +36,11 @@ export function makeImageBundle(options: ImageBundleOptions): ImageBundle {
   if (volumes.length > 0) mkdirSync(`${directory}/volumes`, { mode: 0o700 });
   for (const { destination, source } of volumes) {
     mkdirSync(`${directory}/${source}`, { mode: 0o755 });
-    unpackFromLayers(layers, destination, `${directory}/${source}`);
+    unpackFromLayers(layers, destination, `${directory}/${source}`, storeContext(storageRoot, undefined));
   }
   // Last: a directory without it is no bundle.
   writeFileSync(`${directory}/config.json`, text, { exclusive: true });
   return { bundle: directory, spec, imageId };
-}
-
-/** Images have several users as a rule: all ids of the caller are mapped, where there is who does it. */
-function callerIds(): Rootless | undefined {
-  const uid = process.geteuid?.() ?? 0;
-  if (uid === 0) return undefined;
-  const { uids, gids, hasPrograms } = subordinateIds(uid);
-  const ranges = hasPrograms && uids.length > 0 && gids.length > 0 ? { uids, gids } : undefined;
-  return { uid, gid: process.getegid?.() ?? 0, ranges };
 }
 
 /** Containers of one image with one command have one bundle, which nobody writes again. */

@@ -14,6 +14,7 @@ export function storeContext(storageRoot: string, idMap: IdMap | undefined): Sto
     storageRoot,
     space: xattrSpace(!isInitial || process.geteuid?.() !== 0),
     unprivileged: process.geteuid?.() !== 0,
+    userns: !isInitial,
     idMap: settledIdMap(storageRoot, idMap),
   };
 }

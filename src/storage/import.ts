@@ -35,6 +35,8 @@ export interface StoreContext {
   storageRoot: string;
   space: XattrSpace;
   unprivileged: boolean;
+  /** In a user namespace: not all ids are there. */
+  userns: boolean;
   idMap?: IdMap | undefined;
 }
 
@@ -268,8 +270,10 @@ export async function unpackStream(
   let tarSize = 0;
   using skeleton = new SkeletonFile(`${work.path}/skeleton.gz`);
   using root = new Fd(open(`${work.path}/diff`, O_RDONLY | O_DIRECTORY));
-  const { space, idMap, unprivileged } = store;
-  using writer = new LayerWriter(root.fd, { lowers, space, idMap, unprivileged }, (bytes) => skeleton.add(bytes));
+  const { space, idMap, unprivileged, userns } = store;
+  using writer = new LayerWriter(root.fd, { lowers, space, idMap, unprivileged, userns }, (bytes) =>
+    skeleton.add(bytes),
+  );
   const reader = new TarReader(writer);
   for await (const piece of source) {
     hash.update(piece);

@@ -5,6 +5,7 @@ import { resolveInRoot } from "../sys/confined.ts";
 import { O_DIRECTORY, O_NONBLOCK, O_PATH, O_RDONLY, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG } from "../sys/constants.ts";
 import { preadFull } from "../sys/entries.ts";
 import { Fd, open, openat, statx } from "../sys/file.ts";
+import type { StoreContext } from "./import.ts";
 import { mountView } from "./merged-view.ts";
 import { components, nameBytes, textName } from "./tar/bytes.ts";
 import { TarReader } from "./tar/reader.ts";
@@ -37,11 +38,20 @@ export function readInLayers(layers: readonly string[], path: string): string | 
   return undefined;
 }
 
-/** Copies a directory of the image, with owners, links and attributes; one that is not there is empty. */
-export function unpackFromLayers(layers: readonly string[], path: string, target: string): void {
+/**
+ * Copies a directory of the image, with owners, links and attributes; one that is not there is empty.
+ *
+ * @param space of the marks in the layers
+ */
+export function unpackFromLayers(
+  layers: readonly string[],
+  path: string,
+  target: string,
+  { space, unprivileged, userns }: Pick<StoreContext, "space" | "unprivileged" | "userns">,
+): void {
   const parts = components(textName(path));
   if (parts === undefined) return;
-  using view = mountView(layers);
+  using view = mountView(layers, { userxattr: space === "user.overlay." });
   let place: number;
   try {
     place = resolveInRoot(view.fd, nameBytes(parts.join("/")), O_RDONLY | O_DIRECTORY);
@@ -51,7 +61,7 @@ export function unpackFromLayers(layers: readonly string[], path: string, target
   }
   using from = new Fd(place);
   using to = new Fd(open(target, O_RDONLY | O_DIRECTORY));
-  using writer = new LayerWriter(to.fd, { lowers: [], space: "trusted.overlay.", isTree: true });
+  using writer = new LayerWriter(to.fd, { lowers: [], space, unprivileged, userns, isTree: true });
   const reader = new TarReader(writer);
   for (const piece of tarOf(walkTree(from.fd, "", new Map(), {}))) reader.push(piece);
   reader.finish();

@@ -59,9 +59,8 @@ function addLower(context: number, layer: number): void {
 
 /** For kernels before 6.8: mounted at a place for a moment, with names of descriptors, which are short, as layers. */
 export function mountAtPlace(directories: readonly string[], userxattr: boolean): Fd {
-  const place = `/run/tsrun-view-${hex(randomBytes(8))}`;
+  const place = makePlace(`tsrun-view-${hex(randomBytes(8))}`);
   const layers: Fd[] = [];
-  mkdirSync(place, { mode: 0o700 });
   try {
     for (const directory of directories) layers.push(new Fd(open(directory, O_PATH | O_DIRECTORY)));
     const words = viewOptions(userxattr).map(([name, value]) => (value === undefined ? name : `${name}=${value}`));
@@ -76,6 +75,19 @@ export function mountAtPlace(directories: readonly string[], userxattr: boolean)
   } finally {
     for (const layer of layers) layer[Symbol.dispose]();
     rmdirSync(place);
+  }
+}
+
+/** @returns a new directory; /run is not for root of a user namespace to write */
+function makePlace(name: string): string {
+  try {
+    mkdirSync(`/run/${name}`, { mode: 0o700 });
+    return `/run/${name}`;
+  } catch (error) {
+    const own = process.env.XDG_RUNTIME_DIR;
+    if (!isErrno(error, "EACCES") || !own) throw error;
+    mkdirSync(`${own}/${name}`, { mode: 0o700 });
+    return `${own}/${name}`;
   }
 }
 

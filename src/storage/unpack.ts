@@ -68,6 +68,8 @@ export interface UnpackOptions {
   idMap?: IdMap | undefined;
   /** We are not root: owners cannot be given and devices not made. What could not be is counted. */
   unprivileged?: boolean | undefined;
+  /** We are root of a user namespace: owners that it does not have cannot be given and devices not made. Counted, too. */
+  userns?: boolean | undefined;
   /** It is no layer but a tree: names that would be whiteouts are names. */
   isTree?: boolean | undefined;
 }
@@ -362,8 +364,7 @@ export class LayerWriter implements TarSink {
     else if (!this.#device(parent, name, entry)) return;
     const uid = this.#id(entry.uid, this.#options.idMap?.uids);
     const gid = this.#id(entry.gid, this.#options.idMap?.gids);
-    if (this.#options.unprivileged) this.#count("owner", uid !== 0 || gid !== 0);
-    else lchownat(parent, name, uid, gid);
+    this.#own(uid, gid, () => lchownat(parent, name, uid, gid));
     if (entry.type !== "symlink") {
       // After chown(2), which takes setuid and setgid off; a device is not opened for it.
       using place = new Fd(openat(parent, name, O_PATH | O_NOFOLLOW));
@@ -381,7 +382,8 @@ export class LayerWriter implements TarSink {
       mknodat(parent, name, type | 0o600, entry.type === "fifo" ? 0 : makedev(entry.devMajor, entry.devMinor));
       return true;
     } catch (error) {
-      if (!this.#options.unprivileged || !isErrno(error, "EPERM")) throw error;
+      const { unprivileged, userns } = this.#options;
+      if (!(unprivileged || userns) || !isErrno(error, "EPERM")) throw error;
       this.#count("device", true);
       return false;
     }
@@ -414,11 +416,24 @@ export class LayerWriter implements TarSink {
   #dress(fd: number, entry: TarEntry): void {
     const uid = this.#id(entry.uid, this.#options.idMap?.uids);
     const gid = this.#id(entry.gid, this.#options.idMap?.gids);
-    if (this.#options.unprivileged) this.#count("owner", uid !== 0 || gid !== 0);
-    else fchown(fd, uid, gid);
+    this.#own(uid, gid, () => fchown(fd, uid, gid));
     fchmod(fd, entry.mode);
     for (const [key, value] of entry.xattrs)
       this.#kept(key, setXattr(fd, this.#xattrName(key), this.#mapped(key, value)));
+  }
+
+  #own(uid: number, gid: number, chown: () => void): void {
+    if (this.#options.unprivileged) {
+      this.#count("owner", uid !== 0 || gid !== 0);
+      return;
+    }
+    try {
+      chown();
+    } catch (error) {
+      // An id that this namespace does not have.
+      if (!this.#options.userns || !isErrno(error, "EINVAL")) throw error;
+      this.#count("owner", true);
+    }
   }
 
   #xattrName(key: string): Uint8Array {

@@ -254,6 +254,31 @@ describe("layers", () => {
 });
 
 describe("ranges of ids", () => {
+  ranges("an image keeps the owners that it names, from import to export", () => {
+    const { stdout, stderr } =
+      asUser(`export XDG_DATA_HOME=${home}/owners; mkdir -p ${home}/tree && cd ${home}/tree || exit 1
+      mkdir -p bin etc home/app; cp /bin/busybox bin; for a in sh stat touch mkdir chmod; do ln -s busybox bin/$a; done
+      tar --owner=0 --group=0 -cf ../owners.tar bin etc; tar --owner=1000 --group=1000 -rf ../owners.tar home/app
+      $R image import ../owners.tar owned > /dev/null 2> ../import.err; grep 'could not' ../import.err
+      $R run --rw-layer owners --image owned -- sh -c 'stat -c %u /home/app; mkdir /v /home/app/own; chmod 700 /home/app'
+      $R image commit --change 'VOLUME /home/app' owners owned:2 > /dev/null
+      $R layer why owners /home/app | grep -o ' [0-7]* [0-9]*:[0-9]*' | sort -u
+      $R layer export owners -o ../flat.tar && tar -tvf ../flat.tar | grep -c ' home/app/own/'
+      $R bundle owned:2 ../bundle -- sh -c 'stat -c %u:%a /home/app' && $R run -b ../bundle b-${process.pid} < /dev/null
+      stat -c %u ../bundle/volumes/0
+      $R image remove owned:2 > /dev/null; $R layer check > /dev/null && echo whole`);
+    expect(stderr).not.toContain("could not be kept");
+    expect(stdout.trim().split("\n"), stderr).toEqual([
+      "1000",
+      " 0700 1000:1000",
+      " 0755 1000:1000",
+      "1",
+      "1000:700",
+      String(SUBORDINATE.first + 999),
+      "whole",
+    ]);
+  });
+
   ranges("an image has all of them, for its other users", () => {
     const bundle = rootlessBundle("true");
     const { stdout, stderr } = asUser(`export XDG_DATA_HOME=${home}/images; cd ${home}

@@ -1,6 +1,6 @@
 /** `run --image` and `bundle`: an image of the store as a bundle. */
 import { isatty } from "node:tty";
-import { imageBundle, runInForeground, storageRoot } from "../../index.ts";
+import { imageBundle, runInForeground, runWithOwnIds, storageRoot } from "../../index.ts";
 import type { AnyValues, Globals } from "../flags.ts";
 import { absolute } from "../globals.ts";
 import { createOptions } from "../options.ts";
@@ -40,6 +40,8 @@ export async function writeBundle(
   args: readonly string[],
   values: { store?: string; terminal?: boolean },
 ): Promise<number> {
+  const code = runWithOwnIds();
+  if (code !== undefined) return code;
   const [image = "", directory = "", ...command] = args;
   await imageBundle({
     image,

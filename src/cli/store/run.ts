@@ -1,4 +1,5 @@
 /** The second level of verbs, as `tsrun image list`: parsed by the same parser, from the same kind of table. */
+import { runWithOwnIds } from "../../index.ts";
 import type { Globals, Verb } from "../flags.ts";
 import { writeOut } from "../output.ts";
 import { parseVerb, UsageError } from "../parse.ts";
@@ -25,7 +26,7 @@ export async function runSubverb(
     writeOut(helpText([], [verb], verb));
     return 0;
   }
-  return verb.run({ values: parsed.values, args: parsed.args, globals } as never);
+  return runWithOwnIds() ?? verb.run({ values: parsed.values, args: parsed.args, globals } as never);
 }
 
 /** As docker has them. */

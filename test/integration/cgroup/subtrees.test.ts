@@ -68,15 +68,18 @@ describe("cgroup v2 subtrees", () => {
     const record = make({ owner: 1000, resources: { pids: { limit: 20 }, memory: { limit: 2 ** 26 } } });
     const dir = record.paths[""] as string;
     const asUser = (script: string) =>
-      runIn(record, `exec setpriv --reuid 1000 --regid 1000 --clear-groups sh -c '${script.replaceAll("'", "")}'`);
+      runIn(
+        record,
+        `exec /usr/bin/setpriv --reuid 1000 --regid 1000 --clear-groups sh -c '${script.replaceAll("'", "")}'`,
+      );
+    const refused = asUser(`echo max > ${dir}/pids.max; echo max > ${dir}/memory.max`);
+    expect(refused.stderr.match(/Permission denied/g)).toHaveLength(2);
     const made = asUser(
       `mkdir ${dir}/sub && echo $$ > ${dir}/sub/cgroup.procs && echo +pids > ${dir}/cgroup.subtree_control &&
        echo 5 > ${dir}/sub/pids.max && cat ${dir}/sub/pids.max; cut -d: -f3 /proc/self/cgroup`,
     );
     expect(made.stderr).toBe("");
     expect(made.stdout).toMatch(/^5\n.*\/sub\n$/);
-    const refused = asUser(`echo max > ${dir}/pids.max; echo max > ${dir}/memory.max`);
-    expect(refused.stderr.match(/Permission denied/g)).toHaveLength(2);
     expect([read(record, "", "pids.max"), read(record, "", "memory.max")]).toEqual(["20", String(2 ** 26)]);
     // What is below goes as well, though it is another's.
     destroyCgroup(record, { kill: true });

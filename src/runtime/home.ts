@@ -4,6 +4,9 @@
  */
 
 import { isErrno } from "../errors.ts";
+import { isBelow, isBind } from "../plan/mounts.ts";
+import { parseMountOptions } from "../spec/mount-options.ts";
+import type { Mount } from "../spec/types.ts";
 import { utf8Text } from "../sys/call.ts";
 import { resolveInRoot } from "../sys/confined.ts";
 import { O_DIRECTORY, O_PATH, O_RDONLY, S_IFMT, S_IFREG } from "../sys/constants.ts";
@@ -27,6 +30,39 @@ export function homeInLayers(directories: readonly string[], uid: number): strin
   return "/";
 }
 
+/**
+ * As homeDirectory, where a mount of config.json brings the file or hides it: the last one that lies over it.
+ *
+ * @returns undefined when none does, and the file is the root's
+ */
+export function homeInMounts(mounts: readonly Mount[] | undefined, uid: number): string | undefined {
+  for (const mount of [...(mounts ?? [])].reverse()) {
+    const destination = mount.destination.replace(/\/+$/, "");
+    if (!isBelow(PASSWD, destination)) continue;
+    const options = parseMountOptions(mount.options);
+    // What was there is there still.
+    if (options.remount || options.copyUp) continue;
+    if (!isBind(mount, options)) return "/";
+    return homeOf(readBound(mount.source ?? "", PASSWD.slice(destination.length + 1)), uid);
+  }
+  return undefined;
+}
+
+const PASSWD = "/etc/passwd";
+
+/** @param rest what lies in the source, "" when the source is the file */
+function readBound(source: string, rest: string): string {
+  try {
+    using from = new Fd(open(source, O_PATH));
+    if (rest === "") return readRegular(from.fd);
+    using file = new Fd(resolveInRoot(from.fd, rest));
+    return readRegular(file.fd);
+  } catch {
+    // What is wrong with the source the mount will say.
+    return "";
+  }
+}
+
 function homeOf(passwd: string, uid: number): string {
   for (const line of passwd.split("\n")) {
     const fields = line.split(":");
@@ -46,12 +82,16 @@ function readPasswd(rootFd: number): string | undefined {
     throw error;
   }
   try {
-    // Looked at before it is opened: to open a device can be a deed of its own, and a fifo would hold us.
-    if ((statx(fd, "").mode & S_IFMT) !== S_IFREG) return "";
-    return readFile(open(`/proc/self/fd/${fd}`, O_RDONLY));
+    return readRegular(fd);
   } finally {
     closeQuiet(fd);
   }
+}
+
+/** Looked at before it is opened: to open a device can be a deed of its own, and a fifo would hold us. */
+function readRegular(fd: number): string {
+  if ((statx(fd, "").mode & S_IFMT) !== S_IFREG) return "";
+  return readFile(open(`/proc/self/fd/${fd}`, O_RDONLY));
 }
 
 function readFile(fd: number): string {

@@ -23,7 +23,7 @@ import { unixListen } from "../sys/socket.ts";
 import { converse } from "./converse.ts";
 import { endContainer } from "./end.ts";
 import { openFarSource } from "./far-sources.ts";
-import { homeDirectory, homeInLayers } from "./home.ts";
+import { homeDirectory, homeInLayers, homeInMounts } from "./home.ts";
 import { hookStages, runHooks, runHooksAnyhow } from "./hooks.ts";
 import { mapIds, mayUseSetgroups } from "./idmap.ts";
 import { newUserNamespace, openIdmapped } from "./idmapped.ts";
@@ -382,6 +382,8 @@ function homeOf(
 ): string | undefined {
   const { process } = container.spec;
   if (process.env.some((entry) => entry.startsWith("HOME=") && entry.length > 5)) return undefined;
+  const bound = homeInMounts(container.spec.mounts, process.user.uid);
+  if (bound !== undefined) return bound;
   if (inside) return homeInLayers(rootfsDirectories(inside), process.user.uid);
   if (rootFd !== undefined) return homeDirectory(rootFd, process.user.uid);
   const fd = open(container.rootfs.path, O_PATH | O_CLOEXEC);

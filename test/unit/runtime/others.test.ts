@@ -13,7 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { homeDirectory } from "../../../src/runtime/home.ts";
+import { homeDirectory, homeInMounts } from "../../../src/runtime/home.ts";
 import { timestamp } from "../../../src/runtime/launch.ts";
 import { stateRoot } from "../../../src/runtime/paths.ts";
 import { writePidFile } from "../../../src/runtime/pid-file.ts";
@@ -103,6 +103,29 @@ describe("runtime/home", () => {
       "bad line\nroot:x:0:0:root:/root:/bin/sh\napp:x:10:10::/srv/app:\ntwin:x:10:10::/other:\nrel:x:11:11::home:\n",
     );
     expect([0, 10, 11, 12].map(homeOf)).toEqual(["/root", "/srv/app", "/", "/"]);
+  });
+
+  test("is that of the mount that lies over the file last, where one does", () => {
+    mkdirSync(join(dir, "conf"));
+    writeFileSync(join(dir, "conf/passwd"), "a:x:7:7::/in/directory:\n");
+    writeFileSync(join(dir, "file"), "a:x:7:7::/of/file:\n");
+    const bind = (destination: string, source: string) => ({
+      destination,
+      source: join(dir, source),
+      options: ["bind"],
+    });
+    const home = (...mounts: Parameters<typeof homeInMounts>[0] & object) => homeInMounts(mounts, 7);
+    expect(home()).toBeUndefined();
+    expect(home(bind("/etc/passwd-", "file"), bind("/etcetera", "conf"))).toBeUndefined();
+    expect(home(bind("/etc/passwd", "file"))).toBe("/of/file");
+    expect(home(bind("/etc/", "conf"))).toBe("/in/directory");
+    expect(home(bind("/etc", "conf"), bind("/etc/passwd", "file"))).toBe("/of/file");
+    expect(home(bind("/etc/passwd", "file"), bind("/etc", "conf"))).toBe("/in/directory");
+    expect(home(bind("/etc/passwd", "file"), { destination: "/etc", type: "tmpfs" })).toBe("/");
+    const copied = { destination: "/etc", type: "tmpfs", options: ["tmpcopyup"] };
+    expect(home(bind("/etc/passwd", "file"), copied)).toBe("/of/file");
+    expect(home(bind("/etc/passwd", "none"))).toBe("/");
+    expect(home(bind("/etc/passwd", "conf"))).toBe("/");
   });
 
   test("is / where passwd is missing, a directory, a fifo or a link to nowhere", () => {

@@ -7,6 +7,7 @@ import { StepError, TsrunError } from "../errors.ts";
 import { describeStep } from "../plan/describe.ts";
 import type { Plan, Step } from "../plan/step.ts";
 import { signalName } from "../sys/constants.ts";
+import { statSync } from "../sys/fs.ts";
 import type { WaitStatus } from "../sys/process.ts";
 
 const MAX_WORDS = 1000;
@@ -18,7 +19,7 @@ export function stepFailure(plan: Plan, index: number, code: string): TsrunError
   const command = commandFailure(plan, step, code);
   if (command) return new StepError(command.message, index, code, command.fix ? { fix: command.fix } : {});
   const message = `${step.about}: ${inWords(plan, index, step)}: ${code} (${sourceText(step, code)})`;
-  const fix = fixFor(step, code);
+  const fix = misfit(plan, index, step, code) ?? fixFor(step, code);
   return new StepError(message, index, code, fix ? { fix } : {});
 }
 
@@ -98,6 +99,19 @@ export function execFailure(command: string, code: string): { message: string; f
     default:
       return { message: `${exec}: ${code} (${errnoText(code)})` };
   }
+}
+
+/** A bind mount whose source and destination are of different types: which is which. */
+function misfit(plan: Plan, index: number, step: Step, code: string): string | undefined {
+  const LIKE_ITS_SOURCE = 3;
+  if (step.op !== "target" || step.args[3] !== LIKE_ITS_SOURCE || !/^(ENOTDIR|EISDIR)$/.test(code)) return undefined;
+  const opened = plan.steps.slice(0, index).findLast(({ op, args }) => op === "openTree" && args[0] === step.args[4]);
+  const source = opened?.args[2] === "" ? "" : ` ${opened?.args[2] ?? ""}`;
+  const ask = "are you trying to mount a directory onto a file (or vice-versa)?";
+  if (code === "EISDIR") return `the source${source} is a file and the destination ${step.args[2]} a directory; ${ask}`;
+  const isDirectory = source.length > 1 && statSync(source.slice(1))?.isDirectory() === true;
+  if (!isDirectory) return undefined;
+  return `the source${source} is a directory and the destination ${step.args[2]}, or a part of its path, a file; ${ask}`;
 }
 
 function fixFor(step: Step, code: string): string | undefined {

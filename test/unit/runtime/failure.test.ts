@@ -38,6 +38,20 @@ describe("runtime/failure", () => {
     expect(stepFailure(planOf(step), 0, "ENOTDIR").fix).toContain("directory onto a file");
   });
 
+  test("a bind that does not fit its target is told with both types", () => {
+    const like = (source: string, code: string) => {
+      const open: Step = { op: "openTree", args: [7, -1, source, 0], about: "mounts[2] /a" };
+      const target: Step = { op: "target", args: [8, 6, "/a", 3, 7, 0], about: "mounts[2] /a" };
+      return stepFailure(planOf(open, target), 1, code).fix;
+    };
+    expect(like("/etc/passwd", "EISDIR")).toContain(
+      "the source /etc/passwd is a file and the destination /a a directory",
+    );
+    expect(like("/etc", "ENOTDIR")).toContain("the source /etc is a directory and the destination /a, or a part");
+    expect(like("/etc/passwd", "ENOTDIR")).toContain("a part of the path is a file");
+    expect(like("", "EISDIR")).toContain("the source is a file");
+  });
+
   test("a write is told with its file, not its descriptor", () => {
     const open: Step = { op: "open", args: [5, "/proc/self/oom_score_adj", 1, 0], about: "process.oomScoreAdj" };
     const write: Step = { op: "write", args: [5, "-9"], about: "process.oomScoreAdj" };

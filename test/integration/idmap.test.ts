@@ -65,6 +65,21 @@ describe("idmapped mounts", () => {
     expect(result).toMatchObject({ stdout: "7005:8005\n", stderr: "" });
   });
 
+  root("and those of crun that are relative to the container's own mapping", ({ skip }) => {
+    const directory = source();
+    skip(!isIdmappable(directory), "the file system of the tests has no idmapped mounts");
+    const bundle = makeBundle({
+      args: ["stat", "-c", "%u:%g", "/mnt/file"],
+      mounts: [{ destination: "/mnt", source: directory, options: ["bind", "idmap=uids=@0-7-10;gids=@0-8-10"] }],
+      edit: (spec) => {
+        spec.linux.namespaces?.push({ type: "user" });
+        spec.linux.uidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+        spec.linux.gidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+      },
+    });
+    expect(runBundle(bundle)).toMatchObject({ code: 0, stdout: "12:13\n", stderr: "" });
+  });
+
   root("half of the mappings, and idmap without any, are refused with their place", () => {
     const half = seen({ destination: "/mnt", source: "/usr", options: ["bind"], uidMappings: range(0, 1) });
     expect(half.code).toBe(1);

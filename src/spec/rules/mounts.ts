@@ -90,7 +90,10 @@ function checkMappings({ spec, report }: RuleContext, mount: Mount, options: Mou
   if (mappings === undefined) return;
   if (mappings.uids.length > 0 && mappings.gids.length > 0) return;
   if (options.idmapWord !== undefined) {
-    report(`${path}.options`, 'idmap= takes "uids=ID-SEEN-COUNT;gids=ID-SEEN-COUNT", more ranges after a #');
+    report(
+      `${path}.options`,
+      'idmap= takes "uids=ID-SEEN-COUNT;gids=ID-SEEN-COUNT", more ranges after a #, after an @ by the mappings of linux',
+    );
   } else if (mount.uidMappings?.length || mount.gidMappings?.length) {
     report(path, "needs both uidMappings and gidMappings");
   } else {

@@ -27,6 +27,24 @@ describe("spec/idmap", () => {
     });
   });
 
+  test("after an @ ids are moved as the container's own mapping moves them", () => {
+    // The example of crun(1).
+    const maps = [
+      { containerID: 0, hostID: 0, size: 1 },
+      { containerID: 1, hostID: 2, size: 1000 },
+    ];
+    const word = (text: string) =>
+      mountMappings({ destination: "/a", options: [`idmap=${text}`] }, { uidMappings: maps, gidMappings: theirs });
+    expect(word("uids=@1-3-10;gids=@5-0-1#0-7-1")).toEqual({
+      uids: [{ containerID: 1, hostID: 4, size: 10 }],
+      gids: [
+        { containerID: 5, hostID: 2000, size: 1 },
+        { containerID: 0, hostID: 7, size: 1 },
+      ],
+    });
+    expect(word("uids=@2000-0-1;gids=0-0-1")).toEqual({ uids: [], gids: [] });
+  });
+
   test("a word that cannot be read maps nothing, which is then refused", () => {
     for (const word of ["uids=1-2", "uids=a-b-c;gids=0-0-1", "x=0-0-1", "", "uids=@0-0-1;gids=@0-0-1"]) {
       expect(mountMappings({ destination: "/a", options: [`idmap=${word}`] }, {})).toEqual({ uids: [], gids: [] });

@@ -1,13 +1,13 @@
 /** `plan`: what `run` would do, without root and without touching anything. */
 import { describeWrites, planCgroup } from "../cgroup/plan.ts";
 import type { Host } from "../host.ts";
-import { escapeControl } from "../log.ts";
+import { escapeControl, isDebugging } from "../log.ts";
 import { describePlan } from "../plan/describe.ts";
 import { planContainer as planSteps } from "../plan/order.ts";
 import type { Plan } from "../plan/step.ts";
 import { newId } from "./id.ts";
 import type { PlanOptions } from "./options.ts";
-import { cgroupRequest, loadContainer, planParameters } from "./prepare.ts";
+import { cgroupRequest, loadContainer, planParameters, warnOfMisspelt } from "./prepare.ts";
 
 /** A plan with what the runtime does on the host before the init starts. */
 export interface ContainerPlan extends Plan {
@@ -22,6 +22,8 @@ export function planContainer(options: PlanOptions): ContainerPlan {
     options.rootless === true ? undefined : asRoot,
   );
   const { container } = loaded;
+  // Who asks what would be done is told what would not.
+  if (!isDebugging()) warnOfMisspelt(JSON.parse(loaded.text));
   const { spec, rootfs } = container;
   const cgroup = planCgroup(cgroupRequest(loaded));
   const hasHome = spec.process.env.some((entry) => entry.startsWith("HOME=") && entry.length > 5);

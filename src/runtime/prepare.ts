@@ -12,11 +12,13 @@ import {
 import { systemdRequest } from "../cgroup/systemd/request.ts";
 import { cgroupViews } from "../cgroup/views.ts";
 import { type Host, hostFacts } from "../host.ts";
+import { isDebugging, warn } from "../log.ts";
 import { dirname } from "../path.ts";
 import type { PlanParameters } from "../plan/order.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import { loadSpec } from "../spec/load.ts";
 import { resolve } from "../spec/resolve.ts";
+import { misspeltMembers } from "../spec/validate.ts";
 import { readFileSync } from "../sys/fs.ts";
 import { farSources } from "./far-sources.ts";
 import { mayUseSetgroups } from "./idmap.ts";
@@ -42,6 +44,7 @@ export function loadContainer(
 ): Loaded {
   const bundle = absolutePath(options.bundle);
   const { spec, text } = loadSpec(bundle, options.configFile);
+  if (isDebugging()) warnOfMisspelt(spec);
   const hierarchies = detectCgroups();
   const listenFds = listenFdsOf(process.env, process.pid);
   const listenFdNames = listenFds > 0 ? process.env.LISTEN_FDNAMES : undefined;
@@ -51,6 +54,11 @@ export function loadContainer(
   const given = { ...options, bundle, layers, storageRoot, listenFds, listenFdNames };
   const container = resolve(spec, given, adjust(hostFacts(hierarchies.layout)));
   return { container, text, hierarchies };
+}
+
+/** Of members that are nearly those of the spec; the spec wants them ignored, so that only who looks closely is told. */
+export function warnOfMisspelt(spec: unknown): void {
+  for (const { path, message } of misspeltMembers(spec)) warn(`${path}: ${message}`);
 }
 
 /**

@@ -203,6 +203,26 @@ function explainObject(shape: ObjectShape, value: object, path: string, report: 
   return left;
 }
 
+/** Looks at every member that no object of its shape has: its path, its name, and the names it may have been meant to be. */
+export function unknownMembers(
+  shape: Shape,
+  value: unknown,
+  path: string,
+  look: (path: string, name: string, known: readonly string[]) => void,
+): void {
+  if (typeof shape === "number" || "words" in shape || typeof value !== "object" || value === null) return;
+  if ("list" in shape) {
+    if (!Array.isArray(value)) return;
+    for (const [i, element] of value.entries()) unknownMembers(shape.list, element, `${path}[${i}]`, look);
+    return;
+  }
+  for (const [key, member] of Object.entries(value)) {
+    const known = "map" in shape ? shape.map : shape.members[key];
+    if (known !== undefined) unknownMembers(known, member, joinPath(path, key), look);
+    else if ("members" in shape) look(joinPath(path, key), key, Object.keys(shape.members));
+  }
+}
+
 function nothingOf(shape: Shape): unknown {
   if (typeof shape === "number") return shape === S.boolean ? false : shape <= S.path ? "" : 0;
   if ("words" in shape) return "";

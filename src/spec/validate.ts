@@ -17,7 +17,7 @@ import { checkLimits, checkResources, RESOURCES } from "./rules/resources.ts";
 import { checkRoot, ROOT } from "./rules/root.ts";
 import { checkSeccomp } from "./rules/seccomp.ts";
 import { checkSysctl } from "./rules/sysctl.ts";
-import { explain, fits, type ObjectShape, S, type Shape } from "./structure.ts";
+import { explain, fits, type ObjectShape, S, type Shape, unknownMembers } from "./structure.ts";
 import { didYouMean } from "./text.ts";
 import type { Linux, LinuxIntelRdt, LinuxResources, Process, Spec } from "./types.ts";
 
@@ -95,6 +95,20 @@ export function inspectProcess(value: unknown): { problems: Problem[]; warnings:
 export function inspect(value: unknown, options: { hasLayers?: boolean } = {}): Inspection {
   const { problems, warnings, left } = examine(SPEC, value, "", options.hasLayers ?? false, checkSpec);
   return { problems, warnings, spec: left as Spec };
+}
+
+/**
+ * Members that were probably meant to be others. The spec wants unknown members ignored, so nobody else speaks of them;
+ * it is one more walk over the config, for who asks.
+ */
+export function misspeltMembers(value: unknown): Problem[] {
+  const found: Problem[] = [];
+  let suggestions = 0;
+  unknownMembers(SPEC, value, "", (path, name, known) => {
+    const hint = suggestions++ < MAX_SUGGESTIONS ? didYouMean(name, known) : "";
+    if (hint !== "" && hasRoom(found)) found.push({ path, message: `is not known, and ignored${hint}` });
+  });
+  return found;
 }
 
 /** A section that is not there costs nothing, not even the engine's first look at the code of its rules. */

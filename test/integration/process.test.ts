@@ -193,7 +193,25 @@ describe("who and where", () => {
     expect(home((spec) => Object.assign(spec.process, { user: { uid: 77, gid: 77 } }))).toBe("/");
     expect(home((spec) => spec.process.env?.push("HOME=/else/where"))).toBe("/else/where");
     expect(home((spec) => spec.process.env?.push("HOME="))).toBe("/root");
+    const passwd = join(scratch(), "passwd");
+    writeFileSync(passwd, "root:x:0:0::/of/the/mount:\n");
+    const bind = { destination: "/etc/passwd", source: passwd, options: ["bind"] };
+    expect(home((spec) => spec.mounts.push(bind))).toBe("/of/the/mount");
   });
+
+  own(
+    "a member that is nearly one of the spec is a warning with --debug, and in the plan, and nothing otherwise",
+    () => {
+      const bundle = makeBundle({ edit: (spec) => Object.assign(spec.process, { noNewPrivilege: true }) });
+      const words = 'process.noNewPrivilege: is not known, and ignored, did you mean "noNewPrivileges"?';
+      expect(runBundle(bundle)).toMatchObject({ code: 0, stderr: "" });
+      const log = join(scratch(), "log");
+      expect(run(["--debug", "--log", log, "run", bundle.path])).toMatchObject({ code: 0, stderr: "" });
+      expect(readFileSync(log, "utf8").replaceAll('\\"', '"')).toContain(words);
+      expect(run(["plan", bundle.path]).stderr).toBe(`tsrun: warning: ${words}\n`);
+      expect(run(["--debug", "plan", bundle.path]).stderr.split(words)).toHaveLength(2);
+    },
+  );
 
   own("a passwd that is a fifo, a link to nowhere or huge does no harm", () => {
     for (const make of ["mkfifo", "ln -s /nowhere", "mkdir"]) {

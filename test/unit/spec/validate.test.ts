@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { inspect, validate } from "../../../src/spec/validate.ts";
+import { inspect, misspeltMembers, validate } from "../../../src/spec/validate.ts";
 import { config, problemsOf, warningsOf } from "./helpers.ts";
 
 const minimal = { ociVersion: "1.0.0", root: { path: "rootfs" }, process: { cwd: "/", args: ["sh"] } };
@@ -29,6 +29,26 @@ describe("spec/validate", () => {
   test("fields that the spec does not have are ignored", () => {
     expect(validate({ ...minimal, windows: { x: 1 }, foo: null, constructor: 5, toString: "x" })).toEqual([]);
     expect(problemsOf((spec) => Object.assign(spec.process.user, { valueOf: 1, username: "x" }))).toEqual([]);
+  });
+
+  test("unknown members that are nearly known ones are told to who asks, others are somebody's extension", () => {
+    const spec = config((value) => {
+      value.hostNmae = "web";
+      value.process.noNewPrivilege = true;
+      value.process.user.extension = {};
+      value.mounts[0].optoins = [];
+      value.linux.windows = 1;
+      value.annotations = { hostNmae: "x" };
+    });
+    expect(misspeltMembers(spec).map(({ path, message }) => `${path}: ${message}`)).toEqual([
+      'process.noNewPrivilege: is not known, and ignored, did you mean "noNewPrivileges"?',
+      'mounts[0].optoins: is not known, and ignored, did you mean "options"?',
+      'hostNmae: is not known, and ignored, did you mean "hostname"?',
+    ]);
+    expect(misspeltMembers(minimal)).toEqual([]);
+    expect(
+      misspeltMembers({ process: Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`env${i}`, 1])) }).length,
+    ).toBeLessThan(102);
   });
 
   test("members that are null are not there", () => {

@@ -37,8 +37,8 @@ export interface OverlayMount {
   options: readonly string[];
   /** Options that name a directory. What is not plain is too long, or has signs that mean something to the kernel. */
   directories: readonly { option: string; path: string; isPlain: boolean }[];
-  /** For kernels before 6.8, which mount at a place and take one text. */
-  atPlace: { path: string; data: string } | undefined;
+  /** For kernels before 6.8, which mount at a place and take one text; without a text somebody has mounted it there. */
+  atPlace: { path: string; data: string | undefined } | undefined;
 }
 
 /**
@@ -77,7 +77,11 @@ export function planRoot(b: PlanBuilder, container: ContainerSpec, parameters: P
 /** @returns the descriptor of the overlay, mounted nowhere yet */
 export function planOverlay(b: PlanBuilder, { options, directories, atPlace }: OverlayMount): number {
   const tree = b.newFd();
-  if (atPlace) {
+  if (atPlace && atPlace.data === undefined) {
+    b.add("layers", "openTree", tree, AT_FDCWD, atPlace.path, 0);
+    return tree;
+  }
+  if (atPlace?.data !== undefined) {
     const place = b.newFd();
     b.add("layers", "open", place, atPlace.path, O_PATH, 0);
     b.add("layers", "fchdir", place);

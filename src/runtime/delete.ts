@@ -18,9 +18,9 @@ import { statusOf } from "./lifecycle.ts";
 import type { DeleteOptions } from "./options.ts";
 import { stateRoot, storageRoot } from "./paths.ts";
 import { keepExit } from "./post-mortem.ts";
+import { endProgram } from "./program-record.ts";
 import { removeState } from "./remove-state.ts";
 import { MissingError, readHooks, StateDirectory, type StateRecord } from "./state.ts";
-import { endNetwork } from "./user-network.ts";
 
 /** @throws StateError when it runs and `force` is not given, or is not there and `force` is not given */
 export function deleteContainer(root: string | undefined, id: string, { force = false }: DeleteOptions = {}): void {
@@ -63,7 +63,8 @@ export function deleteLocked(state: StateDirectory, record: StateRecord, force: 
   keepExit(state, record);
   if (record.cgroup) destroyCgroup(record.cgroup, { kill: true });
   if (record.intelRdt) removeRdt(record.intelRdt);
-  if (record.network) endNetwork(record.network);
+  if (record.network) endProgram(record.network);
+  if (record.fuse) endProgram(record.fuse);
   removeLayers(state, record);
   // Before the state goes: should we be killed meanwhile, the next delete runs them.
   if (record.hooks?.includes("poststop")) runPoststop(state, record, force);

@@ -40,21 +40,47 @@ function addSteps(b: PlanBuilder, about: string, steps: HelperSteps): void {
 
 /** Carries steps out in a process that ends with the last of them. @returns how it ended @throws StepError */
 export function inHelper(about: string, steps: HelperSteps, onAwait: (pid: number) => void = () => {}): WaitStatus {
+  const { pid, isProgram } = startHelper(about, steps, { onAwait });
+  const end = waitid({ pid });
+  // After execve(2) its exit code is the program's.
+  if (end.exitCode !== 0 && !isProgram) {
+    throw new TsrunError(`${about}: the process that was to do it did not end well`);
+  }
+  return end;
+}
+
+export interface HelperOptions {
+  onAwait?: (pid: number) => void;
+  /** Standard input, output and error; default: those of this process. */
+  stdio?: readonly [number, number, number];
+}
+
+/**
+ * Carries steps out up to the last of them, or up to the program that it executes.
+ *
+ * @returns the process, a child for the caller to wait for
+ * @throws StepError
+ */
+export function startHelper(
+  about: string,
+  steps: HelperSteps,
+  { onAwait, stdio }: HelperOptions = {},
+): { pid: number; isProgram: boolean } {
   const b = new PlanBuilder(3);
   b.inherit("sync");
   b.inherit("plan");
   addSteps(b, about, steps);
   const plan = b.plan();
-  const init = spawnInit({ plan, fds: new Map(), preserved: 0 });
+  const init = spawnInit({ plan, fds: new Map(), preserved: 0, stdio });
   let { pid } = init;
   try {
     using sync = init.sync;
     for (;;) {
       const message = sync.next();
       if (message.type === "fail") throw stepFailure(plan, message.step, message.code);
-      if (message.type === "eof") break;
+      if (message.type === "eof") return { pid, isProgram: plan.steps.some(({ op }) => op === "exec") };
       if (message.type === "await") {
-        onAwait(pid);
+        onAwait?.(pid);
         sync.answer();
       } else if (message.type === "pid") {
         // Who made it has ended.
@@ -67,10 +93,4 @@ export function inHelper(about: string, steps: HelperSteps, onAwait: (pid: numbe
     waitid({ pid });
     throw error;
   }
-  const end = waitid({ pid });
-  // After execve(2) its exit code is the program's.
-  if (end.exitCode !== 0 && !plan.steps.some(({ op }) => op === "exec")) {
-    throw new TsrunError(`${about}: the process that was to do it did not end well`);
-  }
-  return end;
 }

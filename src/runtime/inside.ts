@@ -26,6 +26,10 @@ export function idMapsOf(container: ContainerSpec): Pick<StateRecord, "idMaps"> 
 
 /** What the process mounts; undefined for the driver that copies, whose copy is a directory like that of a bundle. */
 export function insideOverlay(record: RootfsRecord, container: ContainerSpec): OverlayData | undefined {
+  // It is mounted by then: see inside-fuse.ts.
+  if (record.driver === "fuse-overlayfs") {
+    return { options: [], directories: [], atPlace: { path: record.merged, data: undefined } };
+  }
   if (record.driver !== "vfs") return overlayData(record);
   container.rootfs.path = copyOf(record, container);
   return undefined;

@@ -28,6 +28,7 @@ import { hookStages, runHooks, runHooksAnyhow } from "./hooks.ts";
 import { mapIds, mayUseSetgroups } from "./idmap.ts";
 import { newUserNamespace, openIdmapped } from "./idmapped.ts";
 import { idMapsOf, insideOverlay, isMountedInside } from "./inside.ts";
+import { fuseProgram, mountFuse } from "./inside-fuse.ts";
 import { createRdt, joinRdt, planRdt, removeRdt } from "./intel-rdt.ts";
 import { processStat } from "./lifecycle.ts";
 import { NetDevices } from "./net-devices.ts";
@@ -36,12 +37,13 @@ import type { CreateOptions } from "./options.ts";
 import { stateRoot, storageRoot } from "./paths.ts";
 import { cgroupRequest, type Loaded, listenFdsOf, loadContainer, planParameters } from "./prepare.ts";
 import { checkPreserved } from "./preserved.ts";
+import { endProgram } from "./program-record.ts";
 import { removeState } from "./remove-state.ts";
 import { handOverListener } from "./seccomp.ts";
 import { newRecord, StateDirectory, type StateRecord } from "./state.ts";
 import { checkTerminal, inheritTerminalSize } from "./terminal.ts";
 import { Undo } from "./undo.ts";
-import { endNetwork, networkProgram, SLIRP_RESOLV_CONF, startNetwork } from "./user-network.ts";
+import { networkProgram, SLIRP_RESOLV_CONF, startNetwork } from "./user-network.ts";
 
 export interface Launched {
   container: ContainerSpec;
@@ -73,6 +75,7 @@ export function launch(options: LaunchOptions): Launched {
   checkTerminal(container.spec.process, options);
   for (const { path, message } of container.warnings) warn(`${path}: ${message}`);
   if (container.network) networkProgram(container.network);
+  if (container.rootfs.driver === "fuse-overlayfs") fuseProgram();
   if (options.foreground) inheritTerminalSize(container.spec.process);
   const rdt = planRdt(container.id, container.spec.linux?.intelRdt);
   const state = new StateDirectory(stateRoot(options.root), container.id);
@@ -152,6 +155,7 @@ export function launch(options: LaunchOptions): Launched {
     },
     onIdMaps: () => {
       mapIds(record.pid, container);
+      if (inside?.driver === "fuse-overlayfs") mountProgram(inside, state, record, undo);
       if (container.network) connect(container.network, state, record, undo);
     },
     onNetDevices: () => {
@@ -190,7 +194,7 @@ function openNotify(state: StateDirectory, address: string, { waitForStart }: La
 
 /** While the process waits for its ids it can be entered; later it cannot, as it holds descriptors of the host. */
 function connect(program: NetworkProgram, state: StateDirectory, record: StateRecord, undo: Undo): void {
-  undo.add(() => record.network && endNetwork(record.network));
+  undo.add(() => record.network && endProgram(record.network));
   startNetwork({
     program,
     pid: record.pid,
@@ -199,6 +203,15 @@ function connect(program: NetworkProgram, state: StateDirectory, record: StateRe
       record.network = started;
       state.write(record);
     },
+  });
+}
+
+/** As connect: the file system of layers that a program makes. */
+function mountProgram(overlay: RootfsRecord, state: StateDirectory, record: StateRecord, undo: Undo): void {
+  undo.add(() => record.fuse && endProgram(record.fuse));
+  mountFuse(overlay, record.pid, (started) => {
+    record.fuse = started;
+    state.write(record);
   });
 }
 

@@ -16,7 +16,7 @@ import { closeQuiet, Fd, flockDir, open, openat2, readText } from "../sys/file.t
 import { fstatSync, mkdirSync, renameSync, rmdirSync, type Stats, statSync, writeFileSync } from "../sys/fs.ts";
 import type { RdtRecord } from "./intel-rdt.ts";
 import type { ContainerStatus } from "./options.ts";
-import type { NetworkRecord } from "./user-network.ts";
+import type { ProgramRecord } from "./program-record.ts";
 
 /** Format of state.json; a reader refuses what is newer than itself. */
 const STATE_VERSION = 1;
@@ -63,7 +63,9 @@ export interface StateRecord {
   /** The ids of its namespace, where files of its read-write layer may belong to others than the caller. */
   idMaps?: { uids: readonly LinuxIDMapping[]; gids: readonly LinuxIDMapping[] };
   /** The program that carries its network. */
-  network?: NetworkRecord;
+  network?: ProgramRecord;
+  /** The program that is its root filesystem. */
+  fuse?: ProgramRecord;
   /** Do its processes stay in the session keyring of whoever starts them? */
   noNewKeyring: boolean;
   /** The stages that its config has hooks for; not there when it has none. */

@@ -2,25 +2,18 @@
  * The program that carries a container's network, for callers who may not make interfaces. It runs outside, enters the
  * container's network namespace, and is ended with the container. Rules: pasta(1), slirp4netns(1).
  */
-import { isErrno, TsrunError } from "../errors.ts";
+import { TsrunError } from "../errors.ts";
 import type { NetworkProgram } from "../spec/network.ts";
 import { utf8Text } from "../sys/call.ts";
 import { O_RDWR, POLLIN } from "../sys/constants.ts";
 import { preadFull } from "../sys/entries.ts";
 import { Fd, memfdCreate, open, read } from "../sys/file.ts";
 import { findProgram, readFileSync, unlinkSync } from "../sys/fs.ts";
-import { pidfdOpen, pidfdSendSignal, pollFd, waitid } from "../sys/process.ts";
+import { pollFd, waitid } from "../sys/process.ts";
 import { pipe } from "../sys/socket.ts";
 import { posixSpawn } from "../sys/spawn.ts";
-import { isAlive, processStat } from "./lifecycle.ts";
+import { type ProgramRecord, programRecord } from "./program-record.ts";
 
-export interface NetworkRecord {
-  program: NetworkProgram;
-  pid: number;
-  startTime: number;
-}
-
-const SIGKILL = 9;
 /** Interfaces are there in milliseconds; a machine without room takes longer. */
 const TIMEOUT_MS = 20_000;
 const MAX_LOG = 16 * 1024;
@@ -43,7 +36,7 @@ export interface NetworkRequest {
   /** Where pasta may say which process it has become. It does not stay. */
   pidFile: string;
   /** It runs, and is to be remembered before anything else happens. */
-  onStarted: (record: NetworkRecord) => void;
+  onStarted: (record: ProgramRecord) => void;
 }
 
 /** Returns when the interfaces are there. @throws TsrunError with what the program said */
@@ -71,7 +64,7 @@ function startSlirp({ program, pid, onStarted }: NetworkRequest, log: number): v
     const options = ["--configure", "--mtu=65520", "--disable-host-loopback", "--enable-sandbox", "--enable-seccomp"];
     child = spawn(program, [...options, "--ready-fd=3", String(pid), "tap0"], log, [{ from: end.fd, to: 3 }]);
   }
-  onStarted(recordOf(program, child));
+  onStarted(programRecord(program, child));
   if (pollFd(ready, POLLIN, TIMEOUT_MS) === 0) throw new TsrunError("it does not become ready");
   if (read(ready, new Uint8Array(1)) === 1) return;
   throw new TsrunError(`it ended with exit code ${waitid({ pid: child }).exitCode}`);
@@ -85,7 +78,7 @@ function startPasta({ program, pid, pidFile, onStarted }: NetworkRequest, log: n
   if (exitCode !== 0) throw new TsrunError(`it ended with exit code ${exitCode}`);
   const daemon = Number(readFileSync(pidFile));
   unlinkSync(pidFile);
-  onStarted(recordOf(program, daemon));
+  onStarted(programRecord(program, daemon));
 }
 
 function spawn(
@@ -103,30 +96,4 @@ function spawn(
   const argv = [program, ...args];
   // A session of its own: what a terminal sends is for the container.
   return posixSpawn({ path: networkProgram(program), argv, envp: [], fds: [...stdio, ...fds], setsid: true });
-}
-
-function recordOf(program: NetworkProgram, pid: number): NetworkRecord {
-  return { program, pid, startTime: processStat(pid)?.startTime ?? 0 };
-}
-
-/** Ends the program, if it is still the one that was started. */
-export function endNetwork({ pid, startTime }: NetworkRecord): void {
-  let pidFd: Fd;
-  try {
-    pidFd = new Fd(pidfdOpen(pid));
-  } catch (error) {
-    if (isErrno(error, "ESRCH", "EINVAL")) return;
-    throw error;
-  }
-  using held = pidFd;
-  // Between these two the number cannot become another's.
-  if (!isAlive(pid, startTime)) return;
-  pidfdSendSignal(held.fd, SIGKILL);
-  pollFd(held.fd, POLLIN, TIMEOUT_MS);
-  try {
-    waitid({ pidFd: held.fd });
-  } catch (error) {
-    // Mostly it is no child of ours.
-    if (!isErrno(error, "ECHILD")) throw error;
-  }
 }

@@ -12,7 +12,6 @@ import type { Linux, LinuxIDMapping, LinuxNamespaceType, Mount, Spec } from "./t
 interface Rootfs {
   layers: readonly string[] | undefined;
   overlayOptions: readonly string[];
-  driver?: string;
 }
 
 export function unprivilegedProblems(spec: Spec, host: Host, rootfs: Rootfs): Problem[] {
@@ -48,16 +47,13 @@ export function bindSysfs(mount: Mount, linux: Linux | undefined, host: Host): M
 }
 
 /** Kernel filesystems/overlayfs.rst, "userxattr": what metacopy marks could be forged there. */
-function overlayProblems({ overlayOptions, driver }: Rootfs): Problem[] {
+function overlayProblems({ overlayOptions }: Rootfs): Problem[] {
   const problems: Problem[] = [];
   for (const [word, why] of [
     ["metacopy", "overlayfs refuses it in a user namespace"],
     ["idmap", "the ids of a file system are root's to map; those of the caller's layers are his own"],
   ] as const) {
     if (overlayOptions.includes(word)) problems.push({ path: "--overlay-option", message: `${word}: ${why}` });
-  }
-  if (driver === "fuse-overlayfs") {
-    problems.push({ path: "--driver", message: `${driver} is for root in this release: use overlay2 or vfs` });
   }
   return problems;
 }

@@ -60,16 +60,20 @@ function copyLayers(home: string, lowers: readonly string[], userxattr: boolean)
   writeText(`${home}/copied`, "1");
 }
 
+/** What fuse-overlayfs is told. @throws SyscallError for what cannot be told to it */
+export function fuseOptions({ lowers, upper, work }: Overlay): string {
+  if ([...lowers, upper, work].some((path) => path.includes(","))) {
+    const fix = "a comma in the path of a layer cannot be told to it";
+    throw new SyscallError("mount fuse-overlayfs", "EINVAL", { path: upper, fix });
+  }
+  return `lowerdir=${lowers.map(escapeLower).join(":")},upperdir=${upper},workdir=${work}`;
+}
+
 /** Overlayfs in a process: for kernels that do not let this user mount the real one. */
 const fuseOverlayfs: Driver = {
-  mount(home, { lowers, upper, work }) {
+  mount(home, overlay) {
     const merged = `${home}/merged`;
-    const options = `lowerdir=${lowers.map(escapeLower).join(":")},upperdir=${upper},workdir=${work}`;
-    if ([...lowers, upper, work].some((path) => path.includes(",")))
-      throw new SyscallError("mount fuse-overlayfs", "EINVAL", {
-        path: merged,
-        fix: "a comma in the path of a layer cannot be told to it",
-      });
+    const options = fuseOptions(overlay);
     try {
       runHelper("fuse-overlayfs", ["-o", options, merged], "fuse-overlayfs");
     } catch (cause) {

@@ -79,8 +79,8 @@ export function mountRootfs(record: RootfsRecord, mapping?: Mapping): number {
 export interface OverlayData {
   options: string[];
   directories: { option: string; path: string; isPlain: boolean }[];
-  /** For kernels before 6.8, as for mountAtPlace. */
-  atPlace: { path: string; data: string } | undefined;
+  /** For kernels before 6.8, as for mountAtPlace; no data: it is there already. */
+  atPlace: { path: string; data: string | undefined } | undefined;
 }
 
 /**
@@ -119,6 +119,11 @@ export function layersData(record: RootfsRecord): OverlayData {
   const data = [...options, `lowerdir=${lowers.map((path) => escapeComma(escapeLower(path))).join(":")}`].join(",");
   if (!fitsPage(data)) throw tooMany(lowers.length);
   return { options, directories: [], atPlace: { path: record.merged, data } };
+}
+
+/** The directories and options of the mount, for a program that makes it. */
+export function overlayOf(record: RootfsRecord): Overlay {
+  return readOverlay(record, kernelVersion());
 }
 
 /** The directories that a root filesystem is made of, top first. */

@@ -11,6 +11,11 @@ import { scratch } from "../helpers/scratch.ts";
 const wanted = { root: true, tsrun: true, commands: ["setpriv", "unshare"] };
 const own = needs(wanted);
 const ranges = needs({ ...wanted, commands: [...wanted.commands, "newuidmap"], files: ["/etc/subuid"] });
+const fuse = needs({
+  ...wanted,
+  commands: [...wanted.commands, "newuidmap", "fuse-overlayfs"],
+  files: ["/etc/subuid", "/dev/fuse"],
+});
 
 let before: Leftovers;
 let user: OrdinaryUser;
@@ -217,6 +222,47 @@ describe("layers", () => {
     expect(stdout).toContain("top\nrunc\n");
     expect(stdout).not.toContain("type overlay");
     expect(readdirSync(bundle.rootfs)).not.toContain("made");
+    expect(storeEntries()).toEqual([]);
+  });
+
+  fuse("driver fuse-overlayfs is a program that ends with the container", () => {
+    const id = newId();
+    const script = `mount | head -1; echo x > /made; ls /etc/group; mkdir -p /d && chown 1000 /d && stat -c %u /d`;
+    const bundle = rootlessBundle(script, (spec) => {
+      spec.linux.uidMappings = RANGE;
+      spec.linux.gidMappings = RANGE;
+      const capabilities = ["CAP_CHOWN"];
+      spec.process.capabilities = { bounding: capabilities, effective: capabilities, permitted: capabilities };
+    });
+    const sleeper = rootlessBundle("exec sleep 3600");
+    // A device that anybody may open: here it may be root's alone.
+    const { stdout, stderr } = user.run(
+      `$R run -b ${bundle.path} --overlay --driver fuse-overlayfs ${newId()}
+      $R run -d -b ${sleeper.path} --overlay --driver fuse-overlayfs ${id} < /dev/null > ${home}/out
+      pid=$(grep -o '"fuse":{[^}]*' ${home}/run/tsrun/${id}/state.json | grep -o '"pid":[0-9]*' | cut -d: -f2)
+      cut -d ' ' -f 2 /proc/$pid/stat
+      $R exec ${id} sh -c 'echo written > /new && cat /new'
+      $R delete -f ${id}
+      [ -e /proc/$pid ] && ! grep -q '^State:.Z' /proc/$pid/status && echo left`,
+      `mknod -m 666 ${home}/fuse c 10 229; mount --bind ${home}/fuse /dev/fuse`,
+    );
+    expect(stderr).toBe("");
+    expect(stdout).toMatch(
+      /^fuse-overlayfs on \/ type fuse\.fuse-overlayfs .*\n\/etc\/group\n1000\n\(fuse-overlayfs\)\nwritten\n$/,
+    );
+    expect(readdirSync(bundle.rootfs)).not.toContain("made");
+    expect(storeEntries()).toEqual([]);
+  });
+
+  fuse("where the device may not be opened, the program's own words are told", () => {
+    const bundle = rootlessBundle("true");
+    const { stderr, status } = user.run(
+      `$R run -b ${bundle.path} --overlay --driver fuse-overlayfs ${newId()}`,
+      `mknod -m 600 ${home}/closed c 10 229; mount --bind ${home}/closed /dev/fuse`,
+    );
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/mount fuse-overlayfs .*(fuse|ermission)/);
+    expect(stderr).toContain("/dev/fuse");
     expect(storeEntries()).toEqual([]);
   });
 

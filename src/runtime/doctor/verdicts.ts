@@ -146,7 +146,7 @@ function overlayChecks(probes: Probes): Verdict[] {
 function layersFix(probes: Probes): string {
   const { store, programs } = probes;
   if (store.outcome !== undefined) return "the store cannot be written";
-  const driver = programs["fuse-overlayfs"] === undefined || !isRoot(probes) ? "vfs" : "fuse-overlayfs";
+  const driver = programs["fuse-overlayfs"] === undefined ? "vfs" : "fuse-overlayfs";
   return `modprobe overlay, a store on ext4, xfs or tmpfs (for others than root Linux 5.11), or --driver ${driver}`;
 }
 

@@ -4,7 +4,7 @@
  * In a mount namespace of its own: Podman wants to write where the sandbox leaves nothing writable.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { busyboxRootfs } from "../../helpers/bundle.ts";
@@ -101,6 +101,27 @@ const runArgs = (...args: string[]) => podman("run", "--rm", NET, ...LIMITS, ...
     expect(runArgs("bb", "/nonexistent/program").code).toBe(127);
     expect(runArgs("bb", "/etc").code).toBe(126);
     expect(runArgs("bb", "/etc/passwd").code).toBe(126);
+  });
+
+  test("--sdnotify=container: whoever waits is told when the container is ready", () => {
+    const socket = join(scratch("manager"), "notify.sock");
+    const listen = `use Socket; socket(my $s, AF_UNIX, SOCK_DGRAM, 0); bind($s, sockaddr_un(shift)); alarm 50;
+      while (1) { recv($s, my $said, 4096, 0); print "$said|"; last if $said =~ /READY/ }`;
+    const say = `use Socket; socket(my $s, AF_UNIX, SOCK_DGRAM, 0); print "$ENV{NOTIFY_SOCKET}\\n";
+      send($s, "READY=1", 0, sockaddr_un($ENV{NOTIFY_SOCKET})) or print "$!\\n"`;
+    const machine = ["/usr", "/lib", "/lib64"]
+      .filter((path) => existsSync(path))
+      .map((path) => `-v ${path}:${path}:ro`);
+    const { stdout, stderr } = inside([
+      "sh",
+      "-c",
+      `perl -e '${listen}' ${socket} & until [ -S ${socket} ]; do sleep 0.02; done
+       NOTIFY_SOCKET=${socket} podman --runtime ${RUNTIME} run --rm --sdnotify=container ${NET} ${LIMITS.join(" ")} \
+         ${machine.join(" ")} bb perl -e '${say}'; wait`,
+    ]);
+    expect(stderr).toBe("");
+    expect(stdout).toContain("/run/notify/notify.sock\n");
+    expect(stdout).toMatch(/READY=1/);
   });
 
   test("standard input goes to the container", () => {

@@ -22,6 +22,7 @@ import { misspeltMembers } from "../spec/validate.ts";
 import { readFileSync } from "../sys/fs.ts";
 import { farSources } from "./far-sources.ts";
 import { mayUseSetgroups } from "./idmap.ts";
+import { addJoinedMappings } from "./joined-userns.ts";
 import type { PlanOptions } from "./options.ts";
 import { absolutePath } from "./paths.ts";
 import { compiledSeccomp } from "./seccomp.ts";
@@ -53,6 +54,7 @@ export function loadContainer(
   const storageRoot = options.storageRoot === undefined ? undefined : absolutePath(options.storageRoot);
   const given = { ...options, bundle, layers, storageRoot, listenFds, listenFdNames };
   const container = resolve(spec, given, adjust(hostFacts(hierarchies.layout)));
+  addJoinedMappings(container);
   return { container, text, hierarchies };
 }
 

@@ -85,7 +85,7 @@ export interface ContainerSpec {
   };
   /** A new or joined user namespace. */
   userns: boolean;
-  /** As in config.json, also when a user namespace is joined (the kernel then has its own map); empty when absent. */
+  /** As in config.json, or those of a user namespace that is joined; empty when neither is known. */
   uidMappings: LinuxIDMapping[];
   gidMappings: LinuxIDMapping[];
   options: RuntimeOptions;

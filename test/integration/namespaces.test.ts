@@ -1,6 +1,7 @@
 /** Namespaces of a container: new ones, joined ones, and what is set up inside. */
 import { spawnSync } from "node:child_process";
-import { chownSync, readFileSync, readlinkSync } from "node:fs";
+import { chownSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { type Bundle, type FullSpec, makeBundle } from "../helpers/bundle.ts";
 import { sleepingBundle, startContainer } from "../helpers/container.ts";
@@ -16,6 +17,7 @@ import {
   runOk,
   stateOf,
 } from "../helpers/runtime.ts";
+import { scratch } from "../helpers/scratch.ts";
 
 const root = needs({ root: true });
 const own = needs({ root: true, tsrun: true });
@@ -64,8 +66,8 @@ function bundleWith(
   });
 }
 
-function output(bundle: Bundle): string {
-  const result = runBundle(bundle);
+function output(bundle: Bundle, flags: readonly string[] = []): string {
+  const result = runBundle(bundle, flags);
   if (result.code !== 0) throw new Error(`exit code ${result.code}: ${result.stderr}`);
   return result.stdout;
 }
@@ -173,6 +175,29 @@ describe("joined namespaces", () => {
     expect(lines[0]?.trim().split(/\s+/)).toEqual(["0", "100000", "65536"]);
     expect(lines[1]).toBe("0");
     expect(lines[2]).toBe(readlinkSync(`/proc/${pid}/ns/user`));
+    runOk(["delete", "--force", id]);
+  });
+
+  own("user: its mappings are known without a copy of them, by process and by a pinned file", () => {
+    const { id } = startContainer(bundleSleeping({ user: "" }, mapped));
+    const path = `/proc/${stateOf(id)?.pid}/ns/user`;
+    const pinned = join(scratch("pinned"), "user");
+    writeFileSync(pinned, "");
+    expect(spawnSync("mount", ["--bind", path, pinned]).status).toBe(0);
+    try {
+      for (const user of [path, pinned]) {
+        // Layers have the ids of the container only when it is known what those are outside.
+        const bundle = bundleWith("stat -c %u /etc/passwd", { user, network: "" });
+        expect(output(bundle, ["--overlay", "--overlay-option", "idmap"]), user).toBe("0\n");
+        bundle.edit((spec) => Object.assign(spec.process.user ?? {}, { uid: 70000 }));
+        const refused = runBundle(bundle);
+        expect(refused.code, user).toBe(1);
+        expect(refused.stderr, user).toContain("process.user.uid: user 70000 is not in linux.uidMappings");
+        expect(refused.stderr, user).toContain(`they are those of ${user}`);
+      }
+    } finally {
+      spawnSync("umount", [pinned]);
+    }
     runOk(["delete", "--force", id]);
   });
 

@@ -58,6 +58,14 @@ function quoteText(text: string): string {
   return /^[A-Za-z0-9._/@^+-]+$/.test(text) ? text : JSON.stringify(text);
 }
 
+/** A value as JSON that a terminal may show: what escapeControl escapes is written as JSON has it, and reads as before. */
+export function jsonText(value: unknown, indent?: number | string): string {
+  return JSON.stringify(value, null, indent).replace(
+    /[\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
 /**
  * Makes control characters visible, so that a name which a container chose cannot forge a line or drive a terminal:
  * C0, DEL and C1, the line separators of Unicode, and the marks that turn the direction of text.

@@ -11,7 +11,7 @@ import {
   resumeContainer,
   storageRoot,
 } from "../../index.ts";
-import { escapeControl } from "../../log.ts";
+import { escapeControl, jsonText } from "../../log.ts";
 import { defineVerb, type Globals, STORE_FLAG, type Verb } from "../flags.ts";
 import { absolute } from "../globals.ts";
 import { writeError, writeOut } from "../output.ts";
@@ -114,7 +114,7 @@ const list = defineVerb({
   max: 0,
   async run({ values }) {
     const images = await openStore(values.store).images();
-    if (values.format === "json") writeOut(`${JSON.stringify(images)}\n`);
+    if (values.format === "json") writeOut(`${jsonText(images)}\n`);
     else if (values.quiet) writeOut(images.map(({ id }) => `${id}\n`).join(""));
     else writeOut(table(["NAME", "ID", "PLATFORM", "LAYERS", "SIZE", "CREATED"], images.flatMap(imageRows)));
     return 0;
@@ -135,7 +135,7 @@ const inspect = defineVerb({
   max: 1,
   async run({ values, args }) {
     const { id, names, layers, config, text } = await openStore(values.store).image(args[0] as string);
-    writeOut(values.config ? text : `${JSON.stringify({ id, names, layers, config }, null, 2)}\n`);
+    writeOut(values.config ? text : `${jsonText({ id, names, layers, config }, 2)}\n`);
     return 0;
   },
 });
@@ -149,7 +149,7 @@ const history = defineVerb({
   max: 1,
   async run({ values, args }) {
     const lines = (await openStore(values.store).history(args[0] as string)).reverse();
-    if (values.format === "json") writeOut(`${JSON.stringify(lines)}\n`);
+    if (values.format === "json") writeOut(`${jsonText(lines)}\n`);
     else {
       const rows = lines.map((line) => [
         line.layer === undefined ? "-" : shortId(line.layer),
@@ -338,7 +338,7 @@ const df = defineVerb({
   async run({ values }) {
     const usage = await openStore(values.store).usage();
     if (values.format === "json") {
-      writeOut(`${JSON.stringify(usage)}\n`);
+      writeOut(`${jsonText(usage)}\n`);
       return 0;
     }
     const { images, containers, layers } = usage;

@@ -2,6 +2,7 @@
 import { isatty } from "node:tty";
 import { StateError } from "../../errors.ts";
 import type { LayerRow } from "../../index.ts";
+import { escapeControl, jsonText } from "../../log.ts";
 import { defineVerb, type Globals, STORE_FLAG, type Verb } from "../flags.ts";
 import { writeError, writeOut } from "../output.ts";
 import { UsageError } from "../parse.ts";
@@ -51,7 +52,7 @@ const list = defineVerb({
   max: 0,
   async run({ values }) {
     const layers = await openStore(values.store).layers();
-    if (values.format === "json") writeOut(`${JSON.stringify(layers)}\n`);
+    if (values.format === "json") writeOut(`${jsonText(layers)}\n`);
     else {
       const rows = layers.map(({ chainId, parent, size, images, containers }) => [
         shortId(chainId),
@@ -115,7 +116,7 @@ const diff = defineVerb({
     const changes = await openStore(values.store).diff(args[0] as string);
     writeOut(
       values.format === "json"
-        ? `${JSON.stringify(changes)}\n`
+        ? `${jsonText(changes)}\n`
         : changes.map(({ kind, path }) => `${kind} ${path}\n`).join(""),
     );
     return 0;
@@ -166,8 +167,10 @@ const why = defineVerb({
   max: 2,
   async run({ values, args }) {
     const rows = await openStore(values.store).why(args[0] as string, args[1] as string);
-    if (values.format === "json") writeOut(`${JSON.stringify(rows)}\n`);
-    else for (const { layer, what, isVisible } of rows) writeOut(`${isVisible ? "*" : " "} ${layer}: ${what}\n`);
+    if (values.format === "json") writeOut(`${jsonText(rows)}\n`);
+    else
+      for (const { layer, what, isVisible } of rows)
+        writeOut(`${isVisible ? "*" : " "} ${layer}: ${escapeControl(what)}\n`);
     // As grep does: nothing was found.
     return rows.some(({ isVisible }) => isVisible) ? 0 : 1;
   },
@@ -191,10 +194,10 @@ const check = defineVerb({
       repair: values.repair === true,
       quick: values.quick === true,
     });
-    if (values.format === "json") writeOut(`${JSON.stringify(faults)}\n`);
+    if (values.format === "json") writeOut(`${jsonText(faults)}\n`);
     else
       for (const { where, what, repair, isRepaired } of faults)
-        writeOut(`${where}: ${what} (${isRepaired ? "repaired" : "to repair"}: ${repair})\n`);
+        writeOut(`${escapeControl(`${where}: ${what}`)} (${isRepaired ? "repaired" : "to repair"}: ${repair})\n`);
     return faults.every(({ isRepaired }) => isRepaired) ? 0 : 1;
   },
 });

@@ -1,8 +1,10 @@
 /** Tables and sizes for people. */
+import { escapeControl } from "../../log.ts";
 
 /** Columns as wide as they need to be; the last one is not filled up. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [header, ...rows];
+  // Some of it is what an image says of itself.
+  const all = [header, ...rows.map((row) => row.map(escapeControl))];
   const widths = header.map((_, column) => Math.max(...all.map((row) => (row[column] ?? "").length)));
   const line = (row: readonly string[]) =>
     row

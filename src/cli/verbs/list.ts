@@ -1,5 +1,5 @@
 import { type ContainerSummary, listContainers } from "../../index.ts";
-import { escapeControl } from "../../log.ts";
+import { escapeControl, jsonText } from "../../log.ts";
 import { defineVerb } from "../flags.ts";
 import { writeOut } from "../output.ts";
 
@@ -23,7 +23,7 @@ export const list = defineVerb({
   run({ values, globals }) {
     const containers = listContainers(globals.root);
     if (values.quiet) writeOut(containers.map(({ id }) => `${id}\n`).join(""));
-    else if (values.format === "json") writeOut(`${JSON.stringify(containers)}\n`);
+    else if (values.format === "json") writeOut(`${jsonText(containers)}\n`);
     else writeOut(containerTable(containers));
     return 0;
   },

@@ -1,4 +1,5 @@
 import { containerState } from "../../index.ts";
+import { jsonText } from "../../log.ts";
 import { defineVerb } from "../flags.ts";
 import { writeOut } from "../output.ts";
 
@@ -11,7 +12,7 @@ export const state = defineVerb({
   max: 1,
   run({ args, globals }) {
     // As runc: indented by two, no newline at the end.
-    writeOut(JSON.stringify(containerState(globals.root, args[0] as string), null, 2));
+    writeOut(jsonText(containerState(globals.root, args[0] as string), 2));
     return 0;
   },
 });

@@ -19,10 +19,10 @@ export function textName(text: string): string {
   return Buffer.from(text, "utf8").toString("latin1");
 }
 
-/** A name for people: control characters, which could drive a terminal, are escaped. */
+/** A name for people: what could drive a terminal, or turn the direction of its text, is escaped. */
 export function shown(name: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return utf8Text(nameBytes(name)).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (c) => {
+  return utf8Text(nameBytes(name)).replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, (c) => {
     return `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
   });
 }

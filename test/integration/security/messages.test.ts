@@ -3,13 +3,14 @@
  * its environment, is not executed.
  */
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect } from "vitest";
 import { makeBundle } from "../../helpers/bundle.ts";
 import { sleepingBundle, startContainer } from "../../helpers/container.ts";
 import { needs } from "../../helpers/needs.ts";
-import { newId, RUNTIME, run, runBundle, runOk, stateOf } from "../../helpers/runtime.ts";
+import { newId, RUNTIME, run, runBundle, runOk, stateOf, until } from "../../helpers/runtime.ts";
 import { scratch } from "../../helpers/scratch.ts";
 
 const EVIL = '\u001b]0;title\u0007\u001b[2J\rtsrun: all is well\n{"level":"info"}\u009b31m\u2028\u202e';
@@ -98,6 +99,87 @@ describe("names that hold control characters", () => {
         .filter((line) => line.startsWith(id)),
     ).toHaveLength(1);
   });
+});
+
+describe("names that a container or an image has chosen", () => {
+  const root = needs({ root: true, tsrun: true });
+
+  root("files: what it changed is a line each, whatever they are called", async () => {
+    const name = EVIL.replaceAll("/", "");
+    const bundle = makeBundle({
+      args: ["sh", "-c", 'touch "/tmp/$NAME"; mkdir "/srv"; ln -s "$NAME" /srv/link; exec sleep 1000'],
+      env: ["PATH=/bin", `NAME=${name}`],
+      edit: (spec) => (spec.annotations = { "org.tsrun.overlay": "true" }),
+    });
+    const { id } = startContainer(bundle);
+    await until(() => runOk(["layer", "diff", id]).includes("/srv/link"), "it has made the last of them");
+    const text = runOk(["layer", "diff", id]);
+    expectHarmless(text, "layer diff");
+    expect(text.split("\n").filter((line) => !/^[ACD] \/|^$/.test(line))).toEqual([]);
+    const json = runOk(["layer", "diff", "--format", "json", id]);
+    expectHarmless(json, "layer diff as JSON");
+    const paths = (JSON.parse(json) as { path: string }[]).map(({ path }) => path);
+    expect(paths).toContainEqual(expect.stringContaining("/tmp/\\u001b]0;title\\u0007"));
+    expectHarmless(run(["layer", "why", id, `/tmp/${name}`]).stdout, "layer why");
+    expectHarmless(runOk(["ps", id]), "ps");
+    runOk(["delete", "--force", id]);
+  });
+
+  root("an image: what it says of itself drives no terminal", () => {
+    const dir = scratch("evil-image");
+    const store = join(dir, "store");
+    runOk(["image", "import", "-q", "--store", store, evilLayout(join(dir, "layout"))]);
+    const id = (JSON.parse(runOk(["image", "list", "--store", store, "-f", "json"])) as { id: string }[])[0]
+      ?.id as string;
+    for (const args of [
+      ["list"],
+      ["list", "-f", "json"],
+      ["history", id],
+      ["history", "-f", "json", id],
+      ["inspect", id],
+      ["df"],
+    ]) {
+      const result = run(["image", args[0] as string, "--store", store, ...args.slice(1)]);
+      expect(result.code, `${args.join(" ")} ${result.stderr}`).toBe(0);
+      expectHarmless(result.stdout + result.stderr, args.join(" "));
+    }
+    expect(JSON.parse(runOk(["image", "history", "--store", store, "-f", "json", id]))[0].created_by).toBe(EVIL);
+  });
+
+  /** An OCI layout of one empty layer, whose config has the text wherever a text may be. */
+  function evilLayout(path: string): string {
+    mkdirSync(join(path, "blobs/sha256"), { recursive: true });
+    const blob = (content: Uint8Array | string) => {
+      const digest = createHash("sha256").update(content).digest("hex");
+      writeFileSync(join(path, "blobs/sha256", digest), content);
+      return { digest: `sha256:${digest}`, size: Buffer.byteLength(content as string) };
+    };
+    const layer = blob(new Uint8Array(1024));
+    const config = blob(
+      JSON.stringify({
+        created: EVIL,
+        author: EVIL,
+        architecture: process.arch === "arm64" ? "arm64" : "amd64",
+        os: "linux",
+        config: { Env: [`A=${EVIL}`], Cmd: [EVIL], Labels: { [EVIL]: EVIL } },
+        rootfs: { type: "layers", diff_ids: [layer.digest] },
+        history: [{ created: EVIL, created_by: EVIL, comment: EVIL }],
+      }),
+    );
+    const media = "application/vnd.oci.image";
+    const manifest = blob(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: `${media}.manifest.v1+json`,
+        config: { mediaType: `${media}.config.v1+json`, ...config },
+        layers: [{ mediaType: `${media}.layer.v1.tar`, ...layer }],
+      }),
+    );
+    const entry = { mediaType: `${media}.manifest.v1+json`, ...manifest };
+    writeFileSync(join(path, "index.json"), JSON.stringify({ schemaVersion: 2, manifests: [entry] }));
+    writeFileSync(join(path, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
+    return path;
+  }
 });
 
 describe("a hostile environment", () => {

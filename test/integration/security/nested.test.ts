@@ -1,0 +1,112 @@
+/** tsrun in a container of tsrun: it works where the outer container lets it, and otherwise says what it does not let. */
+import { chmodSync, chownSync, copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect } from "vitest";
+import { CAPABILITIES } from "../../../src/spec/capabilities.ts";
+import { type Bundle, busyboxRootfs, defaultConfig, type FullSpec, makeBundle } from "../../helpers/bundle.ts";
+import { needs } from "../../helpers/needs.ts";
+import { expectNothingLeft, inventory, type Result, RUNTIME, runBundle } from "../../helpers/runtime.ts";
+
+/** A container that has tsrun, and in /inner a bundle whose process says who it is. */
+function outer(edit: (spec: FullSpec) => void): Bundle {
+  return makeBundle({
+    args: ["sh", "-c", "tsrun run -b /inner inner; code=$?; tsrun list -q; exit $code"],
+    rootfs(path) {
+      busyboxRootfs(path);
+      copyFileSync(RUNTIME, join(path, "bin/tsrun"));
+      chmodSync(join(path, "bin/tsrun"), 0o755);
+      const inner = join(path, "inner");
+      mkdirSync(join(inner, "rootfs"), { recursive: true });
+      busyboxRootfs(join(inner, "rootfs"));
+      const spec = defaultConfig();
+      spec.process.terminal = false;
+      spec.process.args = ["sh", "-c", "echo inside as $(id -u), pid $$"];
+      writeFileSync(join(inner, "config.json"), JSON.stringify(spec));
+    },
+    edit,
+  });
+}
+
+/** Everything but what the host has to give: the device rules and the masks are those of the default config. */
+function allCapabilities(spec: FullSpec): void {
+  for (const set of ["bounding", "effective", "permitted"] as const) {
+    spec.process.capabilities = { ...spec.process.capabilities, [set]: CAPABILITIES.slice(0, 38) };
+  }
+}
+
+function writableCgroups(spec: FullSpec): void {
+  for (const mount of spec.mounts) {
+    if (mount.type === "cgroup") mount.options = (mount.options ?? []).filter((word) => word !== "ro");
+  }
+}
+
+function userNamespace(spec: FullSpec): void {
+  spec.linux.namespaces?.push({ type: "user" });
+  spec.linux.uidMappings = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+  spec.linux.gidMappings = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+}
+
+function ownedBy(bundle: Bundle, uid: number): Bundle {
+  for (const path of ["", ...(readdirSync(bundle.rootfs, { recursive: true }) as string[])]) {
+    const at = join(bundle.rootfs, path);
+    if (!path.includes("busybox") && !path.startsWith("bin/") && !path.includes("/bin/")) chownQuietly(at, uid);
+  }
+  return bundle;
+}
+
+function chownQuietly(path: string, uid: number): void {
+  try {
+    chownSync(path, uid, uid);
+  } catch {
+    // A link that points at nothing here.
+  }
+}
+
+const ran: Partial<Result> = { code: 0, stdout: "inside as 0, pid 1\n", stderr: "" };
+
+describe("tsrun in a container", () => {
+  const root = needs({ root: true, tsrun: true, native: true });
+
+  root(
+    "with every capability and cgroups that it may write: a container like any other, though /proc is masked",
+    () => {
+      const before = inventory();
+      const bundle = outer((spec) => {
+        allCapabilities(spec);
+        writableCgroups(spec);
+      });
+      expect(runBundle(bundle)).toMatchObject(ran);
+      expectNothingLeft(before);
+    },
+  );
+
+  root("with every capability of a user namespace: the same, without limits of its own", () => {
+    const before = inventory();
+    const bundle = outer((spec) => {
+      allCapabilities(spec);
+      userNamespace(spec);
+    });
+    expect(runBundle(ownedBy(bundle, 100_000))).toMatchObject(ran);
+    expectNothingLeft(before);
+  });
+
+  root("with read-only cgroups: it says that they are, and what to do", () => {
+    const before = inventory();
+    const { code, stdout, stderr } = runBundle(outer(allCapabilities));
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(
+      /^tsrun: run inner: mkdir \/sys\/fs\/cgroup\/.*: EROFS \(Read-only file system\)\n {2}fix: cgroups are mounted read-only here/,
+    );
+    expectNothingLeft(before);
+  });
+
+  root("without CAP_SYS_ADMIN: it says that namespaces cannot be made without", () => {
+    const before = inventory();
+    const { code, stdout, stderr } = runBundle(ownedBy(outer(userNamespace), 100_000));
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(
+      /^tsrun: run inner: linux\.namespaces: clone3 .*: EPERM \(Operation not permitted\)\n {2}fix: .*CAP_SYS_ADMIN/,
+    );
+    expectNothingLeft(before);
+  });
+});

@@ -248,6 +248,33 @@ describe("cgroups of systemd", () => {
     expectGone(unit);
   });
 
+  systemd("without the manager's own socket it is asked by the bus", () => {
+    const id = newId();
+    ids.push(id);
+    const bundle = bundleOf(["sleep", "3600"], `system.slice:box:${id}`);
+    const out = without(["/run/systemd/private"], `${RUNTIME} ${FLAG} run -d -b ${bundle.path} ${id}`);
+    expect(out).toEqual({ stderr: "", status: 0 });
+    expect(show(`box-${id}.scope`, "ActiveState")).toBe("active");
+    expect(without(["/run/systemd/private"], `${RUNTIME} delete -f ${id}`)).toEqual({ stderr: "", status: 0 });
+    expectGone(`box-${id}.scope`);
+  });
+
+  systemd("with systemd out of reach nothing is made, and delete --force ends what there is", async () => {
+    const sockets = ["/run/systemd/private", "/run/dbus/system_bus_socket"];
+    const { id, unit } = started();
+    const other = newId();
+    const bundle = bundleOf(["true"], `system.slice:box:${other}`);
+    const refused = without(sockets, `${RUNTIME} ${FLAG} run -b ${bundle.path} ${other}`);
+    expect(refused.status).toBe(1);
+    expect(refused.stderr).toContain("no systemd is to be reached");
+    expect(run(["state", other]).code).toBe(1);
+    const pid = stateOf(id)?.pid;
+    expect(without(sockets, `${RUNTIME} delete -f ${id}`)).toEqual({ stderr: "", status: 0 });
+    expect(existsSync(`/proc/${pid}`)).toBe(false);
+    // It hears of the end from the kernel.
+    await until(() => show(unit, "LoadState") === "not-found", "the unit goes");
+  });
+
   systemd(
     "killed at any moment, a runtime leaves no unit that delete --force does not remove",
     async () => {
@@ -264,6 +291,19 @@ describe("cgroups of systemd", () => {
     120_000,
   );
 });
+
+/** A command in a mount namespace where these sockets are none. */
+function without(sockets: string[], command: string): { status: number | null; stderr: string } {
+  const masks = sockets.map((path) => `mount --bind /dev/null ${path} && `).join("");
+  const { status, stderr } = spawnSync(
+    "unshare",
+    ["--mount", "sh", "-c", `${masks} ${command} >/dev/null </dev/null`],
+    {
+      encoding: "utf8",
+    },
+  );
+  return { status, stderr };
+}
 
 function killAfter(child: ChildProcess, ms: number): Promise<void> {
   return new Promise((resolve) => {

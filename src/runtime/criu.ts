@@ -4,19 +4,24 @@ import { keepUnifiedOptions } from "../cgroup/unified-options.ts";
 import { lastErrors } from "../criu/log.ts";
 import type { CriuRequest, CriuResponse } from "../criu/messages.ts";
 import { callCriu, type Notice } from "../criu/session.ts";
+import { versionProblem } from "../criu/version.ts";
 import { isErrno, TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
 import { debug } from "../log.ts";
 import { type CriuPlanRequest, planCriu } from "../plan/criu.ts";
+import { capture } from "../sys/capture.ts";
 import { O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "../sys/constants.ts";
 import { closeQuiet, Fd, open } from "../sys/file.ts";
 import { isExecutable, mkdirSync, readFileSync, readlinkSync } from "../sys/fs.ts";
 import { waitid } from "../sys/process.ts";
 import { socketpair } from "../sys/socket.ts";
+import { posixSpawn } from "../sys/spawn.ts";
 import { stepFailure } from "./failure.ts";
 
 /** In place of a PATH: engines call with an environment that is empty but for a variable or two. */
 const USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+const VERSION_TIMEOUT_MS = 30_000;
 
 export interface CriuJob {
   plan: Omit<CriuPlanRequest, "program" | "env">;
@@ -36,6 +41,7 @@ export interface CriuJob {
 /** @throws TsrunError with the last errors of criu's log; criu has ended then */
 export function runCriu(job: CriuJob): CriuResponse {
   const program = findCriu();
+  checkVersion(program);
   // criu has programs of its own to find: iptables, ip, tar.
   const env = { ...process.env, PATH: [process.env.PATH, USUAL_PATH].filter(Boolean).join(":") };
   const environment = Object.entries(env).map(([name, value]) => `${name}=${value}`);
@@ -85,6 +91,23 @@ function findCriu(): string {
   throw new TsrunError("criu is not installed, and it is what makes and restores checkpoints", {
     fix: "apt-get install criu",
   });
+}
+
+/** An older criu passes over what it does not know of a request, and would do something else than what was asked. */
+function checkVersion(program: string): void {
+  const { stdout } = capture({
+    start: (stdio) =>
+      posixSpawn({
+        path: program,
+        argv: ["criu", "--version"],
+        envp: [],
+        fds: stdio.map((from, to) => ({ from, to })),
+      }),
+    input: "",
+    timeoutMs: VERSION_TIMEOUT_MS,
+  });
+  const problem = versionProblem(stdout);
+  if (problem !== undefined) throw new TsrunError(`${program}: ${problem}`, { fix: "install a newer one" });
 }
 
 function criuFailure({ what, log }: CriuJob, response: CriuResponse | undefined): TsrunError {

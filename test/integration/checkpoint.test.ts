@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { COUNT, checkpoint, counted, counting, LONG, restored, started } from "../helpers/checkpoint.ts";
@@ -269,6 +269,16 @@ describe("what cannot be", () => {
     );
     expect(stateOf(other)).toBeUndefined();
     expectNothingLeft(there);
+    runOk(["delete", "--force", id]);
+  });
+
+  root("a criu that is too old is refused: it would pass over what it does not know", () => {
+    const { id } = startContainer(sleepingBundle());
+    const directory = scratch("old");
+    writeFileSync(join(directory, "criu"), "#!/bin/sh\necho Version: 3.15\n", { mode: 0o755 });
+    const failed = run(["checkpoint", "--image-path", scratch("images"), id], { env: { PATH: directory } });
+    expect(failed.code).toBe(1);
+    expect(failed.stderr).toContain("it is criu 3.15, and 3.17 is needed");
     runOk(["delete", "--force", id]);
   });
 

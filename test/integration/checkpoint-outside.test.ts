@@ -223,7 +223,7 @@ describe("what a restored container has from outside", () => {
         id,
         "sh",
         "-c",
-        "nc -l -p 99 & until netstat -tln | grep -q :99; do sleep 0.1; done; sleep 3600 | nc 127.0.0.1 99",
+        "sleep 3600 | nc -l -p 99 & until netstat -tln | grep -q :99; do sleep 0.1; done; sleep 3600 | nc 127.0.0.1 99",
       ]);
       await until(() => run(["exec", id, "netstat", "-tn"]).stdout.includes("ESTABLISHED"), "it is connected");
       const images = scratch("images");

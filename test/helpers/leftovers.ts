@@ -1,8 +1,9 @@
 /** Cgroups that a test left behind when it failed: its own were checked by then, and the next run should not find them. */
-import { rmdirSync } from "node:fs";
+import { existsSync, rmdirSync } from "node:fs";
 import { basename } from "node:path";
 import { groupProcesses } from "../../src/cgroup/files.ts";
 import { removeGroup } from "../../src/cgroup/remove.ts";
+import { removeBelow } from "../../src/cgroup/tree.ts";
 import { cgroupsNamed } from "./runtime.ts";
 import { TEST_PREFIX } from "./scratch.ts";
 
@@ -18,6 +19,16 @@ export function removeCgroups(): void {
   for (const dir of dirs) {
     // One that is empty goes at once; else its processes need a moment.
     if (!tryRemove(dir)) removeGroup(dir);
+  }
+}
+
+/** Removes the empty cgroups of test processes that have ended: they were killed before they could. */
+export function removeStaleCgroups(): void {
+  for (const dir of cgroupsNamed("tsrun-test-")) {
+    const pid = /tsrun-test-(\d+)/.exec(basename(dir))?.[1];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    removeBelow(dir);
+    tryRemove(dir);
   }
 }
 

@@ -75,8 +75,9 @@ export function monitorContainer(
  * Hooks, the limit of a layer and what carries a network need an engine again, too.
  */
 function isForDelete({ container, record }: Launched): boolean {
-  if (record.network !== undefined) return true;
-  return record.overlay !== undefined && (container.host.euid !== 0 || record.overlay.isLimited === true);
+  const { network, overlay } = record;
+  if (network !== undefined) return true;
+  return overlay !== undefined && (container.host.euid !== 0 || (overlay.isLimited === true && !overlay.named));
 }
 
 /** @throws TsrunError in a program that is not tsrun itself */

@@ -165,12 +165,12 @@ export function removeContent(storageRoot: string, cacheId: string): void {
   const overlay = overlayDir(storageRoot);
   const link = linkOf(storageRoot, cacheId);
   if (link !== undefined) unlinkQuiet(`${overlay}/l/${link}`);
-  const project = projectOf(`${overlay}/${cacheId}`);
+  const limited = projectOf(`${overlay}/${cacheId}`);
   const gone = `${TEMPORARY}gone-${cacheId}`.slice(0, 200);
   if (!cacheId.startsWith(TEMPORARY) && existsSync(`${overlay}/${cacheId}`)) {
     removeTree(overlay, gone);
     renameSync(`${overlay}/${cacheId}`, `${overlay}/${gone}`);
     removeTree(overlay, gone);
   } else removeTree(overlay, cacheId);
-  if (project !== undefined) forgetProject(overlay, project);
+  if (limited !== undefined) forgetProject(overlay, limited.project);
 }

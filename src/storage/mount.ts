@@ -41,6 +41,7 @@ import {
   splitLowers,
 } from "./options.ts";
 import type { RootfsRecord } from "./rootfs.ts";
+import { withoutLimit } from "./size-limit.ts";
 
 /** The user namespace whose ids the layers get, and what these are. */
 export interface Mapping {
@@ -57,8 +58,7 @@ export interface Mapping {
 export function mountRootfs(record: RootfsRecord, mapping?: Mapping): number {
   const kernel = kernelVersion();
   const overlay = readOverlay(record, kernel);
-  if (record.driver !== undefined)
-    return driverNamed(record.driver).mount(`${overlayDir(record.storageRoot)}/${record.mountId}`, overlay);
+  if (record.driver !== undefined) return driverNamed(record.driver).mount(homeOf(record), overlay);
   const mountNow = (mapped: Overlay): number => {
     if (isAtLeast(kernel, 6, 8)) return mountDetached(mapped, kernel);
     return mountAtPlace(mapped, record.merged);
@@ -67,12 +67,19 @@ export function mountRootfs(record: RootfsRecord, mapping?: Mapping): number {
     if (record.idmap === undefined || mapping === undefined) return mountNow(overlay);
     return mountMapped(record, overlay, mapping, kernel, mountNow);
   };
-  try {
-    return attempt();
-  } catch (error) {
-    if (!isUnexplained(error)) throw explained(error, overlay, record.merged);
-  }
-  return attemptWithLog(attempt, overlay, record.merged);
+  const explainedAttempt = (): number => {
+    try {
+      return attempt();
+    } catch (error) {
+      if (!isUnexplained(error)) throw explained(error, overlay, record.merged);
+    }
+    return attemptWithLog(attempt, overlay, record.merged);
+  };
+  return record.isLimited ? withoutLimit(homeOf(record), explainedAttempt) : explainedAttempt();
+}
+
+function homeOf({ storageRoot, mountId }: RootfsRecord): string {
+  return `${overlayDir(storageRoot)}/${mountId}`;
 }
 
 /** An overlay that somebody else mounts: what the kernel is to be told. */
@@ -152,7 +159,7 @@ function mountMapped(
       reason = error.message;
     }
   }
-  const home = `${overlayDir(record.storageRoot)}/${record.mountId}`;
+  const home = homeOf(record);
   const { paths, made } = mappedCopies({ storageRoot: record.storageRoot, home, lowers, isMapped, ids });
   const count = isMapped.filter(Boolean).length;
   warn(`${count} layers are copies with the ids of the container, ${made} of them made now: ${reason}`);
@@ -183,8 +190,8 @@ type MappedOverlay = Overlay & { isMapped?: readonly boolean[] };
 
 /** The directories of the mount, as prepareRootfs wrote them down. */
 function readOverlay(record: RootfsRecord, kernel: Kernel): MappedOverlay {
-  const { storageRoot, mountId, userns, volatile, extra, idmap } = record;
-  const home = `${overlayDir(storageRoot)}/${mountId}`;
+  const { storageRoot, userns, volatile, extra, idmap } = record;
+  const home = homeOf(record);
   const lower = readText(`${home}/lower`);
   if (lower === undefined) throw new SyscallError("open", "ENOENT", { path: `${home}/lower` });
   const toPath = (layer: Lower) => ("link" in layer ? `${overlayDir(storageRoot)}/l/${layer.link}` : layer.path);

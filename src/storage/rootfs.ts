@@ -85,7 +85,7 @@ export interface RootfsRecord {
   driver?: string;
   extra?: readonly string[];
   idmap?: "store" | "all";
-  /** The layer is a project of a quota, whose limit goes with it. */
+  /** The layer is a project of a quota. */
   isLimited?: boolean;
   /** Links in overlay2/l that go with the container. */
   links: string[];
@@ -127,6 +127,7 @@ function prepare(request: RootfsRequest): RootfsRecord {
   writeText(`${home}/lower`, formatLower([{ link: initLink }, ...topFirst(layers)]));
   makeDirectory(`${home}/merged`, 0o700, request.owner);
   rememberDriver(home, request.driver);
+  const isLimited = request.sizeBytes !== undefined || (named && projectOf(home) !== undefined);
   if (request.sizeBytes !== undefined) limitLayer(home, request.sizeBytes, viewOf(random).getUint32(0, true));
   return {
     id,
@@ -140,7 +141,7 @@ function prepare(request: RootfsRequest): RootfsRecord {
     ...(request.extra !== undefined && request.extra.length > 0 && { extra: request.extra }),
     ...(request.idmap !== undefined && { idmap: request.idmap }),
     ...(request.driver !== undefined && { driver: request.driver }),
-    ...(request.sizeBytes !== undefined && !named && { isLimited: true }),
+    ...(isLimited && { isLimited }),
     links: named ? [initLink] : [initLink, link],
   };
 }
@@ -335,9 +336,9 @@ export function removeRootfs({
     removeLayer(storageRoot, initId(record.mountId));
     if (!isNamed(record.mountId)) {
       const home = `${overlayDir(storageRoot)}/${record.mountId}`;
-      const project = isLimited ? projectOf(home) : undefined;
+      const known = isLimited ? projectOf(home) : undefined;
       removeLayer(storageRoot, record.mountId);
-      if (project !== undefined) forgetProject(overlayDir(storageRoot), project);
+      if (known !== undefined) forgetProject(overlayDir(storageRoot), known.project);
     }
   }
   removeRecord(storageRoot, id);

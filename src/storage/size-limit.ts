@@ -1,7 +1,7 @@
 /**
  * How much a container may write: its read-write layer is one project of the file system's quota, and that project has
- * a limit. overlay2/<mount id>/project says which project it is. Overlayfs writes without CAP_SYS_RESOURCE, whatever
- * the container has, so nobody in it is above the limit.
+ * a limit. overlay2/<mount id>/project has the number of the project and the limit in bytes. Overlayfs writes without
+ * CAP_SYS_RESOURCE, whatever the container has, so nobody in it is above the limit.
  */
 import { isErrno, StateError } from "../errors.ts";
 import { O_DIRECTORY, O_RDONLY } from "../sys/constants.ts";
@@ -31,9 +31,9 @@ export function limitLayer(home: string, sizeBytes: number, random: number): voi
       fix: "choose another name for the layer, or leave the limit out",
     });
   }
-  const project = known ?? freeProject(directory.fd, random);
+  const project = known?.project ?? freeProject(directory.fd, random);
   // Written before the project has anything: whoever removes the layer finds it.
-  if (known === undefined) writeText(`${home}/project`, String(project));
+  writeText(`${home}/project`, `${project} ${sizeBytes}`);
   limit(directory.fd, project, sizeBytes, home);
   // What overlayfs makes in work moves to diff, which takes nothing of another project (EXDEV).
   for (const part of ["work", "diff"]) joinProject(`${home}/${part}`, project);
@@ -57,10 +57,27 @@ export function joinProject(path: string, project: number): void {
   setProject(directory.fd, project, path);
 }
 
-/** The project of a layer; undefined when its size is not limited. */
-export function projectOf(home: string): number | undefined {
-  const text = readText(`${home}/project`)?.trim();
-  return text !== undefined && /^\d{1,10}$/.test(text) && Number(text) > 0 ? Number(text) : undefined;
+/** The project of a layer, and its limit; undefined when its size is not limited. */
+export function projectOf(home: string): { project: number; sizeBytes: number } | undefined {
+  const match = /^([1-9]\d{0,9}) (\d{1,16})$/.exec(readText(`${home}/project`)?.trim() ?? "");
+  return match === null ? undefined : { project: Number(match[1]), sizeBytes: Number(match[2]) };
+}
+
+/**
+ * Does something while the layer has no limit: the mount of one that is full would otherwise be read-only, since
+ * overlayfs makes a directory for its work then.
+ */
+export function withoutLimit<T>(home: string, task: () => T): T {
+  const known = projectOf(home);
+  if (known === undefined) return task();
+  using directory = new Fd(open(home, O_RDONLY | O_DIRECTORY));
+  setProjectLimit(directory.fd, known.project, 0);
+  try {
+    return task();
+  } finally {
+    // From the file, so that one whose mount was interrupted here has its limit again with the next.
+    setProjectLimit(directory.fd, known.project, known.sizeBytes);
+  }
 }
 
 /** Takes the limit of a project that has no files any more off the file system of `directory`. */

@@ -10,7 +10,7 @@ import { removeTree } from "../sys/remove.ts";
 import { copyTree } from "./copy-tree.ts";
 import { layerNameProblem, mountsDir, overlayDir } from "./layout.ts";
 import { readRecord } from "./records.ts";
-import { joinProject, projectOf } from "./size-limit.ts";
+import { joinProject, projectOf, withoutLimit } from "./size-limit.ts";
 import { stackOf } from "./view.ts";
 
 const RENAME_EXCHANGE = 2;
@@ -75,8 +75,9 @@ export function rollback(storageRoot: string, container: string, name: string): 
   const dir = `${overlayDir(storageRoot)}/${mountId}/snapshots`;
   if (!existsSync(`${dir}/${name}`)) throw noSnapshot(storageRoot, container, name);
   using _lock = flockDir(dir);
-  // While it is copied both count towards the limit of the layer: a root that may exceed it (ext4) is not stopped there.
-  copyDirectory(`${dir}/${name}`, dir, ".new", projectOf(`${overlayDir(storageRoot)}/${mountId}`));
+  const home = `${overlayDir(storageRoot)}/${mountId}`;
+  // While it is copied both count towards the limit of the layer.
+  withoutLimit(home, () => copyDirectory(`${dir}/${name}`, dir, ".new", projectOf(home)?.project));
   // In one step: there is no moment without an upper directory.
   renameat(AT_FDCWD, `${dir}/.new`, AT_FDCWD, upper, RENAME_EXCHANGE);
   removeTree(dir, ".new");

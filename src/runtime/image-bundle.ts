@@ -1,13 +1,14 @@
 /** Writes the bundle of an image: config.json, and a directory for each volume with what the image has there. */
 import { StateError } from "../errors.ts";
 import { imageSpec } from "../spec/image.ts";
+import { claimBundle } from "../storage/bundles.ts";
 import { storeContext } from "../storage/context.ts";
 import { chainIdsOf, digestOf, hexOf } from "../storage/digest.ts";
 import { findImage, readImage } from "../storage/imagedb.ts";
 import { readInLayers, unpackFromLayers } from "../storage/layer-files.ts";
 import { ensureStore } from "../storage/store-lock.ts";
 import { imageDirs } from "../storage/view.ts";
-import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from "../sys/fs.ts";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "../sys/fs.ts";
 import type { ImageBundle, ImageBundleOptions } from "./image.ts";
 import { callerIds } from "./own-ids.ts";
 
@@ -29,7 +30,10 @@ export function makeImageBundle(options: ImageBundleOptions): ImageBundle {
     rootless: callerIds(),
   });
   const text = `${JSON.stringify(spec, null, 2)}\n`;
-  if (directory === undefined) return { bundle: sharedBundle(storageRoot, text), spec, imageId };
+  if (directory === undefined) {
+    const { path, lock } = claimBundle(storageRoot, hexOf(digestOf(text)), text);
+    return { bundle: path, spec, imageId, [Symbol.dispose]: () => lock[Symbol.dispose]() };
+  }
   if (existsSync(directory) && readdirSync(directory).length > 0)
     throw new StateError(`${directory} is not empty`, { fix: "name a new directory" });
   mkdirSync(directory, { mode: 0o755, recursive: true });
@@ -40,16 +44,5 @@ export function makeImageBundle(options: ImageBundleOptions): ImageBundle {
   }
   // Last: a directory without it is no bundle.
   writeFileSync(`${directory}/config.json`, text, { exclusive: true });
-  return { bundle: directory, spec, imageId };
-}
-
-/** Containers of one image with one command have one bundle, which nobody writes again. */
-function sharedBundle(storageRoot: string, text: string): string {
-  const bundle = `${storageRoot}/bundles/${hexOf(digestOf(text))}`;
-  if (existsSync(`${bundle}/config.json`)) return bundle;
-  mkdirSync(bundle, { mode: 0o711, recursive: true });
-  const temporary = `${bundle}/config.json.${process.pid}`;
-  writeFileSync(temporary, text, { mode: 0o644 });
-  renameSync(temporary, `${bundle}/config.json`);
-  return bundle;
+  return { bundle: directory, spec, imageId, [Symbol.dispose]: () => {} };
 }

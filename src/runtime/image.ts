@@ -12,7 +12,8 @@ export interface ImageBundleOptions {
   storageRoot: string;
 }
 
-export interface ImageBundle {
+/** Until it is disposed of, or the process ends, `gc` leaves a bundle in the store alone; then it does for a container of it. */
+export interface ImageBundle extends Disposable {
   /** The bundle directory. */
   bundle: string;
   spec: Spec;

@@ -293,6 +293,7 @@ export function makeRootfs(
     ...overlayRequest(container, root),
     storageRoot: root,
     stateDir: state.path,
+    bundle: container.bundle,
     // Removed as soon as the process has ended: without this the end would wait until all of it is on the disk.
     volatile:
       container.rootfs.overlayOptions.includes("volatile") ||

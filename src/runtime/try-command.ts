@@ -1,11 +1,13 @@
 /** Runs the command of `try` in a container whose root is the view, and does with the changes what was decided. */
 import { StateError } from "../errors.ts";
 import { hostFacts } from "../host.ts";
+import { dirname } from "../path.ts";
 import { trySpec } from "../spec/try.ts";
 import { storeContext } from "../storage/context.ts";
-import { mountTrial, openTrial } from "../storage/trial.ts";
-import { mkdirSync, writeFileSync } from "../sys/fs.ts";
-import { removePath } from "../sys/remove.ts";
+import { ensureStore, lockStore } from "../storage/store-lock.ts";
+import { mountTrial, openTrial, sweepTrials } from "../storage/trial.ts";
+import { writeFileSync } from "../sys/fs.ts";
+import { deleteContainer } from "./delete.ts";
 import { newId } from "./id.ts";
 import { killContainer } from "./kill.ts";
 import { stateRoot } from "./paths.ts";
@@ -22,7 +24,9 @@ export async function runTrial(options: TryOptions): Promise<TryResult> {
   const id = newId();
   const name = keep ?? id;
   const context = storeContext(storageRoot, undefined);
-  using trial = openTrial(context, name, base, args === undefined);
+  sweepKilled(storageRoot);
+  const request = { name, base, isTemporary: keep === undefined, mustExist: args === undefined };
+  using trial = openTrial(context, request);
   let isDone = false;
   try {
     const exitCode = args === undefined ? undefined : await runOver(id, name, trial.root, base, { ...options, args });
@@ -45,32 +49,36 @@ async function runOver(
   base: string,
   options: TryOptions & { args: readonly string[] },
 ): Promise<number> {
-  const bundle = `${stateRoot(options.root)}/try-${id}`;
   const mounts = base === "/" ? systemMounts(options.storageRoot) : [];
-  using _view = mountTrial(options.storageRoot, name, base);
-  mkdirSync(bundle, { mode: 0o700, recursive: true });
+  const stateDir = `${stateRoot(options.root)}/${id}`;
+  using view = mountTrial(options.storageRoot, { name, base, stateDir });
+  const spec = trySpec({
+    root,
+    args: options.args,
+    env: options.env ?? [],
+    cwd: options.cwd ?? "/",
+    mounts,
+    lastCap: hostFacts("v2").lastCap,
+  });
+  writeFileSync(`${view.bundle}/config.json`, JSON.stringify(spec), { mode: 0o600 });
+  const stop = (_name: NodeJS.Signals, signal: number) => killQuietly(options.root, id, signal);
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const signal of signals) process.on(signal, stop);
   try {
-    const spec = trySpec({
-      root,
-      args: options.args,
-      env: options.env ?? [],
-      cwd: options.cwd ?? "/",
-      mounts,
-      lastCap: hostFacts("v2").lastCap,
-    });
-    writeFileSync(`${bundle}/config.json`, JSON.stringify(spec), { mode: 0o600 });
-    const stop = (_name: NodeJS.Signals, signal: number) => killQuietly(options.root, id, signal);
-    const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-    for (const signal of signals) process.on(signal, stop);
-    try {
-      const { exitCode = 1 } = await runContainer({ bundle, id, root: options.root, rootless: "auto" });
-      return exitCode;
-    } finally {
-      for (const signal of signals) process.off(signal, stop);
-    }
+    const { exitCode = 1 } = await runContainer({ bundle: view.bundle, id, root: options.root, rootless: "auto" });
+    return exitCode;
   } finally {
-    removePath(bundle);
+    for (const signal of signals) process.off(signal, stop);
   }
+}
+
+/** A trial whose tsrun was killed has nobody who would ask for its changes: its command is ended, and its view goes. */
+function sweepKilled(storageRoot: string): void {
+  ensureStore(storageRoot);
+  using _store = lockStore(storageRoot);
+  sweepTrials(storageRoot, (stateDir) => {
+    deleteContainer(dirname(stateDir), stateDir.slice(stateDir.lastIndexOf("/") + 1), { force: true });
+  });
 }
 
 function killQuietly(root: string | undefined, id: string, signal: number): void {

@@ -1,6 +1,8 @@
 /** The few ways in which the store touches files. */
 import { isErrno, SyscallError } from "../errors.ts";
+import { MNT_DETACH, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
 import { chmodSync, chownSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from "../sys/fs.ts";
+import { umount2 } from "../sys/mount.ts";
 
 export interface Owner {
   uid: number;
@@ -48,6 +50,16 @@ export function unlinkQuiet(path: string): void {
     unlinkSync(path);
   } catch (error) {
     if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error;
+  }
+}
+
+/** Unmounts what may not be mounted, there or by us. */
+export function unmountQuiet(path: string): void {
+  try {
+    umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
+  } catch (error) {
+    // Nothing is mounted there, nothing is there, or we are not allowed to have mounted anything.
+    if (!isErrno(error, "EINVAL", "ENOENT", "ENOTDIR", "EPERM")) throw error;
   }
 }
 

@@ -2,6 +2,7 @@
 import { StateError } from "../errors.ts";
 import { existsSync, readdirSync, readlinkSync } from "../sys/fs.ts";
 import { removeTree } from "../sys/remove.ts";
+import { removeBundles } from "./bundles.ts";
 import { type Digest, hexOf } from "./digest.ts";
 import { unlinkQuiet } from "./files.ts";
 import { findImage, fullName, imageIds, readNames, removeImageConfig, writeNames } from "./imagedb.ts";
@@ -10,6 +11,7 @@ import { chainDir, isNamed, layerName, overlayDir } from "./layout.ts";
 import { COPIES } from "./mapped-copies.ts";
 import { chainsOfImage, holders, namesOf, orphans, unneededLayers, users } from "./references.ts";
 import { ensureStore, lockStore, sweep, syncStore } from "./store-lock.ts";
+import { sweepTrials } from "./trial.ts";
 import { stackOf } from "./view.ts";
 
 export interface Collected {
@@ -28,7 +30,8 @@ export function collectGarbage(storageRoot: string): Collected {
 function collect(storageRoot: string): Collected {
   const layers = unneededLayers(storageRoot);
   for (const chainId of layers) removeLayerFiles(storageRoot, chainId);
-  let leftovers = sweep(storageRoot) + removeCopies(storageRoot);
+  let leftovers =
+    sweep(storageRoot) + removeCopies(storageRoot) + removeBundles(storageRoot) + sweepTrials(storageRoot);
   for (const name of orphans(storageRoot)) {
     removeContent(storageRoot, name);
     leftovers++;

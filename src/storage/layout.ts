@@ -16,6 +16,17 @@ export function overlayDir(storageRoot: string): string {
   return `${storageRoot}/overlay2`;
 }
 
+/** The bundles that `run --image` makes. */
+export function bundlesDir(storageRoot: string): string {
+  return `${storageRoot}/bundles`;
+}
+
+/** The name of a bundle of the store; undefined for any other. */
+export function bundleName(storageRoot: string, bundle: string): string | undefined {
+  const prefix = `${bundlesDir(storageRoot)}/`;
+  return bundle.startsWith(prefix) ? bundle.slice(prefix.length) : undefined;
+}
+
 /** What the store knows of one image layer. `hex` is its chain ID without "sha256:". */
 export function chainDir(storageRoot: string, hex: string): string {
   return `${storageRoot}/image/overlay2/layerdb/sha256/${hex}`;

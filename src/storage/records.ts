@@ -16,6 +16,8 @@ export interface MountRecord {
   parent?: string;
   /** The container's state directory: while it exists the container does. */
   stateDir?: string;
+  /** Name of the bundle in the store that it is made of. */
+  bundle?: string;
 }
 
 /** Claims the container's entry. Returns false when there is one already. */
@@ -31,6 +33,7 @@ export function writeRecord(storageRoot: string, container: string, record: Moun
   }
   // Before mount-id: who knows the layer knows whether its container lives.
   if (record.stateDir !== undefined) writeText(`${dir}/state`, record.stateDir);
+  if (record.bundle !== undefined) writeText(`${dir}/bundle`, record.bundle);
   writeText(`${dir}/mount-id`, record.mountId);
   writeText(`${dir}/init-id`, initId(record.mountId));
   if (record.parent !== undefined) writeText(`${dir}/parent`, record.parent);

@@ -6,17 +6,25 @@
  *   overlay2/l/<link> -> ../<id>/diff                   image/overlay2/layerdb/mounts/<container>/{mount-id,…}
  */
 import { isErrno, SpecError, StateError } from "../errors.ts";
-import { MNT_DETACH, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
 import { type Fd, flockDir } from "../sys/file.ts";
 import { chmodSync, chownSync, existsSync, readdirSync, statSync, symlinkSync } from "../sys/fs.ts";
-import { umount2 } from "../sys/mount.ts";
 import { randomBytes } from "../sys/random.ts";
 import { removeTree } from "../sys/remove.ts";
 import { viewOf } from "../sys/structs.ts";
-import { makeDirectory, makeVisible, type Owner, readText, unlinkQuiet, withStoreFix, writeText } from "./files.ts";
+import {
+  makeDirectory,
+  makeVisible,
+  type Owner,
+  readText,
+  unlinkQuiet,
+  unmountQuiet,
+  withStoreFix,
+  writeText,
+} from "./files.ts";
 import { fillInitLayer } from "./init-layer.ts";
 import { findLayers, type Layer } from "./layers.ts";
 import {
+  bundleName,
   DEFAULT_STORAGE_ROOT,
   initId,
   isFileName,
@@ -63,6 +71,8 @@ export interface RootfsRequest {
   owner?: Owner;
   /** The most that the read-write layer may take, in bytes: a project quota (size-limit.ts). */
   sizeBytes?: number;
+  /** The container's bundle; one of the store (bundles.ts) is kept as long as the container's record. */
+  bundle?: string;
   /** The container's state directory. While it exists, the container does, and nobody else gets its named layer. */
   stateDir?: string;
   /** Asked about containers that use the same named layer and left no `stateDir`: do they still exist? */
@@ -192,8 +202,14 @@ function topFirst(layers: readonly Layer[]): Lower[] {
  */
 function claim(request: RootfsRequest, storageRoot: string, mountId: string, layers: readonly Layer[]): void {
   const { id, stateDir } = request;
+  const bundle = request.bundle === undefined ? undefined : bundleName(storageRoot, request.bundle);
   const parent = layers.at(-1)?.chainId;
-  const entry = { mountId, ...(parent !== undefined && { parent }), ...(stateDir !== undefined && { stateDir }) };
+  const entry: MountRecord = {
+    mountId,
+    ...(parent !== undefined && { parent }),
+    ...(stateDir !== undefined && { stateDir }),
+    ...(bundle !== undefined && { bundle }),
+  };
   if (!isNamed(mountId)) {
     record(request, storageRoot, entry);
     return;
@@ -375,13 +391,4 @@ export function cleanupSteps({ id, storageRoot, mountId, named, links }: RootfsR
   if (!named) steps.push({ op: "t", path: `${overlay}/${mountId}` });
   steps.push({ op: "s", path: "" }, { op: "t", path: `${mountsDir(storageRoot)}/${id}` });
   return steps;
-}
-
-function unmountQuiet(path: string): void {
-  try {
-    umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
-  } catch (error) {
-    // Nothing is mounted there, nothing is there, or we are not allowed to have mounted anything.
-    if (!isErrno(error, "EINVAL", "ENOENT", "ENOTDIR", "EPERM")) throw error;
-  }
 }

@@ -1,6 +1,11 @@
 /**
  * A trial: a copy-on-write view of a directory tree, by default the running system's. What is written goes to
  * <store>/try/<name>/diff, and can be looked at, taken over into the tree, or dropped.
+ *
+ *   base        the tree
+ *   diff, work, merged   of the overlay
+ *   temporary   it has no name, and goes with the tsrun that made it
+ *   state       the state directory of the container that runs in it; bundle/ is what that is made of
  */
 import { isErrno, StateError, SyscallError } from "../errors.ts";
 import { AT_FDCWD, MNT_DETACH, O_DIRECTORY, O_PATH, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
@@ -10,12 +15,12 @@ import { fsconfigCreate, fsconfigSet, fsmount, fsopen, moveMount, umount2 } from
 import { removeTree } from "../sys/remove.ts";
 import { applyEntries } from "./apply.ts";
 import { ChangedLayers } from "./diff.ts";
-import { readText, writeText } from "./files.ts";
+import { readText, unlinkQuiet, unmountQuiet, writeText } from "./files.ts";
 import type { StoreContext } from "./import.ts";
 import type { ChangedPath } from "./inspect.ts";
 import { layerNameProblem } from "./layout.ts";
 import { isPlainValue } from "./options.ts";
-import { ensureStore } from "./store-lock.ts";
+import { ensureStore, lockStore } from "./store-lock.ts";
 import { shown } from "./tar/bytes.ts";
 
 export interface Trial extends Disposable {
@@ -34,17 +39,38 @@ function trialsDir(storageRoot: string): string {
 
 /** Names of the trials that were kept. */
 export function trials(storageRoot: string): string[] {
+  return all(storageRoot)
+    .filter((name) => !isTemporary(`${trialsDir(storageRoot)}/${name}`))
+    .sort();
+}
+
+function all(storageRoot: string): string[] {
   const dir = trialsDir(storageRoot);
-  return existsSync(dir) ? readdirSync(dir).sort() : [];
+  return existsSync(dir) ? readdirSync(dir) : [];
+}
+
+/** One without `base` was never finished. */
+function isTemporary(home: string): boolean {
+  return existsSync(`${home}/temporary`) || !existsSync(`${home}/base`);
+}
+
+export interface TrialRequest {
+  name: string;
+  /** The tree below; one trial is always of the same tree. */
+  base: string;
+  /** The name was made up. */
+  isTemporary: boolean;
+  /** It is not to be made. */
+  mustExist: boolean;
 }
 
 /**
  * Opens a trial: a new one, or what was kept under a name.
  *
- * @param base the tree below; one trial is always of the same tree
  * @throws StateError when somebody else has it open
  */
-export function openTrial({ storageRoot, space }: StoreContext, name: string, base: string, mustExist: boolean): Trial {
+export function openTrial({ storageRoot, space }: StoreContext, request: TrialRequest): Trial {
+  const { name, base, mustExist } = request;
   const problem = layerNameProblem(name);
   if (problem !== undefined) throw new StateError(problem);
   const home = `${trialsDir(storageRoot)}/${name}`;
@@ -54,10 +80,9 @@ export function openTrial({ storageRoot, space }: StoreContext, name: string, ba
       fix: kept.length > 0 ? `there are: ${kept.join(", ")}` : "tsrun try --keep NAME -- COMMAND makes one",
     });
   }
-  ensureStore(storageRoot);
-  mkdirSync(home, { mode: 0o700, recursive: true });
-  const lock = lockTrial(home, name);
+  const lock = makeTrial(storageRoot, home, name);
   try {
+    if (request.isTemporary) writeText(`${home}/temporary`, "1");
     const known = readText(`${home}/base`);
     if (known !== undefined && known !== base) throw new StateError(`trial ${name} is one of ${known}, not of ${base}`);
     if (known === undefined) writeText(`${home}/base`, base);
@@ -92,18 +117,66 @@ export function openTrial({ storageRoot, space }: StoreContext, name: string, ba
   };
 }
 
-function lockTrial(home: string, name: string): Fd {
+function makeTrial(storageRoot: string, home: string, name: string): Fd {
+  ensureStore(storageRoot);
+  // Under the lock of the store: nobody may find it before it is locked itself.
+  using _store = lockStore(storageRoot);
+  mkdirSync(home, { mode: 0o700, recursive: true });
+  const lock = lockQuiet(home);
+  if (lock === undefined) throw new StateError(`trial ${name} is in use by another tsrun`);
+  return lock;
+}
+
+/** undefined when somebody has it. */
+function lockQuiet(home: string): Fd | undefined {
   try {
     return flockDir(home, { nonBlock: true });
   } catch (error) {
     if (!isErrno(error, "EAGAIN")) throw error;
-    throw new StateError(`trial ${name} is in use by another tsrun`);
+    return undefined;
   }
 }
 
-/** Mounts the view of a trial for as long as the result lives. */
-export function mountTrial(storageRoot: string, name: string, base: string): Disposable {
+/**
+ * Takes away what killed ones have left: views that are mounted, and trials that nobody asked to keep. The caller holds
+ * the lock of the store.
+ *
+ * @param end ends the container of this state directory; without it a trial stays as long as that is there
+ * @returns how many there were
+ */
+export function sweepTrials(storageRoot: string, end?: (stateDir: string) => void): number {
+  let count = 0;
+  for (const name of all(storageRoot)) {
+    const home = `${trialsDir(storageRoot)}/${name}`;
+    using lock = lockQuiet(home);
+    if (lock === undefined) continue;
+    const stateDir = readText(`${home}/state`);
+    if (stateDir === undefined && !isTemporary(home)) continue;
+    if (stateDir !== undefined && existsSync(stateDir)) {
+      if (end === undefined) continue;
+      end(stateDir);
+    }
+    unmountQuiet(`${home}/merged`);
+    removeTree(home, "bundle");
+    unlinkQuiet(`${home}/state`);
+    if (isTemporary(home)) removeTree(trialsDir(storageRoot), name);
+    count++;
+  }
+  return count;
+}
+
+/**
+ * Mounts the view of a trial for as long as the result lives, for a container of this state directory: while that is there,
+ * the view is needed, whatever happens to us.
+ */
+export function mountTrial(
+  storageRoot: string,
+  { name, base, stateDir }: { name: string; base: string; stateDir: string },
+): Disposable & { bundle: string } {
   const home = `${trialsDir(storageRoot)}/${name}`;
+  const bundle = `${home}/bundle`;
+  writeText(`${home}/state`, stateDir);
+  mkdirSync(bundle, { mode: 0o700 });
   using context = new Fd(fsopen("overlay"));
   const set = (option: string, value: string): void => {
     if (!isPlainValue(value))
@@ -121,5 +194,10 @@ export function mountTrial(storageRoot: string, name: string, base: string): Dis
     using mount = new Fd(fsmount(context.fd));
     moveMount(mount.fd, "", AT_FDCWD, `${home}/merged`);
   }
-  return { [Symbol.dispose]: () => umount2(`${home}/merged`, MNT_DETACH | UMOUNT_NOFOLLOW) };
+  const dispose = () => {
+    umount2(`${home}/merged`, MNT_DETACH | UMOUNT_NOFOLLOW);
+    removeTree(home, "bundle");
+    unlinkQuiet(`${home}/state`);
+  };
+  return { bundle, [Symbol.dispose]: dispose };
 }

@@ -24,8 +24,8 @@ export async function runImage({ values, args, globals }: RunCall): Promise<numb
   // A terminal of its own, where there is one to connect it to.
   const terminal = Boolean(values["console-socket"]) || (!isDetached && isatty(0) && isatty(1));
   const store = values.store ? absolute(values.store as string) : storageRoot();
-  const { bundle } = await imageBundle({ image: values.image as string, args, terminal, storageRoot: store });
-  const target = { bundle, id: (values.id as string | undefined) || undefined };
+  using made = await imageBundle({ image: values.image as string, args, terminal, storageRoot: store });
+  const target = { bundle: made.bundle, id: (values.id as string | undefined) || undefined };
   const result = runInForeground({
     ...createOptions(values as never, globals, target),
     noSubreaper: values["no-subreaper"] === true,

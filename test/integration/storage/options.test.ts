@@ -1,12 +1,13 @@
 /** Options of the overlay, and layers in a container's user namespace. */
+import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { busyboxRootfs, makeBundle } from "../../helpers/bundle.ts";
-import { createContainer } from "../../helpers/container.ts";
+import { createContainer, runDetached } from "../../helpers/container.ts";
 import { tool } from "../../helpers/images.ts";
 import { describeNeeds, isKernel, missing, needs } from "../../helpers/needs.ts";
-import { deleteContainers, newId, processesNamed, run, runOk, stateOf, until } from "../../helpers/runtime.ts";
+import { deleteContainers, newId, processesNamed, RUNTIME, run, runOk, stateOf, until } from "../../helpers/runtime.ts";
 import { scratch, TEST_PREFIX } from "../../helpers/scratch.ts";
 
 const WANTED = { root: true, tsrun: true } as const;
@@ -198,6 +199,49 @@ describeNeeds(WANTED)("--store", () => {
     const bundle = join(scratch("bundle"), "b");
     runOk(["bundle", "--store", store, "elsewhere", bundle, "cat", "/etc/owned"]);
     expect(runOk(["run", "--store", store, "-b", bundle, newId()])).toBe("x\n");
+  });
+});
+
+describeNeeds(WANTED)("bundles of `run --image`", () => {
+  test("go with `layer gc` when there is no container of them", () => {
+    const store = scratch("store");
+    const flags = ["--store", store];
+    const tar = join(scratch("tar"), "rootfs.tar");
+    tool("tar", ["-C", rootfs, "-cf", tar, "."]);
+    runOk(["image", "import", "-q", ...flags, tar, "web"]);
+    const bundles = () => readdirSync(join(store, "bundles")).length;
+    for (const word of ["1", "2"]) runOk(["run", ...flags, "--image", "web", "--", "echo", word]);
+    const id = newId();
+    expect(runDetached(["run", "-d", "--id", id, ...flags, "--image", "web", "--", "sleep", "1000"]).code).toBe(0);
+    expect(bundles()).toBe(3);
+    expect(runOk(["layer", "gc", ...flags])).toBe("deleted 2 leftovers\n");
+    expect(bundles()).toBe(1);
+    expect(stateOf(id)?.status).toBe("running");
+    runOk(["delete", "--force", id]);
+    expect(runOk(["layer", "gc", ...flags])).toBe("deleted 1 leftovers\n");
+    expect(bundles()).toBe(0);
+    expect(runOk(["run", ...flags, "--image", "web", "--", "echo", "again"])).toBe("again\n");
+  });
+
+  test("are not taken away from a container that is being made", async () => {
+    const store = scratch("store");
+    const flags = ["--store", store];
+    const tar = join(scratch("tar"), "rootfs.tar");
+    tool("tar", ["-C", rootfs, "-cf", tar, "."]);
+    runOk(["image", "import", "-q", ...flags, tar, "web"]);
+    const command = [...flags, "--image", "web", "--", "echo", "ran"];
+    const script = `for i in 1 2 3 4 5 6 7 8 9 10; do ${RUNTIME} run ${command.join(" ")}; done`;
+    const child = spawn("sh", ["-c", script], { stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (output += text));
+    let isDone = false;
+    const ended = new Promise<void>((resolve) => child.on("close", () => resolve())).then(() => (isDone = true));
+    while (!isDone) {
+      const collected = spawn(RUNTIME, ["layer", "gc", ...flags], { stdio: "ignore" });
+      await new Promise((resolve) => collected.on("close", resolve));
+    }
+    await ended;
+    expect(output).toBe("ran\n".repeat(10));
   });
 });
 

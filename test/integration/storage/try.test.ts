@@ -1,4 +1,5 @@
 /** `try`: nothing of what a command writes is in the tree, until it is applied. */
+import { spawn } from "node:child_process";
 import {
   chmodSync,
   existsSync,
@@ -14,7 +15,7 @@ import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
 import { busyboxRootfs } from "../../helpers/bundle.ts";
 import { describeNeeds, missing } from "../../helpers/needs.ts";
-import { hostMounts, run } from "../../helpers/runtime.ts";
+import { hostMounts, RUNTIME, run, runOk, stateOf, until } from "../../helpers/runtime.ts";
 import { scratch } from "../../helpers/scratch.ts";
 
 const WANTED = { root: true, tsrun: true, kernel: [6, 8] } as const;
@@ -82,6 +83,47 @@ describeNeeds(WANTED)("try", () => {
     tryOver("--keep", "gone", "--", "/bin/true");
     expect(tryOver("--keep", "gone", "--drop").code).toBe(0);
     expect(readdirSync(join(store, "try"))).toEqual([]);
+  });
+
+  /** A `try` that was killed while its command ran, and the container of that. */
+  async function killedTry(...flags: string[]): Promise<string> {
+    const before = new Set(listed());
+    const child = spawn(RUNTIME, ["try", "--base", base, "--store", store, ...flags, "--", "/bin/sleep", "1000"], {
+      stdio: "ignore",
+    });
+    const ended = new Promise((resolve) => child.on("close", resolve));
+    const own = () => listed().find((id) => !before.has(id) && stateOf(id)?.status === "running");
+    await until(() => own() !== undefined, "its command runs");
+    const id = own() as string;
+    child.kill("SIGKILL");
+    await ended;
+    return id;
+  }
+  const listed = () => runOk(["list", "-q"]).split("\n").filter(Boolean);
+
+  test("of a killed one nothing is left after the next, whose command it does not see", async () => {
+    const before = hostMounts();
+    const id = await killedTry();
+    expect(hostMounts()).not.toEqual(before);
+    // The command still runs over the view: that is not for `gc` to end.
+    runOk(["layer", "gc", "--store", store]);
+    expect(stateOf(id)?.status).toBe("running");
+    expect(tryOver("--", "/bin/true").code).toBe(0);
+    expect(stateOf(id)).toBeUndefined();
+    expect(hostMounts()).toEqual(before);
+    expect(readdirSync(join(store, "try"))).toEqual([]);
+  });
+
+  test("of a killed one whose container is gone `layer gc` takes the rest away, but for what has a name", async () => {
+    const before = hostMounts();
+    for (const flags of [[], ["--keep", "mine"]]) {
+      runOk(["delete", "--force", await killedTry(...flags)]);
+      expect(runOk(["layer", "gc", "--store", store])).toBe("deleted 1 leftovers\n");
+    }
+    expect(hostMounts()).toEqual(before);
+    expect(readdirSync(join(store, "try"))).toEqual(["mine"]);
+    const again = tryOver("--keep", "mine", "--", "/bin/sh", "-c", "echo x > /etc/x");
+    expect([again.stdout, again.stderr]).toEqual(["C /etc\nA /etc/x\n", ""]);
   });
 
   test("never follows a link of the tree while it applies", () => {

@@ -1,13 +1,15 @@
 /** `commit`: what a container has written becomes a layer, and an image with it. */
 import { StateError } from "../errors.ts";
+import type { StoreContext } from "./context.ts";
 import { ChangedLayers } from "./diff.ts";
 import { chainIdOf, chainIdsOf, type Digest, digestOf } from "./digest.ts";
 import { type ContainerConfig, formatConfig, goTime, type HistoryEntry, type ImageConfig } from "./image-config.ts";
+import { hostPlatform } from "./image-source.ts";
 import { findImage, fullName, imageIds, readImage, readNames, writeImage, writeNames } from "./imagedb.ts";
-import { hostPlatform, type StoreContext, unpackStream } from "./import.ts";
 import { chainOf, contentDir, hasLayer, registerLayer } from "./layerdb.ts";
 import { ensureStore, lockStore, syncStore, WorkDirectory } from "./store-lock.ts";
 import { tarOf } from "./tar-stream.ts";
+import { unpackStream } from "./unpack-layer.ts";
 import { stackOf } from "./view.ts";
 
 export interface CommitOptions {

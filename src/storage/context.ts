@@ -4,9 +4,17 @@ import { existsSync, readFileSync } from "../sys/fs.ts";
 import { readText } from "./files.ts";
 import type { IdMap } from "./id-map.ts";
 import { replaceFile } from "./imagedb.ts";
-import type { StoreContext } from "./import.ts";
-import { xattrSpace } from "./overlay-marks.ts";
+import { type XattrSpace, xattrSpace } from "./overlay-marks.ts";
 import { ensureStore, lockStore } from "./store-lock.ts";
+
+export interface StoreContext {
+  storageRoot: string;
+  space: XattrSpace;
+  unprivileged: boolean;
+  /** In a user namespace: not all ids are there. */
+  userns: boolean;
+  idMap?: IdMap | undefined;
+}
 
 export function storeContext(storageRoot: string, idMap: IdMap | undefined): StoreContext {
   const isInitial = /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync("/proc/self/uid_map"));

@@ -9,7 +9,7 @@ import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, S_IFCHR, S_IFDIR, S_IFMT } from "../
 import { Fd, open, openat, statx } from "../sys/file.ts";
 import type { Statx } from "../sys/structs.ts";
 import { getXattrAt } from "../sys/xattr.ts";
-import type { StoreContext } from "./import.ts";
+import type { StoreContext } from "./context.ts";
 import type { ChangedPath } from "./inspect.ts";
 import { lookIn, mountView } from "./merged-view.ts";
 import { METACOPY, OPAQUE, REDIRECT, type XattrSpace } from "./overlay-marks.ts";

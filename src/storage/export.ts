@@ -2,7 +2,7 @@
 import { StateError } from "../errors.ts";
 import { O_DIRECTORY, O_RDONLY } from "../sys/constants.ts";
 import { Fd, openat } from "../sys/file.ts";
-import type { StoreContext } from "./import.ts";
+import type { StoreContext } from "./context.ts";
 import { mountView } from "./merged-view.ts";
 import { tarOf } from "./tar-stream.ts";
 import { copyOf, imageDirs, stackOf } from "./view.ts";

@@ -52,6 +52,10 @@ export interface Platform {
   variant?: string | undefined;
 }
 
+export function hostPlatform(): Platform {
+  return { os: "linux", architecture: process.arch === "x64" ? "amd64" : process.arch };
+}
+
 export interface SourceOptions {
   /** Only the image of this name or tag. */
   reference?: string | undefined;

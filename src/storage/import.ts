@@ -1,23 +1,17 @@
 /** Brings images and layers into the store. Nothing can be seen of one before all of it is there and verified. */
 import { TsrunError } from "../errors.ts";
-import { basename } from "../path.ts";
-import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
-import { preadFull } from "../sys/entries.ts";
-import { Fd, open, write } from "../sys/file.ts";
-import { type Bytes, compressionOf, decompressed, fileBytes, gzipMember } from "./compression.ts";
-import { chainIdOf, chainIdsOf, type Digest, digestOf, hexOf, Sha256 } from "./digest.ts";
+import type { StoreContext } from "./context.ts";
+import { chainIdOf, chainIdsOf, type Digest, digestOf, hexOf } from "./digest.ts";
 import { writeText } from "./files.ts";
-import type { IdMap } from "./id-map.ts";
 import type { ImageConfig } from "./image-config.ts";
 import { formatConfig, parseConfig } from "./image-config.ts";
-import { type Blob, openSource, type Platform, type SourceImage } from "./image-source.ts";
+import { namesFor } from "./image-names.ts";
+import { type Blob, hostPlatform, openSource, type Platform, type SourceImage } from "./image-source.ts";
 import { fullName, readNames, writeImage, writeNames } from "./imagedb.ts";
 import { chainOf, contentDir, hasLayer, type NewLayer, registerLayer } from "./layerdb.ts";
 import { chainDir } from "./layout.ts";
-import type { XattrSpace } from "./overlay-marks.ts";
 import { ensureStore, lockStore, syncStore, WorkDirectory } from "./store-lock.ts";
-import { TarReader } from "./tar/reader.ts";
-import { LayerWriter } from "./unpack.ts";
+import { unpackLayer } from "./unpack-layer.ts";
 
 /** Where a long import is. */
 export interface Progress {
@@ -29,15 +23,6 @@ export interface Progress {
   done: number;
   total: number;
   isThere: boolean;
-}
-
-export interface StoreContext {
-  storageRoot: string;
-  space: XattrSpace;
-  unprivileged: boolean;
-  /** In a user namespace: not all ids are there. */
-  userns: boolean;
-  idMap?: IdMap | undefined;
 }
 
 export interface ImportOptions {
@@ -77,29 +62,6 @@ export async function importImage(store: StoreContext, path: string, options: Im
   const imported: ImportedImage[] = [];
   for (const image of images) imported.push(await importOne(store, image, namesFor(image, path, options), options));
   return imported;
-}
-
-function namesFor(image: SourceImage, path: string, { name, platform }: ImportOptions): string[] {
-  if (name !== undefined) {
-    const hasTag = name.lastIndexOf(":") > name.lastIndexOf("/");
-    const [tag] = image.names;
-    const isTag = tag !== undefined && /^[\w][\w.-]{0,127}$/.test(tag);
-    return [fullName(hasTag || !isTag ? name : `${name}:${tag}`)];
-  }
-  const names = image.names.map((found) => {
-    if (found.includes(":") || found.includes("/")) return fullName(found);
-    // A tag alone: the layout's own name goes before it.
-    return fullName(`${nameOfPath(path)}:${found}`);
-  });
-  // Images of several platforms cannot have one name.
-  return platform === "all" ? names.map((found) => `${found}-${image.platform.replaceAll("/", "-")}`) : names;
-}
-
-function nameOfPath(path: string): string {
-  const name = basename(path)
-    .replace(/(\.oci)?\.(tar|tgz)(\.\w+)?$/, "")
-    .replace(/[^A-Za-z0-9._-]+/g, "-");
-  return name.replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, "").toLowerCase() || "image";
 }
 
 async function importOne(
@@ -205,133 +167,6 @@ function publish(
   return true;
 }
 
-export interface Unpacked {
-  diffId: Digest;
-  size: number;
-  entries: number;
-  /** See LayerWriter. */
-  replaced: boolean;
-  lost: ReadonlyMap<string, number>;
-}
-
-/**
- * Streams one layer into `work`: diff, skeleton.gz, and blob where that is needed.
- *
- * @throws TsrunError when the bytes have not the digest that `blob` names, or are no layer
- */
-export async function unpackLayer(
-  store: StoreContext,
-  blob: Blob,
-  work: WorkDirectory,
-  lowers: readonly string[],
-  {
-    onBytes,
-    onWarning,
-  }: { onBytes?: (done: number) => void; onWarning?: ((message: string) => void) | undefined } = {},
-): Promise<Unpacked> {
-  const compression = compressionOf(preadFull(blob.fd, new Uint8Array(8), blob.offset, blob.path));
-  const outer = blob.digest === undefined || compression === "none" ? undefined : new Sha256();
-  let done = 0;
-  const counted = function* () {
-    for (const piece of fileBytes(blob.fd, blob.offset, blob.size, blob.path)) {
-      outer?.update(piece);
-      done += piece.length;
-      onBytes?.(done);
-      yield piece;
-    }
-  };
-  let unpacked: Unpacked;
-  try {
-    unpacked = await unpackStream(store, decompressed(counted(), compression), work, lowers);
-  } catch (error) {
-    // A damaged blob is often no tar any more: say so, in place of what that looks like.
-    if (blob.digest !== undefined) checkBlob(blob, blob.digest);
-    throw new TsrunError(`${blob.path}: ${error instanceof Error ? error.message : error}`, { cause: error });
-  }
-  if (blob.digest !== undefined) {
-    // What comes after the compressed data is part of the blob, too.
-    const digest = compression === "none" ? unpacked.diffId : done === blob.size ? outer?.digest() : undefined;
-    if (digest !== blob.digest)
-      throw new TsrunError(`${blob.path} is damaged: its digest is ${digest}, not ${blob.digest}`);
-  }
-  for (const [lost, count] of unpacked.lost) onWarning?.(`${blob.path}: ${count} times ${lost} could not be kept`);
-  if (unpacked.replaced) keepBlob(blob, work);
-  return unpacked;
-}
-
-/** Unpacks an uncompressed tar into `work`: diff and skeleton.gz. */
-export async function unpackStream(
-  store: StoreContext,
-  source: Bytes,
-  work: WorkDirectory,
-  lowers: readonly string[],
-): Promise<Unpacked> {
-  const hash = new Sha256();
-  let tarSize = 0;
-  using skeleton = new SkeletonFile(`${work.path}/skeleton.gz`);
-  using root = new Fd(open(`${work.path}/diff`, O_RDONLY | O_DIRECTORY));
-  const { space, idMap, unprivileged, userns } = store;
-  using writer = new LayerWriter(root.fd, { lowers, space, idMap, unprivileged, userns }, (bytes) =>
-    skeleton.add(bytes),
-  );
-  const reader = new TarReader(writer);
-  for await (const piece of source) {
-    hash.update(piece);
-    tarSize += piece.length;
-    reader.push(piece);
-  }
-  reader.finish();
-  writer.finish();
-  skeleton.finish();
-  writeText(`${work.path}/tar-size`, String(tarSize));
-  const { size, entries, replaced, lost } = writer;
-  return { diffId: hash.digest(), size, entries, replaced, lost };
-}
-
-function checkBlob(blob: Blob, wanted: Digest): void {
-  const hash = new Sha256();
-  for (const piece of fileBytes(blob.fd, blob.offset, blob.size, blob.path)) hash.update(piece);
-  const digest = hash.digest();
-  if (digest !== wanted) throw new TsrunError(`${blob.path} is damaged: its digest is ${digest}, not ${wanted}`);
-}
-
-/** A name that the archive has twice: the content of the first is gone, so the archive itself is kept. */
-function keepBlob(blob: Blob, work: WorkDirectory): void {
-  using file = new Fd(open(`${work.path}/blob`, O_WRONLY | O_CREAT | O_EXCL, 0o600));
-  for (const piece of fileBytes(blob.fd, blob.offset, blob.size, blob.path)) write(file.fd, piece);
-}
-
-/** Collects the skeleton of a tar, compressed. */
-export class SkeletonFile {
-  readonly #file: Fd;
-  readonly #buffer = new Uint8Array(1 << 20);
-  #length = 0;
-
-  constructor(path: string) {
-    this.#file = new Fd(open(path, O_WRONLY | O_CREAT | O_EXCL, 0o600));
-  }
-
-  add(bytes: Uint8Array): void {
-    let rest = bytes;
-    while (rest.length > 0) {
-      const part = rest.subarray(0, this.#buffer.length - this.#length);
-      this.#buffer.set(part, this.#length);
-      this.#length += part.length;
-      rest = rest.subarray(part.length);
-      if (this.#length === this.#buffer.length) this.finish();
-    }
-  }
-
-  finish(): void {
-    if (this.#length > 0) write(this.#file.fd, gzipMember(this.#buffer.subarray(0, this.#length)));
-    this.#length = 0;
-  }
-
-  [Symbol.dispose](): void {
-    this.#file[Symbol.dispose]();
-  }
-}
-
 /** A layer of its own, on top of `parent` or of nothing. Kept until it is removed by its chain ID. */
 export async function importLayer(
   store: StoreContext,
@@ -403,8 +238,4 @@ async function importRootfs(store: StoreContext, blob: Blob, options: ImportOpti
   const text = formatConfig(config);
   publish(store.storageRoot, [made], [chainId], text, names);
   return { id: digestOf(text), names, platform: `${platform.os}/${platform.architecture}`, chainId };
-}
-
-export function hostPlatform(): Platform {
-  return { os: "linux", architecture: process.arch === "x64" ? "amd64" : process.arch };
 }

@@ -5,7 +5,7 @@ import { resolveInRoot } from "../sys/confined.ts";
 import { O_DIRECTORY, O_NONBLOCK, O_PATH, O_RDONLY, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG } from "../sys/constants.ts";
 import { preadFull } from "../sys/entries.ts";
 import { Fd, open, openat, statx } from "../sys/file.ts";
-import type { StoreContext } from "./import.ts";
+import type { StoreContext } from "./context.ts";
 import { mountView } from "./merged-view.ts";
 import { components, nameBytes, textName } from "./tar/bytes.ts";
 import { TarReader } from "./tar/reader.ts";

@@ -4,11 +4,12 @@
  */
 
 import type { CommitOptions } from "./commit.ts";
+import type { StoreContext } from "./context.ts";
 import type { Collected, RemovedImage } from "./gc.ts";
 import type { IdMap } from "./id-map.ts";
 import type { HistoryEntry, ImageConfig } from "./image-config.ts";
 import type { Platform } from "./image-source.ts";
-import type { ImportedImage, ImportOptions, Progress, StoreContext } from "./import.ts";
+import type { ImportedImage, ImportOptions, Progress } from "./import.ts";
 import type { ChangedPath, ImageRow, LayerRow, OriginRow, StoreUsage } from "./inspect.ts";
 import { DEFAULT_STORAGE_ROOT } from "./layout.ts";
 import type { SaveOptions } from "./save.ts";
@@ -42,7 +43,7 @@ export class LayerStore {
    * @throws TsrunError for what is damaged or hostile; the store is as before then
    */
   async importImage(path: string, options: Partial<ImportOptions> = {}): Promise<ImportedImage[]> {
-    const { importImage, hostPlatform } = await import("./import.ts");
+    const [{ importImage }, { hostPlatform }] = await Promise.all([import("./import.ts"), import("./image-source.ts")]);
     return importImage(await this.#context(), path, { platform: hostPlatform(), ...options });
   }
 

@@ -39,6 +39,8 @@ export interface Blob {
 
 export interface SourceImage {
   configText: string;
+  /** Of an OCI layout, byte for byte. */
+  manifestText?: string;
   layers: Blob[];
   /** Names as the source gives them: complete ones, or a tag alone. */
   names: string[];
@@ -175,7 +177,12 @@ export class ImageSource {
     const configText = this.#blobText(config, "config");
     const platform = platformOfConfig(configText);
     if (!isWanted(platform, options.platform)) return [];
-    return [{ id: config.digest, image: { configText, layers, names: [], platform: platformText(platform) } }];
+    return [
+      {
+        id: config.digest,
+        image: { configText, manifestText: text, layers, names: [], platform: platformText(platform) },
+      },
+    ];
   }
 
   #dockerImages(options: SourceOptions): SourceImage[] {

@@ -5,6 +5,7 @@
 import { StateError, TsrunError } from "../errors.ts";
 import { utf8Bytes } from "../sys/call.ts";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from "../sys/fs.ts";
+import { removePath } from "../sys/remove.ts";
 import { type Digest, digestOf, hexOf, isDigest } from "./digest.ts";
 import { readText } from "./files.ts";
 import { type ImageConfig, parseConfig } from "./image-config.ts";
@@ -42,15 +43,29 @@ export function imageIds(storageRoot: string): Digest[] {
     .sort();
 }
 
+/** What else is kept of an image: the manifest that it came with, when its blobs were to be kept. */
+function metadataDir(storageRoot: string, id: Digest): string {
+  return `${imageDir(storageRoot)}/imagedb/metadata/sha256/${hexOf(id)}`;
+}
+
+export function readManifest(storageRoot: string, id: Digest): string | undefined {
+  return readText(`${metadataDir(storageRoot, id)}/manifest`);
+}
+
 /** Keeps a config; its layers must be registered. @returns the image's id */
-export function writeImage(storageRoot: string, text: string): Digest {
+export function writeImage(storageRoot: string, text: string, manifest?: string): Digest {
   const id = digestOf(text);
+  if (manifest !== undefined) {
+    mkdirSync(metadataDir(storageRoot, id), { mode: 0o700, recursive: true });
+    replaceFile(`${metadataDir(storageRoot, id)}/manifest`, manifest);
+  }
   replaceFile(`${configsDir(storageRoot)}/${hexOf(id)}`, text);
   return id;
 }
 
 export function removeImageConfig(storageRoot: string, id: Digest): void {
   const path = `${configsDir(storageRoot)}/${hexOf(id)}`;
+  removePath(metadataDir(storageRoot, id));
   if (existsSync(path)) unlinkSync(path);
 }
 

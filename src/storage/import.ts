@@ -8,6 +8,7 @@ import { formatConfig, parseConfig } from "./image-config.ts";
 import { namesFor } from "./image-names.ts";
 import { type Blob, hostPlatform, openSource, type Platform, type SourceImage } from "./image-source.ts";
 import { fullName, readNames, writeImage, writeNames } from "./imagedb.ts";
+import { addBlob } from "./layer-blob.ts";
 import { chainOf, contentDir, hasLayer, type NewLayer, registerLayer } from "./layerdb.ts";
 import { chainDir } from "./layout.ts";
 import { ensureStore, lockStore, syncStore, WorkDirectory } from "./store-lock.ts";
@@ -31,6 +32,8 @@ export interface ImportOptions {
   /** Only the image of this name or tag. */
   reference?: string | undefined;
   platform: Platform | "all";
+  /** Keep layers as they came, too, so that `save` gives them back with the same digests. */
+  keepBlobs?: boolean | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
   onWarning?: ((message: string) => void) | undefined;
 }
@@ -81,7 +84,8 @@ async function importOne(
   for (let attempt = 0; ; attempt++) {
     const made = await makeLayers(store, layers, diffIds, chain, options);
     try {
-      if (publish(store.storageRoot, made, chain, configText, names)) {
+      const manifest = options.keepBlobs ? image.manifestText : undefined;
+      if (publish(store.storageRoot, made, chain, { configText, manifest }, names)) {
         const id = digestOf(configText);
         return { id, names, platform: image.platform, chainId: chain.at(-1) };
       }
@@ -112,6 +116,7 @@ async function makeLayers(
       const [diffId, chainId, parent] = [diffIds[i] as Digest, chain[i] as Digest, chain[i - 1]];
       const at = { layer: i, layers: blobs.length, digest: diffId, total: blob.size };
       if (hasLayer(store.storageRoot, chainId)) {
+        if (options.keepBlobs) await addBlob(store.storageRoot, { chainId, diffId }, blob);
         options.onProgress?.({ ...at, done: blob.size, isThere: true });
         lowers.unshift(
           contentDir(store.storageRoot, chainOf(store.storageRoot, chainId).at(-1) as { cacheId: string }),
@@ -124,6 +129,7 @@ async function makeLayers(
       const result = await unpackLayer(store, blob, work, lowers, {
         onBytes: (done) => options.onProgress?.({ ...at, done, isThere: false }),
         onWarning: options.onWarning,
+        keepBlobs: options.keepBlobs,
       });
       if (result.diffId !== diffId)
         throw new TsrunError(
@@ -144,7 +150,7 @@ function publish(
   storageRoot: string,
   made: readonly MadeLayer[],
   chain: readonly Digest[],
-  configText: string,
+  { configText, manifest }: { configText: string; manifest?: string | undefined },
   names: readonly string[],
 ): boolean {
   if (made.length > 0) syncStore(storageRoot);
@@ -156,7 +162,7 @@ function publish(
       registerLayer(storageRoot, layer);
       work.keep();
     }
-    const id = writeImage(storageRoot, configText);
+    const id = writeImage(storageRoot, configText, manifest);
     if (names.length > 0) {
       const all = readNames(storageRoot);
       for (const name of names) all.set(name, id);
@@ -236,6 +242,6 @@ async function importRootfs(store: StoreContext, blob: Blob, options: ImportOpti
   };
   const names = [fullName(options.name)];
   const text = formatConfig(config);
-  publish(store.storageRoot, [made], [chainId], text, names);
+  publish(store.storageRoot, [made], [chainId], { configText: text }, names);
   return { id: digestOf(text), names, platform: `${platform.os}/${platform.architecture}`, chainId };
 }

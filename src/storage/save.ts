@@ -13,7 +13,8 @@ import { layerTar } from "./assemble.ts";
 import { type Compression, compressed, fileBytes } from "./compression.ts";
 import { chainIdsOf, type Digest, digestOf, hexOf, Sha256 } from "./digest.ts";
 import { readText } from "./files.ts";
-import { findImage, fullName, readImage, type StoredImage, splitName } from "./imagedb.ts";
+import { findImage, fullName, readImage, readManifest, type StoredImage, splitName } from "./imagedb.ts";
+import { keptBlob } from "./layer-blob.ts";
 import { readLayer, type StoredLayer } from "./layerdb.ts";
 import { chainDir } from "./layout.ts";
 import { namesOf } from "./references.ts";
@@ -28,7 +29,7 @@ export interface SaveOptions {
   output: string;
   /** "oci": a directory; "oci-archive": a tar of one; "docker-archive". */
   format: "oci" | "oci-archive" | "docker-archive";
-  /** Of layers in an OCI layout; those of a docker-archive never are compressed. */
+  /** Of layers in an OCI layout: gzip, or what a blob that was kept has; those of a docker-archive never are compressed. */
   compression?: Compression | undefined;
 }
 
@@ -45,11 +46,11 @@ export async function saveImages(
 ): Promise<void> {
   ensureStore(storageRoot);
   const images = references.map((reference) => findSaved(storageRoot, reference));
-  if (options.format === "oci") await saveLayout(storageRoot, images, options.output, options.compression ?? "gzip");
+  if (options.format === "oci") await saveLayout(storageRoot, images, options.output, options.compression);
   else {
     using out = new Output(options.output);
     if (options.format === "docker-archive") await saveDocker(storageRoot, images, out);
-    else await saveArchive(storageRoot, images, out, options.compression ?? "gzip");
+    else await saveArchive(storageRoot, images, out, options.compression);
     out.finish();
   }
 }
@@ -181,15 +182,18 @@ async function writeLayerBlob(
   storageRoot: string,
   layer: StoredLayer,
   directory: string,
-  compression: Compression,
+  wanted: Compression | undefined,
 ): Promise<Descriptor> {
   const hash = new Sha256();
   let size = 0;
+  using kept = keptBlob(storageRoot, layer.chainId, wanted);
+  const compression = kept?.compression ?? wanted ?? "gzip";
+  const content = kept?.bytes() ?? compressed(layerTar(storageRoot, layer), compression);
   const temporary = `${directory}/new-${process.pid}`;
   removeTree(directory, `new-${process.pid}`);
   {
     using file = new Fd(open(temporary, O_WRONLY | O_CREAT | O_EXCL, 0o644));
-    for await (const piece of compressed(layerTar(storageRoot, layer), compression)) {
+    for await (const piece of content) {
       hash.update(piece);
       size += piece.length;
       write(file.fd, piece, temporary);
@@ -207,7 +211,7 @@ async function writeBlobs(
   storageRoot: string,
   images: readonly Saved[],
   directory: string,
-  compression: Compression,
+  compression: Compression | undefined,
 ): Promise<Descriptor[]> {
   const blobs = new Map<Digest, Descriptor>();
   const manifests: Descriptor[] = [];
@@ -220,15 +224,10 @@ async function writeBlobs(
       list.push(blob);
     }
     const config = writeBlob(directory, image.text, "application/vnd.oci.image.config.v1+json");
-    const text = JSON.stringify({
-      schemaVersion: 2,
-      mediaType: "application/vnd.oci.image.manifest.v1+json",
-      config,
-      layers: list,
-    });
+    const { text, mediaType } = manifestOf(storageRoot, image, config, list);
     const { os, architecture, variant } = image.config;
     const manifest = {
-      ...writeBlob(directory, text, "application/vnd.oci.image.manifest.v1+json"),
+      ...writeBlob(directory, text, mediaType),
       platform: { os, architecture, ...(variant !== undefined && { variant }) },
     };
     if (names.length === 0) manifests.push(manifest);
@@ -242,6 +241,28 @@ async function writeBlobs(
   }
   return manifests;
 }
+
+/** The one that the image came with, when all that it names is there again; else one of our own. */
+function manifestOf(
+  storageRoot: string,
+  { id }: StoredImage,
+  config: Descriptor,
+  layers: readonly Descriptor[],
+): { text: string; mediaType: string } {
+  const kept = readManifest(storageRoot, id);
+  if (kept !== undefined) {
+    const manifest = JSON.parse(kept) as { mediaType?: string; config: Descriptor; layers: Descriptor[] };
+    const isSame = [manifest.config, ...manifest.layers].every(
+      ({ digest }, i) => digest === (i === 0 ? config : layers[i - 1])?.digest,
+    );
+    if (isSame && manifest.layers.length === layers.length)
+      return { text: kept, mediaType: manifest.mediaType ?? OCI_MANIFEST };
+  }
+  const text = JSON.stringify({ schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers });
+  return { text, mediaType: OCI_MANIFEST };
+}
+
+const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 
 function writeBlob(directory: string, text: string, mediaType: string): Descriptor {
   const digest = digestOf(text);
@@ -262,7 +283,7 @@ async function saveLayout(
   storageRoot: string,
   images: readonly Saved[],
   path: string,
-  compression: Compression,
+  compression: Compression | undefined,
 ): Promise<void> {
   if (path === "-")
     throw new TsrunError("an OCI image layout is a directory", { fix: "--format oci-archive writes a tar" });
@@ -300,7 +321,7 @@ async function saveArchive(
   storageRoot: string,
   images: readonly Saved[],
   out: Output,
-  compression: Compression,
+  compression: Compression | undefined,
 ): Promise<void> {
   // Sizes and digests come before the content, so the blobs are written aside first.
   using work = new WorkDirectory(storageRoot);

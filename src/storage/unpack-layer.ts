@@ -8,6 +8,7 @@ import type { StoreContext } from "./context.ts";
 import { type Digest, Sha256 } from "./digest.ts";
 import { writeText } from "./files.ts";
 import type { Blob } from "./image-source.ts";
+import { checkBlob, keepBlob } from "./layer-blob.ts";
 import type { WorkDirectory } from "./store-lock.ts";
 import { TarReader } from "./tar/reader.ts";
 import { LayerWriter } from "./unpack.ts";
@@ -21,6 +22,14 @@ export interface Unpacked {
   lost: ReadonlyMap<string, number>;
 }
 
+export interface UnpackLayerOptions {
+  /** Bytes of the blob read so far. */
+  onBytes?: ((done: number) => void) | undefined;
+  onWarning?: ((message: string) => void) | undefined;
+  /** Keep the blob though its tar could be put together again. */
+  keepBlobs?: boolean | undefined;
+}
+
 /**
  * Streams one layer into `work`: diff, skeleton.gz, and blob where that is needed.
  *
@@ -31,10 +40,7 @@ export async function unpackLayer(
   blob: Blob,
   work: WorkDirectory,
   lowers: readonly string[],
-  {
-    onBytes,
-    onWarning,
-  }: { onBytes?: (done: number) => void; onWarning?: ((message: string) => void) | undefined } = {},
+  { onBytes, onWarning, keepBlobs = false }: UnpackLayerOptions = {},
 ): Promise<Unpacked> {
   const compression = compressionOf(preadFull(blob.fd, new Uint8Array(8), blob.offset, blob.path));
   const outer = blob.digest === undefined || compression === "none" ? undefined : new Sha256();
@@ -62,7 +68,8 @@ export async function unpackLayer(
       throw new TsrunError(`${blob.path} is damaged: its digest is ${digest}, not ${blob.digest}`);
   }
   for (const [lost, count] of unpacked.lost) onWarning?.(`${blob.path}: ${count} times ${lost} could not be kept`);
-  if (unpacked.replaced) keepBlob(blob, work);
+  // A name that the archive has twice: the content of the first is gone.
+  if (unpacked.replaced || keepBlobs) keepBlob(blob, work);
   return unpacked;
 }
 
@@ -93,19 +100,6 @@ export async function unpackStream(
   writeText(`${work.path}/tar-size`, String(tarSize));
   const { size, entries, replaced, lost } = writer;
   return { diffId: hash.digest(), size, entries, replaced, lost };
-}
-
-function checkBlob(blob: Blob, wanted: Digest): void {
-  const hash = new Sha256();
-  for (const piece of fileBytes(blob.fd, blob.offset, blob.size, blob.path)) hash.update(piece);
-  const digest = hash.digest();
-  if (digest !== wanted) throw new TsrunError(`${blob.path} is damaged: its digest is ${digest}, not ${wanted}`);
-}
-
-/** A name that the archive has twice: the content of the first is gone, so the archive itself is kept. */
-function keepBlob(blob: Blob, work: WorkDirectory): void {
-  using file = new Fd(open(`${work.path}/blob`, O_WRONLY | O_CREAT | O_EXCL, 0o600));
-  for (const piece of fileBytes(blob.fd, blob.offset, blob.size, blob.path)) write(file.fd, piece);
 }
 
 /** Collects the skeleton of a tar, compressed. */

@@ -77,6 +77,7 @@ const importImage = defineVerb({
       argument: "os/arch",
       help: "which images of an index; all for every one (default: this machine's)",
     },
+    { name: "keep-blobs", kind: "bool", help: "keep layers compressed as they are, too: `image save` gives them back" },
     {
       name: "uid-map",
       kind: "list",
@@ -96,6 +97,7 @@ which needs a name; gzip and zstd are taken off. Everything is verified before a
       name,
       reference: values.reference,
       ...(platform !== undefined && { platform }),
+      keepBlobs: values["keep-blobs"],
       onProgress: progressPrinter(values.quiet === true),
       onWarning: (message) => writeError(`tsrun: warning: ${message}\n`),
     });

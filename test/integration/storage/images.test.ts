@@ -147,6 +147,41 @@ have("an image of umoci and skopeo", () => {
     tool("rm", ["-r", join(STORE, "overlay2", `rw-${layer}`)]);
   });
 
+  test("with --keep-blobs goes out with the digests it came with: of layers, and of the manifest", () => {
+    const store = ["--store", join(scratch("blobs"), "store")];
+    const manifestOf = (path: string, tag: string) => {
+      const index = JSON.parse(readFileSync(join(path, "index.json"), "utf8"));
+      return index.manifests.find(
+        (entry: { annotations: Record<string, string> }) =>
+          entry.annotations["org.opencontainers.image.ref.name"] === tag,
+      ).digest;
+    };
+    const zstd = join(dir, "zstd");
+    tool("skopeo", ["copy", "-q", "--dest-compress-format", "zstd", `oci:${layout}:v1`, `oci:${zstd}:v1`]);
+    for (const [name, source] of [
+      ["gzip", layout],
+      ["zstd", zstd],
+    ] as const) {
+      const out = join(dir, `kept-${name}`);
+      // Without it the digests of what is compressed anew are others; with it layers that are there get their blobs.
+      runOk(["image", "import", "-q", ...store, source, name]);
+      runOk(["image", "save", ...store, `${name}:v1`, "-f", "oci", "-o", `${out}-anew`]);
+      expect(manifestOf(`${out}-anew`, "v1")).not.toBe(manifestOf(source, "v1"));
+      runOk(["image", "import", "-q", "--keep-blobs", ...store, source, name]);
+      runOk(["image", "save", ...store, `${name}:v1`, "-f", "oci", "-o", out]);
+      expect(readLayout(out, "v1").manifest).toEqual(readLayout(source, "v1").manifest);
+      expect(manifestOf(out, "v1")).toBe(manifestOf(source, "v1"));
+      tool("skopeo", ["copy", "-q", `oci:${out}:v1`, `oci:${out}-skopeo:v1`]);
+      expect(manifestOf(`${out}-skopeo`, "v1")).toBe(manifestOf(source, "v1"));
+      expect(runOk(["layer", "check", ...store])).toBe("");
+      // Asked for another compression it is another manifest, of the same image.
+      runOk(["image", "save", ...store, `${name}:v1`, "-f", "oci", "--compress", "none", "-o", `${out}-none`]);
+      expect(readLayout(`${out}-none`, "v1").manifest.config.digest).toBe(image("web:v1").id);
+      runOk(["image", "remove", "--force", ...store, `${name}:v1`]);
+    }
+    expect(readdirSync(join(store[1] as string, "image/overlay2/imagedb/metadata/sha256"))).toEqual([]);
+  });
+
   test("a running container is paused while it is committed, and goes on", () => {
     const id = newId();
     const script = "i=0; while :; do i=$((i+1)); echo $i > /tmp/count; done";

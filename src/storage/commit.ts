@@ -6,7 +6,7 @@ import { chainIdOf, chainIdsOf, type Digest, digestOf } from "./digest.ts";
 import { type ContainerConfig, formatConfig, goTime, type HistoryEntry, type ImageConfig } from "./image-config.ts";
 import { hostPlatform } from "./image-source.ts";
 import { findImage, fullName, imageIds, readImage, readNames, writeImage, writeNames } from "./imagedb.ts";
-import { chainOf, contentDir, hasLayer, registerLayer } from "./layerdb.ts";
+import { chainOf, contentDir, hasLayer, prepareLayer, registerLayer } from "./layerdb.ts";
 import { ensureStore, lockStore, syncStore, WorkDirectory } from "./store-lock.ts";
 import { tarOf } from "./tar-stream.ts";
 import { unpackStream } from "./unpack-layer.ts";
@@ -59,11 +59,13 @@ export async function commitContainer(
       options,
     ),
   );
+  const layer = { temporary: work.name, diffId, chainId, parent, size };
+  prepareLayer(storageRoot, layer);
   syncStore(storageRoot);
   {
     using _lock = lockStore(storageRoot);
     if (!hasLayer(storageRoot, parent)) throw new StateError(`layer ${parent} has been removed meanwhile`);
-    registerLayer(storageRoot, { temporary: work.name, diffId, chainId, parent, size });
+    registerLayer(storageRoot, layer);
     work.keep();
     const id = writeImage(storageRoot, text);
     if (name !== undefined) writeNames(storageRoot, readNames(storageRoot).set(name, id));

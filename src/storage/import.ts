@@ -9,7 +9,7 @@ import { namesFor } from "./image-names.ts";
 import { type Blob, hostPlatform, openSource, type Platform, type SourceImage } from "./image-source.ts";
 import { fullName, readNames, writeImage, writeNames } from "./imagedb.ts";
 import { addBlob } from "./layer-blob.ts";
-import { chainOf, contentDir, hasLayer, type NewLayer, registerLayer } from "./layerdb.ts";
+import { chainOf, contentDir, hasLayer, type NewLayer, prepareLayer, registerLayer } from "./layerdb.ts";
 import { chainDir } from "./layout.ts";
 import { ensureStore, lockStore, syncStore, WorkDirectory } from "./store-lock.ts";
 import { unpackLayer } from "./unpack-layer.ts";
@@ -136,6 +136,11 @@ async function makeLayers(
           `layer ${i + 1}: its content has the diff ID ${result.diffId}, and the config says ${diffId}`,
         );
       layer.size = result.size;
+      prepareLayer(
+        store.storageRoot,
+        layer,
+        made.map(({ layer }) => layer),
+      );
       lowers.unshift(`${work.path}/diff`);
     }
     return made;
@@ -217,7 +222,9 @@ async function singleLayer(
       onWarning,
     });
     const chainId = chainIdOf(parent, diffId);
-    return { made: { work, layer: { temporary: work.name, diffId, chainId, parent, size } }, diffId, chainId, size };
+    const layer = { temporary: work.name, diffId, chainId, parent, size };
+    prepareLayer(store.storageRoot, layer);
+    return { made: { work, layer }, diffId, chainId, size };
   } catch (error) {
     work[Symbol.dispose]();
     throw error;

@@ -17,7 +17,7 @@ import { removeTree } from "../sys/remove.ts";
 import { type Digest, hexOf, isDigest } from "./digest.ts";
 import { readText, unlinkQuiet, writeText } from "./files.ts";
 import { chainDir, isFileName, overlayDir } from "./layout.ts";
-import { formatLower, hex, isLinkName, LINK_LENGTH, linkName } from "./link.ts";
+import { formatLower, hex, isLinkName, LINK_LENGTH, type Lower, linkName, parseLower } from "./link.ts";
 import { forgetProject, projectOf } from "./size-limit.ts";
 
 export interface StoredLayer {
@@ -92,10 +92,44 @@ export interface NewLayer {
   size: number;
 }
 
+/** In the directory of a layer that is not known yet: what becomes its record. */
+const RECORD = "record";
+
 /**
- * Makes a layer known. The content must be on disk (syncfs), and the caller holds the lock of the store. The order
- * is that a kill at any point leaves nothing but what `gc` takes away: the content gets its name, its link is
- * written, and the record appears by rename.
+ * Writes all that a layer has besides its content: afterwards, and after syncfs(2), renames make it known. A record that was
+ * renamed before its files were on disk would have empty ones after a power failure.
+ *
+ * @param pending prepared layers that are to be known first: its parent may be among them
+ */
+export function prepareLayer(storageRoot: string, layer: NewLayer, pending: readonly NewLayer[] = []): void {
+  const random = randomBytes(32 + LINK_LENGTH);
+  const home = `${overlayDir(storageRoot)}/${layer.temporary}`;
+  const record = `${home}/${RECORD}`;
+  mkdirSync(record, { mode: 0o700 });
+  for (const name of ["skeleton.gz", "blob", "tar-size"]) {
+    if (existsSync(`${home}/${name}`)) renameSync(`${home}/${name}`, `${record}/${name}`);
+  }
+  writeText(`${record}/diff`, layer.diffId);
+  writeText(`${record}/size`, String(layer.size));
+  writeText(`${record}/cache-id`, hex(random.subarray(0, 32)));
+  writeText(`${home}/link`, linkName(random.subarray(32)));
+  if (layer.parent === undefined) return;
+  writeText(`${record}/parent`, layer.parent);
+  writeText(`${home}/lower`, formatLower(pendingLowers(storageRoot, layer.parent, pending)));
+}
+
+function pendingLowers(storageRoot: string, parent: Digest, pending: readonly NewLayer[]): Lower[] {
+  const own = pending.find(({ chainId }) => chainId === parent);
+  // One that is being removed is missed by whoever makes the layer known.
+  if (own === undefined) return hasLayer(storageRoot, parent) ? lowersOf(storageRoot, parent) : [];
+  const home = `${overlayDir(storageRoot)}/${own.temporary}`;
+  return [{ link: readText(`${home}/link`) ?? "" }, ...parseLower(readText(`${home}/lower`) ?? "")];
+}
+
+/**
+ * Makes a prepared layer known. All of it must be on disk (syncfs), and the caller holds the lock of the store. The order
+ * is that a kill at any point leaves nothing but what `gc` takes away: the content gets its name and its link, and the
+ * record appears by rename.
  *
  * @returns false when the store had the layer already; the new one is removed then
  */
@@ -105,28 +139,19 @@ export function registerLayer(storageRoot: string, layer: NewLayer): boolean {
     removeTree(overlay, layer.temporary);
     return false;
   }
-  const random = randomBytes(32 + LINK_LENGTH);
-  const cacheId = hex(random.subarray(0, 32));
-  const link = linkName(random.subarray(32));
   const home = `${overlay}/${layer.temporary}`;
-  const dir = layersDir(storageRoot);
-  const hexId = hexOf(layer.chainId);
-  removeTree(dir, `${TEMPORARY}${hexId}`);
-  removeTree(dir, hexId); // a record without cache-id: of a removal that was killed
-  mkdirSync(`${dir}/${TEMPORARY}${hexId}`, { mode: 0o700 });
-  for (const name of ["skeleton.gz", "blob", "tar-size"]) {
-    if (existsSync(`${home}/${name}`)) renameSync(`${home}/${name}`, `${dir}/${TEMPORARY}${hexId}/${name}`);
+  const cacheId = readText(`${home}/${RECORD}/cache-id`);
+  const link = readText(`${home}/link`);
+  if (cacheId === undefined || link === undefined) throw new TsrunError(`${home} was not prepared`);
+  if (layer.parent !== undefined) {
+    // Somebody else's layer may have become the parent meanwhile, with another link.
+    const lower = formatLower(lowersOf(storageRoot, layer.parent));
+    if (readText(`${home}/lower`) !== lower) writeText(`${home}/lower`, lower);
   }
-  if (layer.parent !== undefined) writeText(`${home}/lower`, formatLower(lowersOf(storageRoot, layer.parent)));
-  writeText(`${home}/link`, link);
+  removeTree(layersDir(storageRoot), hexOf(layer.chainId)); // a record without cache-id: of a removal that was killed
   renameSync(home, `${overlay}/${cacheId}`);
   symlinkSync(`../${cacheId}/diff`, `${overlay}/l/${link}`);
-  const record = `${dir}/${TEMPORARY}${hexId}`;
-  writeText(`${record}/diff`, layer.diffId);
-  writeText(`${record}/size`, String(layer.size));
-  writeText(`${record}/cache-id`, cacheId);
-  if (layer.parent !== undefined) writeText(`${record}/parent`, layer.parent);
-  renameSync(record, `${dir}/${hexId}`);
+  renameSync(`${overlay}/${cacheId}/${RECORD}`, `${layersDir(storageRoot)}/${hexOf(layer.chainId)}`);
   // Docker's mark of a layer that has others on top.
   const below = layer.parent === undefined ? undefined : readLayer(storageRoot, layer.parent);
   if (below !== undefined) writeText(`${overlay}/${below.cacheId}/committed`, "");
@@ -134,7 +159,7 @@ export function registerLayer(storageRoot: string, layer: NewLayer): boolean {
 }
 
 /** The layers from `chainId` down as a `lower` file names them. */
-export function lowersOf(storageRoot: string, chainId: Digest) {
+export function lowersOf(storageRoot: string, chainId: Digest): Lower[] {
   return chainOf(storageRoot, chainId)
     .reverse()
     .map(({ cacheId }) => {

@@ -125,6 +125,7 @@ describe("readiness", () => {
     const starting = spawn(["start", container.id], { env: { ...process.env, ...manager.env } });
     expectReady(manager, stateOf(container.id)?.pid);
     expect((await starting.exit).code).toBe(0);
+    await container.waitFor("said\n");
     expect(container.stdout()).toBe("0\nnotify.sock\nsaid\n");
   });
 

@@ -50,6 +50,9 @@ export interface Wanted {
 /** Before Linux 6.15 the monitor, which has collected the status, is the only one to tell it: in a moment. */
 const EXIT_TIMEOUT_MS = 20;
 
+/** `create` and `start` let go of it in less. */
+const LOCK_TIMEOUT_MS = 500;
+
 interface Part {
   watch: Omit<CgroupWatch<unknown>, "news">;
   take(): ContainerEvent[];
@@ -163,10 +166,13 @@ export class ContainerWatch implements EventSource {
   }
 }
 
-/** The lock keeps whoever removes the container from going on while the file is made. */
+/**
+ * The lock keeps whoever removes the container from going on while the file is made. Who has the lock for long is not
+ * waited for: without the record, what the kernel still tells when the container has ended has to do.
+ */
 function openExitLocked(state: StateDirectory): number | undefined {
-  using _lock = state.lock();
-  return openExit(state);
+  using lock = state.lockWithin(LOCK_TIMEOUT_MS);
+  return lock && openExit(state);
 }
 
 /** @throws StateError when it has no cgroup */

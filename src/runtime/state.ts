@@ -117,15 +117,21 @@ export class StateDirectory {
    * @throws StateError when there is no such container, and when another caller does not let go of it
    */
   lock(): Fd {
-    let lock: Fd | undefined;
-    waitUntil(() => {
-      lock = this.#tryLock();
-      return lock !== undefined;
-    }, LOCK_TIMEOUT_MS);
+    const lock = this.lockWithin(LOCK_TIMEOUT_MS);
     if (lock !== undefined) return lock;
     throw new StateError(`container ${this.id} is in the hands of another tsrun`, {
       fix: `it has not finished for ${LOCK_TIMEOUT_MS / 1000} s: fuser ${this.path} says which one it is`,
     });
+  }
+
+  /** The same for who can do without: undefined when the time is over. @throws StateError when there is no such container */
+  lockWithin(timeoutMs: number): Fd | undefined {
+    let lock: Fd | undefined;
+    waitUntil(() => {
+      lock = this.#tryLock();
+      return lock !== undefined;
+    }, timeoutMs);
+    return lock;
   }
 
   /** @returns undefined when somebody else has it, or had */

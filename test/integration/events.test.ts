@@ -1,5 +1,5 @@
 /** What a container uses, and what happens to it; the same on cgroup v1 and v2. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn as nodeSpawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { afterAll, describe, expect } from "vitest";
 import { makeBundle } from "../helpers/bundle.ts";
@@ -267,6 +267,21 @@ describe("events", () => {
     const one = runOk(["events", "--format", "openmetrics", first]);
     expect(one).toContain(`{id="${first}"}`);
     expect(one).not.toContain(second);
+  });
+
+  own()("a container that another tsrun is at work on is followed all the same", async () => {
+    const { id } = startContainer(sleepingBundle());
+    const other = nodeSpawn("flock", [`/run/tsrun/${id}`, "sh", "-c", "echo locked; exec sleep 1000"], {
+      stdio: ["ignore", "pipe", "ignore"],
+      detached: true,
+    });
+    await new Promise((resolve) => other.stdout?.once("data", resolve));
+    const stream = spawn(["events", "--interval", "50ms", id]);
+    await stream.waitFor('"stats"');
+    expect(existsSync(`/run/tsrun/${id}/exit`)).toBe(false);
+    process.kill(-(other.pid as number), "SIGKILL");
+    runOk(["kill", id, "KILL"]);
+    expect((await stream.exit).code).toBe(0);
   });
 
   own()("what does not go together is refused", () => {

@@ -24,8 +24,14 @@ export function planClone(b: PlanBuilder, container: ContainerSpec, parameters: 
     const last = Number(x.flag === CLONE_NEWUSER) - Number(y.flag === CLONE_NEWUSER);
     return container.host.privileged ? last : -last;
   });
+  const entersFirst = parameters.cgroupDirectory && entersCgroupFirst(container);
+  if (entersFirst) {
+    const procs = b.inherit("cgroup:procs");
+    b.add("linux.cgroupsPath", "write", procs, "0");
+    b.add("linux.cgroupsPath", "close", procs);
+  }
   for (const join of joins) if (!isJoinedInside(join, container)) planJoin(b, join);
-  const cgroup = parameters.cgroupDirectory ? b.inherit("cgroup") : -1;
+  const cgroup = parameters.cgroupDirectory && !entersFirst ? b.inherit("cgroup") : -1;
   // A cgroup namespace made by the clone would have the old cgroup as its root: it is made after joining the new one.
   let flags = container.namespaces.create & ~CLONE_NEWCGROUP;
   const offsets = Object.entries(container.spec.linux?.timeOffsets ?? {});
@@ -52,6 +58,14 @@ function planTimeOffsets(b: PlanBuilder, offsets: readonly [string, LinuxTimeOff
 /** On v2 nobody enters a cgroup from a cgroup namespace that he is outside of; in a user namespace the right is lost. */
 function isJoinedInside({ flag }: JoinedNamespace, { userns }: ContainerSpec): boolean {
   return flag === CLONE_NEWCGROUP && !userns;
+}
+
+/**
+ * Where both are joined, neither order of the two would do after the clone: the first process enters the cgroup itself,
+ * through the file cgroup.procs, before it joins any of them, and its child is born there.
+ */
+export function entersCgroupFirst({ userns, namespaces }: ContainerSpec): boolean {
+  return userns && namespaces.join.some(({ flag }) => flag === CLONE_NEWCGROUP);
 }
 
 function planJoin(b: PlanBuilder, { type, path, flag }: JoinedNamespace): void {

@@ -9,7 +9,7 @@ import { planCgroup } from "../cgroup/plan.ts";
 import { TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
 import { debug, isDebugging, warn } from "../log.ts";
-import { setupIds } from "../plan/namespaces.ts";
+import { entersCgroupFirst, setupIds } from "../plan/namespaces.ts";
 import { planContainer } from "../plan/order.ts";
 import type { Plan } from "../plan/step.ts";
 import type { ContainerSpec, JoinedNamespace } from "../spec/container.ts";
@@ -371,7 +371,9 @@ function openInherited(
     fds.set("rootfs", mountLayers(record.overlay, container, fds.get("ns:user")));
   }
   for (const join of record.cgroup ? joinFds(record.cgroup) : []) {
-    if (join.kind === "directory") fds.set("cgroup", open(join.path, O_PATH | O_CLOEXEC));
+    if (join.kind === "directory" && entersCgroupFirst(container)) {
+      fds.set("cgroup:procs", open(`${join.path}/cgroup.procs`, O_WRONLY | O_CLOEXEC));
+    } else if (join.kind === "directory") fds.set("cgroup", open(join.path, O_PATH | O_CLOEXEC));
     else fds.set(`tasks:${join.name}`, open(join.path, O_WRONLY | O_CLOEXEC));
   }
   openIdmapped(container.spec, fds);

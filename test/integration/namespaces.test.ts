@@ -201,6 +201,19 @@ describe("joined namespaces", () => {
     runOk(["delete", "--force", id]);
   });
 
+  own("cgroup and user of another container together, in a cgroup of its own", () => {
+    const { id } = startContainer(bundleSleeping({ user: "", cgroup: "" }, mapped));
+    const ns = `/proc/${stateOf(id)?.pid}/ns`;
+    const bundle = bundleWith(
+      "readlink /proc/self/ns/cgroup; readlink /proc/self/ns/user",
+      { user: `${ns}/user`, cgroup: `${ns}/cgroup`, network: "" },
+      mapped,
+    );
+    const lines = output(bundle).trim().split("\n");
+    expect(lines).toEqual([readlinkSync(`${ns}/cgroup`), readlinkSync(`${ns}/user`)]);
+    runOk(["delete", "--force", id]);
+  });
+
   root("user and network of another container, as the containers of a pod share them", () => {
     const { id } = startContainer(bundleSleeping({ user: "" }, mapped));
     const ns = `/proc/${stateOf(id)?.pid}/ns`;

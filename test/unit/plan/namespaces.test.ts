@@ -43,6 +43,30 @@ describe("plan/namespaces", () => {
     expect(none.join()).not.toContain("network devices");
   });
 
+  test("a cgroup namespace that is joined with a user namespace comes after the cgroup is entered", () => {
+    const spec = ({ linux }: FullSpec) => {
+      linux.namespaces = [
+        { type: "mount" },
+        { type: "uts" },
+        { type: "user", path: "/n/user" },
+        { type: "cgroup", path: "/n/cgroup" },
+      ];
+    };
+    const plan = planOf({ spec, parameters: { cgroupDirectory: true } });
+    expect(linesOf(plan).slice(0, 7)).toEqual([
+      expect.stringMatching(/^write 0 to (\d+)$/),
+      expect.stringMatching(/^close/),
+      expect.stringMatching(/^setns \d+ cgroup$/),
+      expect.stringMatching(/^close/),
+      expect.stringMatching(/^setns \d+ user$/),
+      expect.stringMatching(/^close/),
+      expect.stringMatching(/^clone3 (?!.*into cgroup)/),
+    ]);
+    expect(plan.inherit.map(({ name }) => name)).not.toContain("cgroup");
+    // On v1 the process writes itself into its cgroups wherever it is.
+    expect(linesOf(planOf({ spec }))[0]).toMatch(/^setns \d+ cgroup$/);
+  });
+
   const joining = ({ linux }: FullSpec) => {
     linux.namespaces = [
       { type: "uts" },

@@ -118,6 +118,8 @@ function fixFor(step: Step, code: string): string | undefined {
   switch (`${step.op} ${code}`) {
     case "target ENOTDIR":
       return "a part of the path is a file; are you trying to mount a directory onto a file (or vice-versa)?";
+    case "target EROFS":
+      return "the place is missing, and what it would lie in is read-only: make it there first";
     case "target ELOOP":
       return "the image has a symbolic link there; tsrun does not follow links to a place like this";
     case "attach ENOTDIR":

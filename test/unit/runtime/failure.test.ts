@@ -38,6 +38,11 @@ describe("runtime/failure", () => {
     expect(stepFailure(planOf(step), 0, "ENOTDIR").fix).toContain("directory onto a file");
   });
 
+  test("a place that cannot be made in a read-only root is told as that", () => {
+    const step: Step = { op: "target", args: [7, 6, "/data", 1, 0, 0], about: "mounts[0] /data" };
+    expect(stepFailure(planOf(step), 0, "EROFS").fix).toContain("the place is missing");
+  });
+
   test("a bind that does not fit its target is told with both types", () => {
     const like = (source: string, code: string) => {
       const open: Step = { op: "openTree", args: [7, -1, source, 0], about: "mounts[2] /a" };

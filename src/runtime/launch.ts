@@ -311,7 +311,7 @@ export function makeRootfs(
 function overlayRequest(
   container: ContainerSpec,
   root: string,
-): Pick<RootfsRequest, "driver" | "extra" | "idmap" | "mapOwner"> {
+): Pick<RootfsRequest, "driver" | "extra" | "idmap" | "ids"> {
   const { overlayOptions, driver } = container.rootfs;
   // The others know nothing of maps: what they show has the ids of the layers.
   if (driver !== undefined) return { driver };
@@ -323,7 +323,7 @@ function overlayRequest(
   return {
     extra,
     idmap: overlayOptions.includes("idmap") ? "all" : "store",
-    mapOwner: ({ uid, gid }) => ({ uid: outside(uid, uidMappings, uid), gid: outside(gid, gidMappings, gid) }),
+    ids: { uids: uidMappings, gids: gidMappings },
   };
 }
 

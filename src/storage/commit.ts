@@ -46,7 +46,7 @@ export async function commitContainer(
   const base = baseConfig(storageRoot, parent, options.image);
   using work = new WorkDirectory(storageRoot);
   using layers = new ChangedLayers(stack, store.space);
-  const unmap = { idMap: store.idMap, epoch: options.epoch };
+  const unmap = { idMap: store.idMap ?? stack.idMap, epoch: options.epoch };
   const chain = chainOf(storageRoot, parent);
   const lowers = [...chain].reverse().map((layer) => contentDir(storageRoot, layer));
   const { diffId, size } = await unpackStream(store, tarOf(layers.entries(unmap)), work, lowers);

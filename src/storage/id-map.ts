@@ -24,6 +24,11 @@ export function mappedId(id: number, ranges: readonly IdRange[]): number | undef
   return undefined;
 }
 
+/** An id that is not mapped stays what it is. */
+export function mappedOwner({ uid, gid }: { uid: number; gid: number }, { uids, gids }: IdMap) {
+  return { uid: mappedId(uid, uids) ?? uid, gid: mappedId(gid, gids) ?? gid };
+}
+
 /** What owns a file whose owner is not mapped: the kernel's overflow id, which is nobody in a container, too. */
 export const OVERFLOW_ID = 65534;
 
@@ -53,9 +58,16 @@ export function mappedXattr(name: string, value: Uint8Array, map: IdMap): Uint8A
   return value;
 }
 
-/** The same backwards. */
-export function unmappedXattr(name: string, value: Uint8Array, map: IdMap): Uint8Array {
-  if (isAcl(name)) return changedAcl(value, (id, isUser) => unmappedId(id, isUser ? map.uids : map.gids));
+/** The same backwards. @param others what becomes of an id that none is mapped to: it stays, or is that of nobody */
+export function unmappedXattr(
+  name: string,
+  value: Uint8Array,
+  map: IdMap,
+  others: "keep" | "drop" = "drop",
+): Uint8Array {
+  const own = (id: number, isUser: boolean) =>
+    unmappedId(id, isUser ? map.uids : map.gids) ?? (others === "keep" ? id : undefined);
+  if (isAcl(name)) return changedAcl(value, own);
   if (name === "security.capability") return unmappedCapabilities(value, map);
   return value;
 }

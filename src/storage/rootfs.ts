@@ -21,6 +21,7 @@ import {
   withStoreFix,
   writeText,
 } from "./files.ts";
+import { type IdMap, mappedOwner } from "./id-map.ts";
 import { fillInitLayer } from "./init-layer.ts";
 import { findLayers, type Layer } from "./layers.ts";
 import {
@@ -65,8 +66,8 @@ export interface RootfsRequest {
   extra?: readonly string[];
   /** Ids of layers are mapped by mountRootfs's `userns`: of those of the store, or of all. */
   idmap?: "store" | "all";
-  /** Where an id of a layer that is mapped is outside. */
-  mapOwner?: (owner: Owner) => Owner;
+  /** Where the ids of a layer that is mapped are outside. */
+  ids?: IdMap;
   /** Root as the container's user namespace maps it; absent: ourselves. */
   owner?: Owner;
   /** The most that the read-write layer may take, in bytes: a project quota (size-limit.ts). */
@@ -137,6 +138,8 @@ function prepare(request: RootfsRequest): RootfsRecord {
   writeText(`${home}/lower`, formatLower([{ link: initLink }, ...topFirst(layers)]));
   makeDirectory(`${home}/merged`, 0o700, request.owner);
   rememberDriver(home, request.driver);
+  // What the container writes has ids of outside: they are the container's again in what is made of the layer.
+  if (request.ids !== undefined) writeText(`${home}/ids`, JSON.stringify(request.ids));
   const isLimited = request.sizeBytes !== undefined || (named && projectOf(home) !== undefined);
   if (request.sizeBytes !== undefined) limitLayer(home, request.sizeBytes, viewOf(random).getUint32(0, true));
   return {
@@ -261,7 +264,7 @@ function isAlive({ inUse }: RootfsRequest, storageRoot: string, container: strin
 
 /** Makes the layer that holds this container's own /etc/hostname and the like. Returns its link. */
 function makeInitLayer(
-  { hostname, resolvConf, owner, idmap, mapOwner }: RootfsRequest,
+  { hostname, resolvConf, owner, idmap, ids }: RootfsRequest,
   storageRoot: string,
   mountId: string,
   layers: readonly Layer[],
@@ -273,9 +276,11 @@ function makeInitLayer(
   fillInitLayer({
     directory: `${home}/diff`,
     layers: layers.map((layer) => layer.directory),
-    ...(mapOwner !== undefined && {
+    ...(ids !== undefined && {
       mapOwner: (shown: Owner, index: number) =>
-        idmap === "all" || (idmap === "store" && layers[index]?.chainId !== undefined) ? mapOwner(shown) : shown,
+        idmap === "all" || (idmap === "store" && layers[index]?.chainId !== undefined)
+          ? mappedOwner(shown, ids)
+          : shown,
     }),
     ...(hostname !== undefined && { hostname }),
     ...(resolvConf !== undefined && { resolvConf }),

@@ -3,6 +3,7 @@ import { StateError, TsrunError } from "../errors.ts";
 import { existsSync } from "../sys/fs.ts";
 import { chainIdsOf, type Digest } from "./digest.ts";
 import { readText } from "./files.ts";
+import type { IdMap } from "./id-map.ts";
 import { findImage, readImage } from "./imagedb.ts";
 import { chainIds, contentDir, linkOf, readLayer, type StoredLayer } from "./layerdb.ts";
 import { isFileName, isNamed, layerNameProblem, namedMountId, overlayDir } from "./layout.ts";
@@ -17,6 +18,8 @@ export interface Stack {
   lowers: string[];
   /** Chain ID of the topmost layer below the init layer; undefined when that is none of the store. */
   parent: Digest | undefined;
+  /** Of a container in a user namespace whose layers are mapped for it: how ids in `upper` are the container's. */
+  idMap?: IdMap | undefined;
 }
 
 /** The stack of a container, or of a named read-write layer. @throws StateError when there is none */
@@ -42,7 +45,13 @@ export function stackOf(storageRoot: string, container: string): Stack {
   const lowers = parsed.map(toPath);
   // The init layer of a named layer goes with each container that has it.
   if (isNamed(mountId) && !existsSync(lowers[0] ?? "")) lowers.shift();
-  return { mountId, upper: `${home}/diff`, lowers, parent: parentOf(storageRoot, parsed.slice(1)) };
+  const idMap = idMapOf(home);
+  return { mountId, upper: `${home}/diff`, lowers, parent: parentOf(storageRoot, parsed.slice(1)), idMap };
+}
+
+function idMapOf(home: string): IdMap | undefined {
+  const text = readText(`${home}/ids`);
+  return text === undefined ? undefined : (JSON.parse(text) as IdMap);
 }
 
 function mountIdOf(storageRoot: string, container: string): string | undefined {

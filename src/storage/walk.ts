@@ -35,6 +35,8 @@ export interface WalkOptions {
   epoch?: number | undefined;
   /** Ids on disk are those of the archive as this maps them. */
   idMap?: IdMap | undefined;
+  /** Ids on disk that the map does not have are those of the archive already: of layers that are mapped where they are mounted. */
+  keepsOthers?: boolean | undefined;
 }
 
 /** The first name of each file that has several. */
@@ -66,19 +68,19 @@ export function entryOf(
   const found = statTime(parent, name);
   const type = TYPES[found.mode & S_IFMT];
   if (type === undefined) return undefined;
-  const { idMap, epoch } = options;
+  const { idMap, keepsOthers = false, epoch } = options;
   const entry: TarEntry = {
     type,
     name: type === "directory" ? `${path}/` : path,
     linkName: type === "symlink" ? textName(readlinkat(parent, name)) : "",
     mode: found.mode & 0o7777,
-    uid: archiveId(found.uid, idMap?.uids, path),
-    gid: archiveId(found.gid, idMap?.gids, path),
+    uid: archiveId(found.uid, idMap?.uids, keepsOthers, path),
+    gid: archiveId(found.gid, idMap?.gids, keepsOthers, path),
     size: type === "file" ? found.size : 0,
     mtime: { seconds: epoch === undefined ? found.mtime : Math.min(found.mtime, epoch), nanoseconds: 0 },
     devMajor: type === "char" || type === "block" ? found.rdevMajor : 0,
     devMinor: type === "char" || type === "block" ? found.rdevMinor : 0,
-    xattrs: xattrsOf(parent, name, idMap),
+    xattrs: xattrsOf(parent, name, idMap, keepsOthers),
   };
   if (type !== "directory" && found.nlink > 1) {
     const key = `${found.devMajor}:${found.devMinor}:${found.ino}`;
@@ -90,21 +92,30 @@ export function entryOf(
   return { entry, parent, name, found };
 }
 
-function archiveId(id: number, ranges: IdMap["uids"] | undefined, path: string): number {
+function archiveId(id: number, ranges: IdMap["uids"] | undefined, keepsOthers: boolean, path: string): number {
   if (ranges === undefined || ranges.length === 0) return id;
-  const own = unmappedId(id, ranges);
+  const own = unmappedId(id, ranges) ?? (keepsOthers ? id : undefined);
   if (own === undefined) throw new TsrunError(`${shown(path)} belongs to ${id}, which is not in the id mapping`);
   return own;
 }
 
 /** Attributes that an archive has; POSIX ACLs are such as the kernel gives them, which Go's tools and umoci take, too. */
-function xattrsOf(parent: number, name: Uint8Array, idMap: IdMap | undefined): [string, Uint8Array][] {
+function xattrsOf(
+  parent: number,
+  name: Uint8Array,
+  idMap: IdMap | undefined,
+  keepsOthers: boolean,
+): [string, Uint8Array][] {
   const found: [string, Uint8Array][] = [];
   for (const key of listXattrsAt(parent, name)) {
     const kept = unescapedXattr(byteName(key));
     if (kept === undefined || isHosts(kept)) continue;
     const value = getXattrAt(parent, name, key);
-    if (value !== undefined) found.push([kept, idMap === undefined ? value : unmappedXattr(kept, value, idMap)]);
+    if (value !== undefined)
+      found.push([
+        kept,
+        idMap === undefined ? value : unmappedXattr(kept, value, idMap, keepsOthers ? "keep" : "drop"),
+      ]);
   }
   return found;
 }

@@ -102,6 +102,30 @@ describeNeeds({ ...WANTED, kernel: FIRST_KERNEL })("layers in a user namespace",
     expect(runOk(["layer", "check"])).toBe("");
   });
 
+  test("and what the container wrote has its own ids in an image, and in an export", () => {
+    const name = `${TEST_PREFIX}-ids`;
+    const image = `${TEST_PREFIX}-ids:1`;
+    const bundle = bundleOf(`${SCRIPT}; echo n > /new`, [chainId], { userns: true });
+    runOk(["run", "-b", bundle.path, "--rw-layer", name, newId()]);
+    expect(statSync(join("/var/lib/tsrun/overlay2", `rw-${name}`, "diff/new")).uid).toBe(200_000);
+    runOk(["image", "commit", name, image]);
+    const top = JSON.parse(runOk(["image", "inspect", image])).layers.at(-1);
+    const tars = scratch("tars");
+    const listed = (subject: string, file: string) => {
+      runOk(["layer", "export", subject, "-o", join(tars, file)]);
+      return tool("tar", ["--numeric-owner", "-tvf", join(tars, file)]);
+    };
+    const whole = listed(name, "all.tar");
+    for (const list of [listed(top, "layer.tar"), whole]) {
+      expect(list).toMatch(/ 5\/6 .* etc\/owned\n/);
+      expect(list).toMatch(/ 0\/0 .* new\n/);
+      expect(list).not.toContain(" 200000/");
+    }
+    expect(whole).toMatch(/ 0\/0 .* bin\/busybox\n/);
+    runOk(["image", "remove", image]);
+    tool("rm", ["-r", join("/var/lib/tsrun/overlay2", `rw-${name}`)]);
+  });
+
   needs({ kernel: [6, 3] })("that are directories are mapped when asked, and only then", () => {
     const mapped = bundleOf("stat -c %u /etc/owned", [rootfs], { userns: true, options: "idmap" });
     expect(runOk(["run", "-b", mapped.path, newId()])).toBe("1000\n");

@@ -1,11 +1,13 @@
 /** What a process in a default container can see and do, asserted from inside and, where it can be, from outside. */
-import { chmodSync, chownSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { withAttacker } from "../../helpers/attacker.ts";
 import { busyboxRootfs, makeBundle } from "../../helpers/bundle.ts";
 import { sleepingBundle, startContainer } from "../../helpers/container.ts";
 import { describeNeeds, needs } from "../../helpers/needs.ts";
 import { hostMounts, newId, RUNTIME, run, runBundle, runOk, stateOf } from "../../helpers/runtime.ts";
+import { scratch } from "../../helpers/scratch.ts";
 
 /** What the shell script prints in a default container. */
 function inside(script: string): string {
@@ -230,6 +232,30 @@ describeNeeds({ root: true })("credentials", () => {
     const lines = stdout.split("\n").filter((line) => !/^(SHLVL|PWD)=/.test(line));
     expect(lines.slice(0, -4).sort()).toEqual(["A=b c", "HOME=/x", "PATH=/bin"]);
     expect(lines.slice(-4)).toEqual(["77", "0077", "123", ""]);
+  });
+});
+
+describeNeeds({ root: true, tsrun: true })("sysctls", () => {
+  test("reach the real procfs, whatever is mounted on /proc", () => {
+    const fake = scratch("fake");
+    const file = join(fake, "sys/net/ipv4/ip_forward");
+    mkdirSync(join(fake, "sys/net/ipv4"), { recursive: true });
+    writeFileSync(file, "0\n");
+    const bundle = makeBundle({
+      args: ["cat", "/real/sys/net/ipv4/ip_forward"],
+      edit(spec) {
+        spec.linux.sysctl = { "net.ipv4.ip_forward": "1" };
+        spec.mounts = spec.mounts.filter(({ destination }) => destination !== "/proc");
+        spec.mounts.unshift(
+          { destination: "/proc", type: "bind", source: fake, options: ["bind"] },
+          { destination: "/real", type: "proc", source: "proc" },
+        );
+        spec.linux.maskedPaths = [];
+        spec.linux.readonlyPaths = [];
+      },
+    });
+    expect(runBundle(bundle)).toMatchObject({ code: 0, stdout: "1\n", stderr: "" });
+    expect(readFileSync(file, "utf8")).toBe("0\n");
   });
 });
 

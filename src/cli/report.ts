@@ -5,6 +5,7 @@
 import { errnoText } from "../errno.ts";
 import { SpecError, TsrunError } from "../errors.ts";
 import { escapeControl, type Level, type LogFormat, setLogSink } from "../log.ts";
+import { readFileSync } from "../sys/fs.ts";
 import type { GlobalValues } from "./globals.ts";
 import { formatted, type LogLine, type LogTarget, logTarget } from "./log-target.ts";
 import { writeError } from "./output.ts";
@@ -125,9 +126,29 @@ export function setUpLog(values: GlobalValues): void {
   target = opened;
 }
 
+/**
+ * In a container it is often its filter that forbids something, and the errno does not tell. Said when nothing better is
+ * known.
+ */
+function withSeccompFix(description: Description): Description {
+  if (description.fixes.length > 0 || !/\b(EPERM|ENOSYS)\b/.test(description.line)) return description;
+  if (!isFiltered()) return description;
+  const fix = "this process is under a seccomp filter, as in most containers, which may forbid this call";
+  return { ...description, fixes: [fix], line: `${description.line} (fix: ${fix})` };
+}
+
+/** proc_pid_status(5): mode 2 is a filter. */
+function isFiltered(): boolean {
+  try {
+    return /^Seccomp:\t2$/m.test(readFileSync("/proc/self/status"));
+  } catch {
+    return false;
+  }
+}
+
 /** Tells about an error, once: in the log, if there is one, and on standard error. */
 export function printError(error: unknown, context?: Context): void {
-  const description = describeError(error, context);
+  const description = withSeccompFix(describeError(error, context));
   const line: LogLine = { level: "error", message: description.line, time: new Date() };
   if (target !== undefined) {
     try {

@@ -160,6 +160,8 @@ function fixFor(step: Step, code: string): string | undefined {
       return "tsrun needs Linux 5.12 or newer";
     case "pivot EINVAL":
       return "on an initramfs pivot_root does not work: use --no-pivot";
+    case "keyring EPERM":
+      return "keyrings are forbidden here, as in most containers: use --no-new-keyring";
     case "clone EPERM":
       return "new namespaces need CAP_SYS_ADMIN, which a container has only when it was given; or a user namespace";
     case "clone ENOSPC":

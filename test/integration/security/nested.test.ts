@@ -100,6 +100,33 @@ describe("tsrun in a container", () => {
     expectNothingLeft(before);
   });
 
+  root("under a seccomp filter that forbids what it needs: it names the call, and the filter", () => {
+    const before = inventory();
+    const forbidding = (names: string[], code: number) =>
+      runBundle(
+        outer((spec) => {
+          allCapabilities(spec);
+          writableCgroups(spec);
+          const syscalls = [{ names, action: "SCMP_ACT_ERRNO" as const, errnoRet: code }];
+          spec.linux.seccomp = { defaultAction: "SCMP_ACT_ALLOW", syscalls };
+        }),
+      ).stderr;
+    const [EPERM, ENOSYS] = [1, 38];
+    const filter = /\n {2}fix: this process is under a seccomp filter/;
+    for (const [names, code, call] of [
+      [["mount_setattr"], EPERM, "mount_setattr"],
+      [["mount_setattr"], ENOSYS, "mount_setattr"],
+      [["memfd_create"], EPERM, "memfd_create"],
+      [["openat2"], ENOSYS, "openat2"],
+    ] as const) {
+      const stderr = forbidding([...names], code);
+      expect(stderr).toMatch(new RegExp(`^tsrun: run inner: .*${call} .*: ${code === EPERM ? "EPERM" : "ENOSYS"} `));
+      expect(stderr).toMatch(filter);
+    }
+    expect(forbidding(["keyctl"], EPERM)).toContain("use --no-new-keyring");
+    expectNothingLeft(before);
+  });
+
   root("without CAP_SYS_ADMIN: it says that namespaces cannot be made without", () => {
     const before = inventory();
     const { code, stdout, stderr } = runBundle(ownedBy(outer(userNamespace), 100_000));

@@ -42,6 +42,6 @@ export function handOverListener(fd: number, { spec, record, status, pid }: Noti
     sendFd(path, fd, JSON.stringify(message));
   } catch (cause) {
     const fix = "whoever answers the notifications must listen there, on a stream socket, before the container starts";
-    throw new TsrunError(about, { cause, fix });
+    throw new TsrunError(`${about}: failed to connect with seccomp agent`, { cause, fix });
   }
 }

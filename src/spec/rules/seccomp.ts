@@ -129,17 +129,19 @@ export function checkSeccomp(context: RuleContext): void {
     if (syscall.names?.length === 0) report(`${path}.names`, "is empty");
     syscall.names?.forEach((name, j) => {
       if (name === "") report(`${path}.names[${j}]`, "is empty");
-      if (name === HANDING_OVER && syscall.action === NOTIFY) {
-        report(`${path}.names[${j}]`, `${NOTIFY} cannot be used for ${name}: the listener is handed over with it`);
-      }
+      const why = syscall.action === NOTIFY ? NOT_ASKED[name] : undefined;
+      if (why !== undefined) report(`${path}.names[${j}]`, `${NOTIFY} cannot be used for ${name}: ${why}`);
     });
     checkErrno(context, syscall.action, syscall.errnoRet, `${path}.errnoRet`);
     checkArguments(context, syscall.args, `${path}.args`);
   });
 }
 
-/** What the init hands the listener over with, when its filter is in force already. */
-const HANDING_OVER = "sendmsg";
+/** Calls that nobody can be asked about, and why. The init has its filter when it sends the listener. */
+const NOT_ASKED: Readonly<Record<string, string>> = {
+  sendmsg: "the listener is handed over with it",
+  write: "a profile with it starts under no other runtime",
+};
 
 /** Without somebody who listens every call that is notified of would fail, or wait for ever. */
 function checkListener({ spec, report }: RuleContext, seccomp: LinuxSeccomp): void {

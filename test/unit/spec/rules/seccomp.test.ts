@@ -50,13 +50,14 @@ describe("spec/rules/seccomp", () => {
     expect(seccomp({ defaultAction: "SCMP_ACT_ALLOW", listenerPath: "agent.sock" })).toEqual([]);
   });
 
-  test("the default action, and sendmsg, cannot be asked about", () => {
+  test("the default action, sendmsg and write cannot be asked about", () => {
     const listenerPath = "/run/agent.sock";
     expect(seccomp({ defaultAction: "SCMP_ACT_NOTIFY", listenerPath })).toEqual([
       "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action: nobody could hand the listener over",
     ]);
     const syscalls = [{ names: ["write", "sendmsg"], action: "SCMP_ACT_NOTIFY" }];
     expect(seccomp({ defaultAction: "SCMP_ACT_ALLOW", listenerPath, syscalls })).toEqual([
+      "linux.seccomp.syscalls[0].names[0]: SCMP_ACT_NOTIFY cannot be used for write: a profile with it starts under no other runtime",
       "linux.seccomp.syscalls[0].names[1]: SCMP_ACT_NOTIFY cannot be used for sendmsg: the listener is handed over with it",
     ]);
   });

@@ -112,7 +112,7 @@ function copyContent(from: number, to: number, name: Uint8Array, size: number): 
 
 function dress(from: number, name: Uint8Array, to: number, target: Uint8Array, map: IdMap | undefined): void {
   const found = statTime(from, name);
-  const { mode, mtime } = found;
+  const { mode, mtime, mtimeNs } = found;
   const uid = map === undefined ? found.uid : (mappedId(found.uid, map.uids) ?? OVERFLOW_ID);
   const gid = map === undefined ? found.gid : (mappedId(found.gid, map.gids) ?? OVERFLOW_ID);
   const isLink = (mode & S_IFMT) === S_IFLNK;
@@ -129,5 +129,5 @@ function dress(from: number, name: Uint8Array, to: number, target: Uint8Array, m
     const own = map === undefined ? value : mappedXattr(utf8Text(key), value, map);
     check(setXattrAt(to, target, key, own), "setxattr", key);
   }
-  check(setTime(to, target, { seconds: mtime, nanoseconds: 0 }), "utimensat", target);
+  check(setTime(to, target, { seconds: mtime, nanoseconds: mtimeNs }), "utimensat", target);
 }

@@ -80,11 +80,12 @@ export function failed(operation: string, result: number, path?: PathArg): Error
   return failure(operation, -result, path);
 }
 
-/** statx(2) of a name that is not followed, with the time of change in seconds. */
-export function statTime(dirFd: number, name: PathArg): Statx & { mtime: number } {
+/** statx(2) of a name that is not followed, with the time of change in seconds, and the nanoseconds of it. */
+export function statTime(dirFd: number, name: PathArg): Statx & { mtime: number; mtimeNs: number } {
   const buffer = new Uint8Array(STATX_SIZE);
   const flags = AT_SYMLINK_NOFOLLOW | (name.length === 0 ? AT_EMPTY_PATH : 0);
   const result = syscall(SYS.statx, dirFd, cString(name, "stat"), flags, STATX_BASIC_STATS, buffer);
   check(result, "stat", name);
-  return { ...readStatx(buffer), mtime: Number(viewOf(buffer).getBigInt64(112, true)) };
+  const view = viewOf(buffer);
+  return { ...readStatx(buffer), mtime: Number(view.getBigInt64(112, true)), mtimeNs: view.getUint32(120, true) };
 }

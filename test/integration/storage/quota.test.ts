@@ -1,6 +1,6 @@
 /** --storage-size: a project quota limits what a container may write. */
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { O_DIRECTORY, O_RDONLY } from "../../../src/sys/constants.ts";
@@ -80,6 +80,21 @@ for (const { name, mkfs, options, sizeMiB } of FILE_SYSTEMS) {
 
     test("without it a container of the same store writes on", () => {
       expect(runOk(["run", "-b", bundleOf(`${fill("/big")}; wc -c < /big`), ...store, newId()])).toBe("26214400\n");
+    });
+
+    test("it is a flag of `run --image` and an annotation of a bundle, too", () => {
+      const tar = join(scratch("tar"), "rootfs.tar");
+      tool("tar", ["-C", rootfs, "-cf", tar, "."]);
+      runOk(["image", "import", "-q", ...store, tar, "web"]);
+      const command = ["sh", "-c", fill("/big")];
+      const flags = ["--storage-size", "4m", ...store];
+      expect(runOk(["run", ...flags, "--image", "web", "--", ...command])).toMatch(REFUSED);
+      const bundle = join(scratch("bundle"), "b");
+      runOk(["bundle", ...store, "web", bundle, "--", ...command]);
+      const config = JSON.parse(readFileSync(join(bundle, "config.json"), "utf8"));
+      config.annotations["org.tsrun.storage-size"] = "4m";
+      writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
+      expect(runOk(["run", ...store, "-b", bundle, newId()])).toMatch(REFUSED);
     });
 
     test("a file that is copied up counts, and root with every capability is held to it, too", () => {

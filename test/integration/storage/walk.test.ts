@@ -293,6 +293,7 @@ describe("the walk through overlay", () => {
     linkSync(join(root, "one"), join(root, "dir/two"));
     chmodSync(join(root, "one"), 0o4711);
     const before = await changes("data");
+    const time = lstatSync(join(root, "one"), { bigint: true }).mtimeNs;
     await store.snapshot("data", "s1");
     await expect(store.snapshot("data", "s1")).rejects.toThrow("has a snapshot s1 already");
     writeFileSync(join(root, "gone"), "back");
@@ -305,6 +306,7 @@ describe("the walk through overlay", () => {
     expect(mark(join(upper, "dir"), "opaque")).toBe("y");
     expect(lstatSync(join(upper, "one")).ino).toBe(lstatSync(join(upper, "dir/two")).ino);
     expect(lstatSync(join(upper, "one")).mode & 0o7777).toBe(0o4711);
+    expect(lstatSync(join(upper, "one"), { bigint: true }).mtimeNs).toBe(time);
     expect(await store.snapshots("data")).toEqual(["s1"]);
     await store.forgetSnapshot("data", "s1");
     await expect(store.rollback("data", "s1")).rejects.toThrow("has no snapshot s1");

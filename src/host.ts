@@ -25,6 +25,8 @@ export interface Host {
   lastCap: number;
   /** What newuidmap(1) and newgidmap(1) may map for this user. Read when first asked for. */
   readonly subordinate: Subordinate;
+  /** The ids that this process's user namespace has, as it sees them. Read when first asked for. */
+  readonly ownIds: { uids: IdRange[]; gids: IdRange[] };
   /** The capabilities that this process has, as a mask: it can give no others, but in a new user namespace. */
   capabilities: bigint;
 }
@@ -74,10 +76,23 @@ export function hostFacts(cgroup: Host["cgroup"]): Host {
     get subordinate() {
       return subordinateIds(process.geteuid?.() ?? 0);
     },
+    get ownIds() {
+      return { uids: mappedRanges(read("/proc/self/uid_map")), gids: mappedRanges(read("/proc/self/gid_map")) };
+    },
     hasKcore: existsSync("/proc/kcore"),
     lastCap: Number(read("/proc/sys/kernel/cap_last_cap")) || 40,
     capabilities: mask(status, "CapPrm") & mask(status, "CapBnd"),
   };
+}
+
+/** The ids on the inner side of a map of user_namespaces(7): "inside outside count". */
+export function mappedRanges(map: string): IdRange[] {
+  const ranges: IdRange[] = [];
+  for (const line of map.split("\n")) {
+    const [first, , count] = line.trim().split(/\s+/).map(Number);
+    if (first !== undefined && count !== undefined) ranges.push({ first, count });
+  }
+  return ranges;
 }
 
 export function subordinateIds(uid: number): Subordinate {

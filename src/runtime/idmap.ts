@@ -7,7 +7,7 @@ import { TsrunError } from "../errors.ts";
 import type { Host } from "../host.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import type { LinuxIDMapping } from "../spec/types.ts";
-import { writeFileSync } from "../sys/fs.ts";
+import { readFileSync, writeFileSync } from "../sys/fs.ts";
 import { runHelper } from "../sys/helper.ts";
 
 /** Whose ids are mapped, and who does it. */
@@ -17,7 +17,21 @@ export type IdMapRequest = Pick<ContainerSpec, "uidMappings" | "gidMappings"> & 
 
 /** May the process in the namespace call setgroups(2)? Not where an ordinary user maps the ids alone. */
 export function mayUseSetgroups(container: ContainerSpec): boolean {
-  return !container.userns || container.host.privileged || !isOwnIdOnly(container);
+  if (!container.userns || container.host.privileged) return true;
+  const joined = container.namespaces.join.find(({ type }) => type === "user");
+  return joined === undefined ? !isOwnIdOnly(container) : !isDenied(joined.path);
+}
+
+/** Has who made this namespace given setgroups(2) up in it? Where its path does not say whose it is, it is not known. */
+function isDenied(path: string): boolean {
+  const pid = /^\/proc\/(\d+)\/ns\/user$/.exec(path)?.[1];
+  if (pid === undefined) return false;
+  try {
+    return readFileSync(`/proc/${pid}/setgroups`).startsWith("deny");
+  } catch {
+    // It has ended: what is wrong with the namespace itself is told when it is opened.
+    return false;
+  }
 }
 
 /** Maps the ids of process `pid`, which waits for it. @throws TsrunError */

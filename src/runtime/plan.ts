@@ -4,8 +4,11 @@ import type { Host } from "../host.ts";
 import { escapeControl, isDebugging } from "../log.ts";
 import { describePlan } from "../plan/describe.ts";
 import { planContainer as planSteps } from "../plan/order.ts";
+import type { OverlayMount } from "../plan/rootfs.ts";
 import type { Plan } from "../plan/step.ts";
+import type { ContainerSpec } from "../spec/container.ts";
 import { newId } from "./id.ts";
+import { isMountedInside } from "./inside.ts";
 import type { PlanOptions } from "./options.ts";
 import { cgroupRequest, loadContainer, planParameters, warnOfMisspelt } from "./prepare.ts";
 
@@ -31,6 +34,7 @@ export function planContainer(options: PlanOptions): ContainerPlan {
     container,
     planParameters(loaded, cgroup, {
       rootMounted: rootfs.layers !== undefined,
+      overlay: rootfs.layers && isMountedInside(container) ? shownOverlay(rootfs) : undefined,
       waitForStart: false,
       // Which directory it is the container's /etc/passwd will say.
       home: hasHome ? undefined : "~",
@@ -47,6 +51,13 @@ export function planContainer(options: PlanOptions): ContainerPlan {
     ),
   ];
   return { ...plan, host };
+}
+
+/** The mount of layers by the container's process, with the layers in the place of directories that create would make. */
+function shownOverlay({ layers = [], rwLayer = "unnamed" }: ContainerSpec["rootfs"]): OverlayMount {
+  const lowers = ["init layer", ...[...layers].reverse()].map((path) => ({ option: "lowerdir+", path, isPlain: true }));
+  const upper = { option: "upperdir", path: `read-write layer ${rwLayer}`, isPlain: true };
+  return { options: ["index=off", "userxattr"], directories: [...lowers, upper], atPlace: undefined };
 }
 
 /** The plan is that of root whoever asks, unless the plan of a rootless container is asked for. */

@@ -18,7 +18,8 @@ export function unprivilegedProblems(spec: Spec, host: Host, rootfs: Rootfs): Pr
   const linux = spec.linux ?? {};
   const userns = findNamespace(linux.namespaces, "user");
   // Without one there is nothing that could work: that is said already.
-  if (host.privileged || host.euid === 0 || userns === undefined) return [];
+  if (host.privileged || userns === undefined) return [];
+  if (host.euid === 0) return userns.path || !host.userns ? [] : unknownIds(linux, host);
   const problems = [...mountProblems(spec.mounts ?? [], linux), ...overlayProblems(rootfs)];
   if (!userns.path) {
     problems.push(...mappingProblems(linux, host));
@@ -87,6 +88,33 @@ function mountProblems(mounts: readonly Mount[], linux: Linux): Problem[] {
   return problems;
 }
 
+/** Root of a user namespace maps the ids that it has. */
+function unknownIds({ uidMappings = [], gidMappings = [] }: Linux, { ownIds }: Host): Problem[] {
+  const problems: Problem[] = [];
+  const check = (path: string, mappings: readonly LinuxIDMapping[], ranges: readonly IdRange[]) =>
+    mappings.forEach(({ hostID, size }, i) => {
+      if (isWithin(hostID, size, ranges)) return;
+      const message = `the user namespace that tsrun is in has no ids ${hostID} to ${hostID + size - 1}: ${shown(ranges)}`;
+      problems.push({ path: `${path}[${i}]`, message });
+    });
+  check("linux.uidMappings", uidMappings, ownIds.uids);
+  check("linux.gidMappings", gidMappings, ownIds.gids);
+  return problems;
+}
+
+/** Ranges that follow one another are as good as one. */
+function isWithin(first: number, count: number, ranges: readonly IdRange[]): boolean {
+  let next = first;
+  for (const range of [...ranges].sort((a, b) => a.first - b.first)) {
+    if (next >= range.first && next < range.first + range.count) next = range.first + range.count;
+  }
+  return next >= first + count;
+}
+
+function shown(ranges: readonly IdRange[]): string {
+  return ranges.map(({ first, count }) => `${first} to ${first + count - 1}`).join(", ") || "none";
+}
+
 /** The caller's own id he may map himself; newuidmap and newgidmap map those of his ranges. */
 function mappingProblems({ uidMappings = [], gidMappings = [] }: Linux, host: Host): Problem[] {
   if (isOwnOnly(uidMappings, host.euid) && isOwnOnly(gidMappings, host.egid)) return [];
@@ -117,10 +145,9 @@ function foreign(
   mappings.forEach(({ hostID, size }, i) => {
     if (size === 1 && hostID === own) return;
     if (ranges.some(({ first, count }) => hostID >= first && hostID + size <= first + count)) return;
-    const have = ranges.map(({ first, count }) => `${first} to ${first + count - 1}`).join(", ") || "none";
     problems.push({
       path: `${path}[${i}]`,
-      message: `${by} will not map ${hostID} to ${hostID + size - 1}: this user's ids in ${file} are ${have}`,
+      message: `${by} will not map ${hostID} to ${hostID + size - 1}: this user's ids in ${file} are ${shown(ranges)}`,
     });
   });
   return problems;

@@ -123,7 +123,14 @@ own("text of the bundle cannot drive the terminal that shows the plan", () => {
 
 test("the plan of a rootless container is that of its user", () => {
   if (missing({ tsrun: true }) !== undefined) return;
-  const bundle = makeBundle({ rootless: true });
+  const [uid, gid] = isRoot ? [4242, 4242] : [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+  const bundle = makeBundle({
+    rootless: true,
+    edit: ({ linux }) => {
+      linux.uidMappings = [{ containerID: 0, hostID: uid, size: 1 }];
+      linux.gidMappings = [{ containerID: 0, hostID: gid, size: 1 }];
+    },
+  });
   const result = asUser(["--rootless", "true", "plan", bundle.path]);
   expect(result.stderr).toBe("");
   expect(result.stdout).toMatch(/clone3 \S*user/);

@@ -3,9 +3,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { busyboxRootfs, type FullSpec, makeBundle } from "../helpers/bundle.ts";
+import { sleepingBundle, startContainer } from "../helpers/container.ts";
 import { needs } from "../helpers/needs.ts";
 import { OrdinaryUser, SUBORDINATE, UID } from "../helpers/ordinary-user.ts";
-import { expectNothingLeft, inventory, type Leftovers, newId } from "../helpers/runtime.ts";
+import { expectNothingLeft, inventory, type Leftovers, newId, runOk, stateOf } from "../helpers/runtime.ts";
 import { scratch } from "../helpers/scratch.ts";
 
 const wanted = { root: true, tsrun: true, commands: ["setpriv", "unshare"] };
@@ -108,6 +109,34 @@ describe("a single id", () => {
     expect(stderr).toContain("spec --rootless");
   });
 
+  own("the user namespace of another container is joined, in which groups cannot be set", () => {
+    const first = newId();
+    const holder = rootlessBundle("exec sleep 3600");
+    const joining = rootlessBundle("id -u; cat /proc/self/uid_map; cat /etc/hostname", (spec) => {
+      spec.linux.namespaces = (spec.linux.namespaces ?? []).map((namespace) =>
+        namespace.type === "user" ? { type: "user", path: "/proc/PID/ns/user" } : namespace,
+      );
+      delete (spec.linux as { uidMappings?: unknown }).uidMappings;
+      delete (spec.linux as { gidMappings?: unknown }).gidMappings;
+      spec.hostname = "joined";
+    });
+    const { stdout, stderr } = asUser(`
+      $R run -d -b ${holder.path} ${first} < /dev/null > ${home}/out || exit 1
+      pid=$($R state ${first} | grep -o '"pid": [0-9]*' | grep -o '[0-9]*')
+      sed -i "s/PID/$pid/" ${joining.path}/config.json
+      $R run -b ${joining.path} --overlay ${newId()}
+      $R delete -f ${first}`);
+    expect(stderr).toBe("");
+    expect(stdout.trim().split(/\s+/)).toEqual(["0", "0", String(UID), "1", "joined"]);
+  });
+
+  own("root of a user namespace without the caller's ids hears which it has", () => {
+    const bundle = rootlessBundle("true");
+    const { stderr, status } = asUser(`unshare -Urm $R run -b ${bundle.path} ${newId()}`);
+    expect(status).toBe(1);
+    expect(stderr).toContain(`has no ids ${UID} to ${UID}: 0 to 0`);
+  });
+
   own("all that only root may do is named at once, and nothing is made", () => {
     const bundle = rootlessBundle("true", (spec) => {
       spec.mounts.push({ destination: "/disk", type: "ext4", source: "/dev/vda" });
@@ -138,6 +167,32 @@ describe("a single id", () => {
       },
     );
     expect(asUser(`$R run -b ${bundle.path} ${newId()}`).stdout).toContain("refused\n");
+  });
+
+  own("a container of root's is out of reach: no verb sees into it, changes or ends it", () => {
+    const container = startContainer(sleepingBundle());
+    try {
+      const verbs = [
+        "state X",
+        "kill X KILL",
+        "exec X true",
+        "pause X",
+        "update --pids-limit 5 X",
+        "delete -f X",
+        "ps X",
+      ];
+      const { stdout } = asUser(
+        verbs
+          .map((verb) => `$R --root /run/tsrun ${verb.replace("X", container.id)} 2>&1; echo "${verb}: $?"`)
+          .join("\n"),
+      );
+      expect(stdout).not.toMatch(/: 0$/m);
+      expect(stdout).not.toContain('"pid"');
+      expect(stdout).toMatch(/EACCES|denied/);
+      expect(stateOf(container.id)?.status).toBe("running");
+    } finally {
+      runOk(["delete", "-f", container.id]);
+    }
   });
 
   own("a view of the running system is root's, and says so", () => {
@@ -295,6 +350,15 @@ describe("layers", () => {
       $R delete ${id}`);
     expect(stderr).toBe("");
     expect(stdout).toBe(`1000\n${SUBORDINATE.first + 999}\n`);
+    expect(storeEntries()).toEqual([]);
+  });
+});
+
+describe("plan", () => {
+  own("shows the overlay among the steps of the process", () => {
+    const bundle = rootlessBundle("true");
+    const { stdout } = asUser(`$R --rootless true plan --overlay ${bundle.path}`);
+    expect(stdout).toMatch(/fsmount overlay \[source=overlay index=off userxattr .*lowerdir\+=/);
     expect(storeEntries()).toEqual([]);
   });
 });

@@ -33,6 +33,7 @@ export const HOST: Host = {
   apparmor: true,
   selinux: false,
   hasKcore: true,
+  ownIds: { uids: [{ first: 0, count: 4294967295 }], gids: [{ first: 0, count: 4294967295 }] },
   subordinate: { uids: [], gids: [], hasPrograms: true, isComplete: true },
   lastCap: 40,
   capabilities: 2n ** 41n - 1n,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Host, subordinateRanges } from "../../../src/host.ts";
+import { type Host, mappedRanges, subordinateRanges } from "../../../src/host.ts";
 import { defaultSpec } from "../../../src/spec/defaults.ts";
 import type { Spec } from "../../../src/spec/types.ts";
 import { bindSysfs, unprivilegedProblems } from "../../../src/spec/unprivileged.ts";
@@ -114,6 +114,26 @@ describe("spec/unprivileged", () => {
     expect(problems(subordinateOnly, {}, true)).toEqual([expect.stringContaining("user 1000 of the host")]);
   });
 
+  test("root of a user namespace hears which ids that one has", () => {
+    const ownIds = {
+      uids: [
+        { first: 0, count: 1 },
+        { first: 1, count: 9 },
+      ],
+      gids: [{ first: 0, count: 1 }],
+    };
+    const nested = { euid: 0, egid: 0, userns: true, ownIds };
+    const map = (hostID: number, size: number) => (spec: FullSpec) => {
+      spec.linux.uidMappings = [{ containerID: 0, hostID, size }];
+      spec.linux.gidMappings = [{ containerID: 0, hostID: 0, size: 1 }];
+    };
+    expect(problems(map(0, 10), nested)).toEqual([]);
+    expect(problems(map(5, 6), nested)).toEqual([
+      "linux.uidMappings[0]: the user namespace that tsrun is in has no ids 5 to 10: 0 to 0, 1 to 9",
+    ]);
+    expect(problems(map(1000, 1), nested)).toHaveLength(1);
+  });
+
   test("what overlayfs keeps for root", () => {
     const asked = (options: object) => problems(() => {}, {}, true, options);
     expect(asked({ overlayOptions: ["metacopy", "idmap", "volatile", "index"] })).toHaveLength(2);
@@ -138,4 +158,12 @@ test("host: ranges of subuid(5) are given by name or by number", () => {
     { first: 300000, count: 10 },
   ]);
   expect(subordinateRanges(text, undefined, 7)).toEqual([]);
+});
+
+test("host: ids of a namespace are the first and the last column of its map", () => {
+  expect(mappedRanges("         0       1000          1\n         1     100000      65536\n")).toEqual([
+    { first: 0, count: 1 },
+    { first: 1, count: 65536 },
+  ]);
+  expect(mappedRanges("")).toEqual([]);
 });

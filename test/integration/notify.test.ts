@@ -1,5 +1,5 @@
 /** A container tells whoever waits for it that it is ready, as a service of systemd does. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
@@ -13,7 +13,9 @@ import {
   inventory,
   type Leftovers,
   newId,
+  RUNTIME,
   run,
+  runOk,
   spawn,
   stateOf,
   until,
@@ -229,4 +231,31 @@ describe("readiness", () => {
     manager.next();
     expect((await started.exit).stdout).toBe("/run/notify/notify.sock\nsaid\n");
   });
+});
+
+describe("a unit of systemd", () => {
+  const unit = needs({ root: true, tsrun: true, systemd: true, commands: ["perl", "systemd-run"] });
+  const systemctl = (...args: string[]) => spawnSync("systemctl", args, { encoding: "utf8" }).stdout.trim();
+  const property = (name: string, of: string) => systemctl("show", "--value", "--property", name, of);
+
+  /** Starts a unit of Type=notify; systemd-run returns when it is active, or has failed. */
+  function startUnit(name: string, args: string[]): number | null {
+    const flags = ["--unit", name, "--property", "Type=notify", "--property", "TimeoutStartSec=120"];
+    return spawnSync("systemd-run", [...flags, RUNTIME, ...args], { stdio: "inherit", timeout: 300_000 }).status;
+  }
+
+  for (const how of ["run", "run -d"]) {
+    unit(`of ${how} is active when the container is ready, with its process as the main one`, async () => {
+      const id = newId();
+      const made = bundle(`trap 'exit 7' TERM; ${READY}; while :; do sleep 0.1; done`);
+      expect(startUnit(id, [...how.split(" "), "-b", made.path, id])).toBe(0);
+      expect(property("ActiveState", id)).toBe("active");
+      expect(property("MainPID", id)).toBe(String(stateOf(id)?.pid));
+      runOk(["kill", id, "TERM"]);
+      await until(() => property("ActiveState", id) !== "active", "the unit ends");
+      // In the foreground the process is our child, and systemd does not learn its exit code.
+      if (how === "run -d") expect(property("ExecMainStatus", id)).toBe("7");
+      systemctl("reset-failed", id);
+    });
+  }
 });

@@ -8,9 +8,10 @@ import fc from "fast-check";
 import { describe, expect } from "vitest";
 import { GLOBAL_FLAGS } from "../../../src/cli/globals.ts";
 import { VERBS } from "../../../src/cli/verbs/all.ts";
-import { type Bundle, type FullSpec, makeBundle } from "../../helpers/bundle.ts";
+import { type Bundle, defaultConfig, type FullSpec, makeBundle } from "../../helpers/bundle.ts";
+import { sleepingBundle, startContainer } from "../../helpers/container.ts";
 import { needs } from "../../helpers/needs.ts";
-import { expectNothingLeft, inventory, newId, type Result, run } from "../../helpers/runtime.ts";
+import { expectNothingLeft, inventory, newId, type Result, run, runOk, stateOf } from "../../helpers/runtime.ts";
 import { scratch } from "../../helpers/scratch.ts";
 
 const isSlow = process.env.TSRUN_VM === "1";
@@ -241,6 +242,72 @@ describe("a config that is broken", () => {
       }
     }
   });
+});
+
+describe("the files that exec and update are given", () => {
+  const root = needs({ root: true, tsrun: true });
+  const change = (value: unknown) =>
+    fc.tuple(fc.constantFrom(...places(value)), fc.oneof(anyValue, fc.constant(undefined)));
+
+  /** Each try writes the base with a few changes, and calls the runtime. */
+  function tryChanges(base: object, args: (path: string) => string[]): void {
+    const path = join(scratch("file"), "file.json");
+    const end = Date.now() + (isSlow ? 40_000 : 15_000);
+    fc.assert(
+      fc.property(fc.array(change(base), { minLength: 1, maxLength: 3 }), (changes) => {
+        if (Date.now() > end) return;
+        const value = structuredClone(base) as unknown;
+        for (const [place, by] of changes) set(value, place, by);
+        writeFileSync(path, JSON.stringify(value));
+        const result = run(args(path), { timeoutMs: 10_000 });
+        expectForReader(result, JSON.stringify(value));
+      }),
+      { numRuns: 200, seed: SEED, endOnFailure: true },
+    );
+    for (const text of ["", "{", "[]", "null", "\0", '"x"', "[".repeat(100_000), `{"args":${"[".repeat(50_000)}`]) {
+      writeFileSync(path, text);
+      const result = run(args(path), { timeoutMs: 10_000 });
+      expect(result.code, text.slice(0, 20)).toBeGreaterThan(0);
+      expectForReader(result, text.slice(0, 20));
+    }
+  }
+
+  root(
+    `any process: it runs or is refused in words, and the container goes on (seed ${SEED})`,
+    () => {
+      const { id } = startContainer(sleepingBundle());
+      const { process } = defaultConfig();
+      const base = {
+        ...process,
+        terminal: false,
+        args: ["true"],
+        user: { uid: 0, gid: 0, umask: 18, additionalGids: [5] },
+      };
+      tryChanges(base, (path) => ["exec", "--process", path, id]);
+      expect(stateOf(id)?.status).toBe("running");
+      expect(runOk(["exec", id, "echo", "well"])).toBe("well\n");
+    },
+    120_000,
+  );
+
+  root(
+    `any limits: they are set or refused in words (seed ${SEED})`,
+    () => {
+      const before = inventory();
+      const { id } = startContainer(sleepingBundle());
+      const base = {
+        memory: { limit: 2 ** 28, reservation: 2 ** 27, swap: 2 ** 29 },
+        cpu: { shares: 512, quota: 50_000, period: 100_000, cpus: "0", mems: "0" },
+        pids: { limit: 50 },
+        blockIO: { weight: 100, throttleReadBpsDevice: [{ major: 8, minor: 0, rate: 1000 }] },
+      };
+      tryChanges(base, (path) => ["update", "-r", path, id]);
+      expect(["running", "stopped"]).toContain(stateOf(id)?.status);
+      runOk(["delete", "--force", id]);
+      expectNothingLeft(before);
+    },
+    120_000,
+  );
 });
 
 function list<T>(length: number, element: (i: number) => T): T[] {

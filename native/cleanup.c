@@ -25,7 +25,6 @@ static int run_program(struct reader *records);
 static int write_end(struct reader *records, uint64_t flags, int status);
 static void write_number(int file, int number);
 static void write_content(int file, const char *path);
-static void complain(const char *what, const char *path, int error);
 static const char *error_name(int error);
 
 void cleanup(struct reader *records, int status)
@@ -186,7 +185,7 @@ static void write_content(int file, const char *path)
 }
 
 /* "tsrun: remove PATH: EBUSY (errno 16)" in one write, so that lines of others do not mix in. */
-static void complain(const char *what, const char *path, int error)
+void complain(const char *what, const char *path, int error)
 {
 	char digits[3];
 	int count = 0;

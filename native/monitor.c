@@ -50,10 +50,15 @@ int monitor(int argc, char **argv)
 	struct container container = { .status = -1, .notify = { .from = -1, .to = -1, .barrier = -1 } };
 	struct reader records;
 	int64_t config;
-	int signals;
+	int result, signals;
 
-	if (argc != 2 || decode_number(argv[1], &config) < 0 || read_config((int)config, &records, &container) < 0)
+	if (argc != 2 || decode_number(argv[1], &config) < 0)
 		return STATUS_UNKNOWN;
+	result = read_config((int)config, &records, &container);
+	if (result < 0) {
+		complain("watch", "the container, which runs on", -result);
+		return STATUS_UNKNOWN;
+	}
 	signals = take_signals();
 	if ((container.flags & FLAG_NO_SUBREAPER) == 0)
 		SYS(prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
@@ -70,17 +75,20 @@ int monitor(int argc, char **argv)
 static int read_config(int fd, struct reader *reader, struct container *container)
 {
 	int64_t *const numbers[] = { &container->pidfd, &container->master, &container->flags };
+	int result = map_file(fd, reader);
 
-	if (map_file(fd, reader) < 0 || decode_magic(reader, MONITOR_MAGIC) < 0)
-		return -1;
+	if (result < 0)
+		return result;
+	if (decode_magic(reader, MONITOR_MAGIC) < 0)
+		return -EPROTO;
 	container->notify.pid = reader->at;
 	if (read_number(reader, &container->pid) < 0)
-		return -1;
+		return -EPROTO;
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 		if (read_number(reader, numbers[i]) < 0)
-			return -1;
+			return -EPROTO;
 	if (container->pid <= 0 || (container->flags & ~(FLAG_NO_SUBREAPER | FLAG_WATCH | FLAG_NOTIFY)) != 0)
-		return -1;
+		return -EPROTO;
 	return container->flags & FLAG_NOTIFY ? read_notify(reader, &container->notify) : 0;
 }
 
@@ -89,7 +97,7 @@ static int read_notify(struct reader *reader, struct notify *notify)
 	int64_t from, to;
 
 	if (read_number(reader, &from) < 0 || read_number(reader, &to) < 0)
-		return -1;
+		return -EPROTO;
 	notify->from = (int)from;
 	notify->to = (int)to;
 	return 0;

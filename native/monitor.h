@@ -48,6 +48,7 @@ void notify_finish(struct notify *notify);
 
 /* cleanup.c */
 void cleanup(struct reader *records, int status);
+void complain(const char *what, const char *path, int error);
 
 /* remove.c */
 int remove_tree(const char *path);

@@ -60,7 +60,7 @@ export function writeFile(path: string, value: string): void {
   // Not writeFileSync: it would ask to create and truncate, and a missing file would be EACCES.
   const fd = openFile(path, O_WRONLY);
   try {
-    writeOnce(fd, value);
+    writeOnce(fd, value, path);
   } finally {
     closeQuiet(fd);
   }

@@ -118,11 +118,17 @@ describe("native/monitor", () => {
     for (const fd of [config, pidFd]) close(fd);
   });
 
-  test("a configuration that is none ends it with 255", async () => {
+  test("a configuration that is none ends it with 255, and a word about it", async () => {
     const child = spawn("bash", ["--norc", "-c", `exec 9<<< nonsense; exec -a tsrun-monitor "$INIT" 9`], {
       env: { PATH: process.env.PATH, INIT: initBinary() },
     });
+    let stderr = "";
+    child.stderr.on("data", (bytes) => {
+      stderr += bytes;
+    });
     expect(await new Promise((done) => child.on("close", done))).toBe(255);
+    // Of a pipe, which bash makes of it, nothing can be mapped.
+    expect(stderr).toMatch(/^tsrun: watch the container, which runs on: (EPROTO|EINVAL) \(errno \d+\)\n$/);
   });
 });
 

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { afterAll, describe, expect } from "vitest";
 import { makeBundle } from "../helpers/bundle.ts";
 import { createContainer, sleepingBundle, startContainer } from "../helpers/container.ts";
-import { cgroupLayout, needs } from "../helpers/needs.ts";
+import { cgroupLayout, isKernel, needs } from "../helpers/needs.ts";
 import { deleteContainers, newId, run, runOk, spawn, stateOf, until } from "../helpers/runtime.ts";
 
 const on = (...controllers: string[]) => needs({ root: true, cgroup: ["v1", "v2"], controllers });
@@ -247,9 +247,11 @@ describe("events", () => {
     }
     stream.child.kill("SIGTERM");
     await stream.exit;
+    // The status of a detached container: an older kernel may have told it to its parent alone.
+    const data = isKernel([6, 15]) ? { signal: "SIGKILL" } : {};
     expect(eventsOf(stream.stdout())).toMatchObject([
-      { type: "exit", id: later, data: { signal: "SIGKILL" } },
-      { type: "exit", id: there, data: { signal: "SIGKILL" } },
+      { type: "exit", id: later, data },
+      { type: "exit", id: there, data },
     ]);
   });
 

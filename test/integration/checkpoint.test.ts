@@ -1,4 +1,7 @@
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+/** `checkpoint` and `restore`: a container goes into files and comes out of them as it was. Needs criu(8). */
+import { spawn as nodeSpawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { COUNT, checkpoint, counted, counting, LONG, restored, started } from "../helpers/checkpoint.ts";
@@ -11,6 +14,7 @@ import {
   inventory,
   type Leftovers,
   newId,
+  RUNTIME,
   run,
   runOk,
   stateOf,
@@ -144,6 +148,36 @@ describe("checkpoint and restore", () => {
       restored(bundle, join(images, "after"), id);
       expect((await counted(id, count + 1)).name).toBe(was.name);
       runOk(["delete", "--force", id]);
+    },
+    LONG,
+  );
+
+  criu(
+    "--lazy-pages serves the memory to a restore, and --status-fd tells when it can",
+    async () => {
+      const bundle = counting();
+      const id = started(bundle);
+      const was = await counted(id);
+      const images = scratch("images");
+      const status = join(images, "status");
+      const fd = openSync(status, "w");
+      const server = ["--page-server", "127.0.0.1:27277", "--status-fd", "3"];
+      const dump = nodeSpawn(RUNTIME, ["checkpoint", "--lazy-pages", ...server, "--image-path", images, id], {
+        stdio: ["ignore", "ignore", "inherit", fd],
+      });
+      const dumped = once(dump, "exit");
+      closeSync(fd);
+      await until(() => statSync(status).size > 0, "the pages can be fetched");
+      const from = ["--page-server", "--address", "127.0.0.1", "--port", "27277"];
+      const daemon = nodeSpawn("criu", ["lazy-pages", ...from, "-D", images, "-W", images], { stdio: "ignore" });
+      const served = once(daemon, "exit");
+      await until(() => existsSync(join(images, "lazy-pages.socket")), "criu fetches pages");
+      const other = newId("other");
+      restored(bundle, images, other, ["--lazy-pages"]);
+      expect((await counted(other, was.count + 1)).name).toBe(was.name);
+      expect([(await dumped)[0], (await served)[0]]).toEqual([0, 0]);
+      expect(stateOf(id)).toBeUndefined();
+      runOk(["delete", "--force", other]);
     },
     LONG,
   );

@@ -136,3 +136,15 @@ test("the plan of a rootless container is that of its user", () => {
   expect(result.stdout).toMatch(/clone3 \S*user/);
   expect(result.stdout).toContain("id maps");
 });
+
+own("devices that are moved are the host's part, and the init waits for them", () => {
+  const bundle = makeBundle({
+    edit: (spec) => {
+      spec.linux.netDevices = { eth1: { name: "eth0" }, eth2: {} };
+    },
+  });
+  const lines = runOk(["plan", bundle.path]).split("\n");
+  expect(lines).toContain("host  move network device eth1 as eth0");
+  expect(lines).toContain("host  move network device eth2");
+  expect(lines.filter((line) => line.includes("wait for the runtime (network devices)"))).toHaveLength(1);
+});

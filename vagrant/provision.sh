@@ -8,7 +8,7 @@ set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 
 # What the tests compare with (runc, crun), run in containers (busybox) and look with.
-packages=(runc crun criu podman busybox-static iproute2 procps uidmap apparmor bpftool jq strace kmod ca-certificates)
+packages=(runc crun criu podman xfsprogs busybox-static iproute2 procps uidmap apparmor bpftool jq strace kmod ca-certificates)
 missing=()
 for name in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q ' installed$' || missing+=("$name")

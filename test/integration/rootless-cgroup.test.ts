@@ -169,7 +169,8 @@ describe("a delegated cgroup", () => {
       show ControlGroup | grep -o "user@1000.service/user.slice/$U"
       $R update --pids-limit 12 ${id}; show TasksMax; $R exec ${id} echo in
       $R delete -f ${id}; show LoadState
-      $R run -b ${bundle} --pid-file ${dir}/pid ${id} & until [ -s ${dir}/pid ]; do sleep 0.1; done
+      $R run -b ${bundle} --pid-file ${dir}/pid ${id} & n=0
+      until [ -s ${dir}/pid ] || [ $n = 300 ]; do sleep 0.1; n=$((n+1)); done
       $R kill ${id} KILL; wait $!; echo $?`;
     const { stdout, stderr } = spawnSync("as-user", ["sh", "-c", script], { encoding: "utf8", timeout: 300_000 });
     expect(stderr).toBe("");

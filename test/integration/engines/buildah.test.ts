@@ -27,14 +27,16 @@ function buildah(args: string[]) {
 (reason === undefined ? describe : describe.skip)(`buildah${reason ? ` (skipped: ${reason})` : ""}`, () => {
   beforeAll(() => {
     dir = scratch("buildah");
-    for (const name of ["root", "run", "home"]) mkdirSync(join(dir, name));
+    for (const name of ["root", "run", "home", "net"]) mkdirSync(join(dir, name));
     env = {
       PATH: process.env.PATH ?? "",
       HOME: join(dir, "home"),
       XDG_RUNTIME_DIR: join(dir, "run"),
       CONTAINERS_STORAGE_CONF: join(dir, "storage.conf"),
+      CONTAINERS_CONF: join(dir, "containers.conf"),
       BUILDAH_ISOLATION: "oci",
     };
+    writeFileSync(join(dir, "containers.conf"), `[network]\nnetwork_config_dir = "${join(dir, "net")}"\n`);
     const storage = `driver = "vfs"\ngraphroot = "${join(dir, "root")}"\nrunroot = "${join(dir, "run")}"`;
     writeFileSync(join(dir, "storage.conf"), `[storage]\n${storage}\n`);
     writeFileSync(join(dir, "policy.json"), '{"default": [{"type": "insecureAcceptAnything"}]}');

@@ -44,7 +44,7 @@ const runArgs = (...args: string[]) => podman("run", "--rm", NET, ...LIMITS, ...
 (reason === undefined ? describe : describe.skip)(`podman${reason ? ` (skipped: ${reason})` : ""}`, () => {
   beforeAll(async () => {
     const dir = scratch("podman");
-    for (const name of ["root", "run", "home"]) mkdirSync(join(dir, name));
+    for (const name of ["root", "run", "home", "net"]) mkdirSync(join(dir, name));
     env = {
       PATH: process.env.PATH ?? "",
       HOME: join(dir, "home"),
@@ -58,7 +58,7 @@ const runArgs = (...args: string[]) => podman("run", "--rm", NET, ...LIMITS, ...
     );
     writeFileSync(
       join(dir, "containers.conf"),
-      '[engine]\nruntime_supports_json = ["tsrun", "crun", "runc"]\nevents_logger = "none"\ncgroup_manager = "cgroupfs"\n[containers]\nlog_driver = "k8s-file"\n',
+      `[engine]\nruntime_supports_json = ["tsrun", "crun", "runc"]\nevents_logger = "none"\ncgroup_manager = "cgroupfs"\n[containers]\nlog_driver = "k8s-file"\n[network]\nnetwork_config_dir = "${join(dir, "net")}"\n`,
     );
     const policy = join(dir, "policy.json");
     writeFileSync(policy, '{"default":[{"type":"insecureAcceptAnything"}]}\n');

@@ -81,7 +81,6 @@ static int read_config(int fd, struct reader *reader, struct container *containe
 		return result;
 	if (decode_magic(reader, MONITOR_MAGIC) < 0)
 		return -EPROTO;
-	container->notify.pid = reader->at;
 	if (read_number(reader, &container->pid) < 0)
 		return -EPROTO;
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)

@@ -29,8 +29,6 @@ struct notify {
 	int from, to;
 	/* Its end is the word that what we said was understood. */
 	int barrier;
-	/* Of the container, as text. */
-	char *pid;
 };
 
 enum { POLL_INPUT, POLL_MASTER, POLL_OUTPUT, POLL_TERMINAL };

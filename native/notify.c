@@ -1,7 +1,8 @@
 /*
  * Readiness: the first READY= that the container says on its socket goes on to whoever started us,
- * once, with the container's process as the main one, and a barrier behind it (sd_notify(3),
- * sd_notify_barrier(3)). Whatever else it says is between it and us, and is dropped.
+ * once, and a barrier behind it (sd_notify(3), sd_notify_barrier(3)). The main process of a service
+ * stays who waits: it is systemd's child, and ends with the container's exit code. Whatever else the
+ * container says is between it and us, and is dropped.
  */
 #include "monitor.h"
 
@@ -61,13 +62,8 @@ static const char *ready_line(const char *at, const char *end, size_t *size)
 
 static void tell(struct notify *notify, const char *ready, size_t size)
 {
-	static char main_pid[] = "\nMAINPID=", end[] = "\n", barrier[] = "BARRIER=1";
-	struct iovec message[] = {
-		{ (void *)ready, size },
-		{ main_pid, sizeof(main_pid) - 1 },
-		{ notify->pid, strlen(notify->pid) },
-		{ end, 1 },
-	};
+	static char end[] = "\n", barrier[] = "BARRIER=1";
+	struct iovec message[] = { { (void *)ready, size }, { end, 1 } };
 	struct iovec last = { barrier, sizeof(barrier) - 1 };
 	int ends[2];
 

@@ -1,12 +1,14 @@
 /** Cgroups that systemd makes: `--systemd-cgroup`, on each layout of a machine that runs systemd. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, describe, expect } from "vitest";
 import type { LinuxDevice, LinuxResources } from "../../../src/spec/types.ts";
 import { type Bundle, makeBundle } from "../../helpers/bundle.ts";
 import { type Detached, runDetached } from "../../helpers/container.ts";
 import { cgroupLayout, needs } from "../../helpers/needs.ts";
 import { newId, RUNTIME, run, runOk, stateOf, until } from "../../helpers/runtime.ts";
+import { scratch } from "../../helpers/scratch.ts";
 
 const FLAG = "--systemd-cgroup";
 const isV2 = cgroupLayout() === "v2";
@@ -292,17 +294,13 @@ describe("cgroups of systemd", () => {
   );
 });
 
-/** A command in a mount namespace where these sockets are none. */
+/** A command in a mount namespace where these sockets are none. What it writes goes to a file: a container may outlive it. */
 function without(sockets: string[], command: string): { status: number | null; stderr: string } {
   const masks = sockets.map((path) => `mount --bind /dev/null ${path} && `).join("");
-  const { status, stderr } = spawnSync(
-    "unshare",
-    ["--mount", "sh", "-c", `${masks} ${command} >/dev/null </dev/null`],
-    {
-      encoding: "utf8",
-    },
-  );
-  return { status, stderr };
+  const output = join(scratch("output"), "stderr");
+  const script = `${masks} ${command} >/dev/null </dev/null 2>${output}`;
+  const { status } = spawnSync("unshare", ["--mount", "sh", "-c", script], { stdio: "ignore" });
+  return { status, stderr: existsSync(output) ? readFileSync(output, "utf8") : "the sockets could not be masked" };
 }
 
 function killAfter(child: ChildProcess, ms: number): Promise<void> {

@@ -29,10 +29,17 @@ export interface RestorePlanRequest {
   place: string;
   /** root.path; undefined: the root is a mount that was made already, descriptor "rootfs". */
   root: string | undefined;
-  /** Places in the root that must be there to be mounted on. */
-  targets: readonly { path: string; kind: "directory" | "file" }[];
+  /** Places that must be there to be mounted on: in the root or, with `source`, in a directory that is bound there. */
+  targets: readonly MountTarget[];
   /** Mounts that were made already, by name of their descriptor. */
   trees: readonly string[];
+}
+
+export interface MountTarget {
+  path: string;
+  kind: "directory" | "file";
+  /** A directory of the host. */
+  source?: string | undefined;
 }
 
 export interface CriuPlan {
@@ -95,8 +102,12 @@ function planRestore(
   const rootAt = targetOf(b, "root.path", cover, "/root", "directory");
   b.add("root.path", "attach", tree, rootAt);
   b.add("root.path", "close", rootAt);
-  for (const { path, kind } of targets)
-    b.add(`mounts ${path}`, "close", targetOf(b, `mounts ${path}`, tree, path, kind));
+  for (const { path, kind, source } of targets) {
+    const at = source === undefined ? tree : b.newFd();
+    if (source !== undefined) b.add(`mounts ${path}`, "open", at, source, O_PATH, 0);
+    b.add(`mounts ${path}`, "close", targetOf(b, `mounts ${path}`, at, path, kind));
+    if (source !== undefined) b.add(`mounts ${path}`, "close", at);
+  }
   for (const name of trees) {
     const [fd, target] = [b.inherit(name), b.newFd()];
     b.add(about, "target", target, cover, treeIn("", name), LIKE_DESCRIPTOR, fd, 0);

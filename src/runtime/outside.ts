@@ -14,9 +14,9 @@ import {
   parseMountinfo,
 } from "../criu/external.ts";
 import { isErrno, TsrunError } from "../errors.ts";
-import { CLONE_NEWCGROUP } from "../linux.ts";
+import { CLONE_NEWCGROUP, MOUNT_ATTR_RDONLY } from "../linux.ts";
 import { resolve } from "../path.ts";
-import { treeIn } from "../plan/criu.ts";
+import { type MountTarget, treeIn } from "../plan/criu.ts";
 import { DEFAULT_DEVICES } from "../plan/devices.ts";
 import { mountMappings } from "../spec/idmap.ts";
 import { parseMountOptions } from "../spec/mount-options.ts";
@@ -132,14 +132,23 @@ function cgroupBinds(
   );
 }
 
-/** Where a bundle's mounts need a place in its root, which nobody else makes. Those in a mount come with that one. */
-export function mountTargets({ mounts = [] }: Spec): { path: string; kind: "directory" | "file" }[] {
+/**
+ * Where a bundle's mounts need a place which nobody else makes: in its root, or in a directory that is bound there and may
+ * be another one by now. Those in other mounts come with these.
+ */
+export function mountTargets({ mounts = [] }: Spec): MountTarget[] {
   const names = mounts.map(nameOf);
   return mounts.flatMap((mount, i) => {
     const name = nameOf(mount);
-    if (names.some((other, j) => j !== i && name.startsWith(`${other}/`))) return [];
-    const isFile = isBind(mount) && statSync(mount.source ?? "")?.isDirectory() === false;
-    return [{ path: name, kind: isFile ? ("file" as const) : ("directory" as const) }];
+    const kind = isBind(mount) && statSync(mount.source ?? "")?.isDirectory() === false ? "file" : "directory";
+    const around = names.filter((other, j) => j !== i && name.startsWith(`${other}/`));
+    if (around.length === 0) return [{ path: name, kind }];
+    const nearest = around.reduce((best, other) => (other.length > best.length ? other : best));
+    const outer = mounts[names.lastIndexOf(nearest)] as Mount;
+    const { source } = outer;
+    const isReadonly = (parseMountOptions(outer.options).attrSet & MOUNT_ATTR_RDONLY) !== 0;
+    if (!isBind(outer) || source === undefined || isReadonly) return [];
+    return [{ path: name.slice(nearest.length), kind, source }];
   });
 }
 

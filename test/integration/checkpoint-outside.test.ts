@@ -1,7 +1,7 @@
 /** What a container has from outside, in a checkpoint: mounts, layers, namespaces, pipes, its terminal. Needs criu(8). */
 import { type ChildProcess, execFileSync, spawn as nodeSpawn } from "node:child_process";
 import { on } from "node:events";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect } from "vitest";
@@ -121,6 +121,29 @@ describe("what a restored container has from outside", () => {
       expect(runOk(["exec", id, "cat", "/data/who", "/var/lib/file"])).toBe("b\na file\n");
       expect(run(["exec", id, "touch", "/data/new"]).stderr).toContain("Read-only");
       expect(run(["exec", id, "cat", "/proc/kcore"]).stdout, "a masked path stays masked").toBe("");
+      runOk(["delete", "--force", id]);
+    },
+    LONG,
+  );
+
+  criu(
+    "a mount in a bind mount gets its place in the source again, where that has lost it",
+    async () => {
+      const [outer, inner] = [scratch("outer"), scratch("inner")];
+      writeFileSync(join(inner, "who"), "inner\n");
+      const bundle = counting({
+        mounts: [
+          { destination: "/data", source: outer, options: ["bind", "rw"] },
+          { destination: "/data/a/b", source: inner, options: ["bind"] },
+        ],
+      });
+      const id = started(bundle);
+      await counted(id);
+      const images = scratch("images");
+      checkpoint(id, images);
+      rmSync(join(outer, "a"), { recursive: true });
+      restored(bundle, images, id);
+      expect(runOk(["exec", id, "cat", "/data/a/b/who"])).toBe("inner\n");
       runOk(["delete", "--force", id]);
     },
     LONG,

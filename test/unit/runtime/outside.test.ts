@@ -38,18 +38,21 @@ describe("runtime/outside", () => {
     expect(refused({ namespaces: [{ type: "user" }, { type: "network", path: "/n" }] })).not.toThrow();
   });
 
-  test("places to mount on are made in the root, and not in mounts: those come with their own", () => {
+  test("places to mount on are made in the root and in what is bound, and not in other mounts: those come with their own", () => {
     const file = join(directory, "file");
     writeFileSync(file, "");
     const mounts = [
       { destination: "/dev", type: "tmpfs" },
       { destination: "/dev/pts/", type: "devpts" },
       { destination: "/data/", source: directory, options: ["rbind"] },
+      { destination: "/data/a/b", source: directory, options: ["bind", "ro"] },
+      { destination: "/data/a/b/c", type: "tmpfs" },
       { destination: "etc/file", source: file, options: ["bind"] },
     ];
     expect(mountTargets(spec(mounts))).toEqual([
       { path: "/dev", kind: "directory" },
       { path: "/data", kind: "directory" },
+      { path: "/a/b", kind: "directory", source: directory },
       { path: "/etc/file", kind: "file" },
     ]);
   });

@@ -9,41 +9,43 @@ import { planCgroup } from "../cgroup/plan.ts";
 import { TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
 import { debug, isDebugging, warn } from "../log.ts";
-import { entersCgroupFirst, setupIds } from "../plan/namespaces.ts";
+import { entersCgroupFirst } from "../plan/namespaces.ts";
 import { planContainer } from "../plan/order.ts";
 import type { Plan } from "../plan/step.ts";
 import type { ContainerSpec, JoinedNamespace } from "../spec/container.ts";
 import type { NetworkProgram } from "../spec/network.ts";
 import type { Hooks } from "../spec/types.ts";
-import { mountRootfs, rootfsDirectories } from "../storage/mount.ts";
-import { hasIdMap, prepareRootfs, type RootfsRecord, type RootfsRequest, removeRootfs } from "../storage/rootfs.ts";
+import { rootfsDirectories } from "../storage/mount.ts";
+import type { RootfsRecord } from "../storage/rootfs.ts";
 import { O_CLOEXEC, O_PATH, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open, setCloexec } from "../sys/file.ts";
 import { unixListen } from "../sys/socket.ts";
 import { converse } from "./converse.ts";
 import { endContainer } from "./end.ts";
 import { openFarSource } from "./far-sources.ts";
+import { firstRecord } from "./first-record.ts";
 import { homeDirectory, homeInLayers, homeInMounts } from "./home.ts";
-import { hookStages, runHooks, runHooksAnyhow } from "./hooks.ts";
-import { mapIds, mayUseSetgroups } from "./idmap.ts";
-import { newUserNamespace, openIdmapped } from "./idmapped.ts";
-import { idMapsOf, insideOverlay, isMountedInside } from "./inside.ts";
+import { runHooks, runHooksAnyhow } from "./hooks.ts";
+import { mapIds } from "./idmap.ts";
+import { openIdmapped } from "./idmapped.ts";
+import { insideOverlay, isMountedInside } from "./inside.ts";
 import { fuseProgram, mountFuse } from "./inside-fuse.ts";
 import { createRdt, joinRdt, planRdt, removeRdt } from "./intel-rdt.ts";
+import { makeRootfs, mountLayers } from "./layers.ts";
 import { processStat } from "./lifecycle.ts";
 import { NetDevices } from "./net-devices.ts";
 import { makeNotifyDirectory, openNotifyTree, Readiness } from "./notify.ts";
 import type { CreateOptions } from "./options.ts";
-import { stateRoot, storageRoot } from "./paths.ts";
+import { stateRoot } from "./paths.ts";
 import { cgroupRequest, type Loaded, listenFdsOf, loadContainer, planParameters } from "./prepare.ts";
 import { checkPreserved } from "./preserved.ts";
 import { endProgram } from "./program-record.ts";
 import { removeState } from "./remove-state.ts";
 import { handOverListener } from "./seccomp.ts";
-import { newRecord, StateDirectory, type StateRecord } from "./state.ts";
+import { StateDirectory, type StateRecord } from "./state.ts";
 import { checkTerminal, inheritTerminalSize } from "./terminal.ts";
 import { Undo } from "./undo.ts";
-import { networkProgram, SLIRP_RESOLV_CONF, startNetwork } from "./user-network.ts";
+import { networkProgram, startNetwork } from "./user-network.ts";
 
 export interface Launched {
   container: ContainerSpec;
@@ -232,127 +234,6 @@ function closeAll(fds: Iterable<number>): void {
 function lateSteps({ steps }: Plan): StateRecord["lateSteps"] {
   const first = steps.findIndex(({ op }) => op === "awaitStart") + 1;
   return steps.slice(first).map(({ op, about }, i) => ({ index: first + i, op, about }));
-}
-
-export function firstRecord(container: ContainerSpec, loaded: Loaded): StateRecord {
-  const hooks = container.spec.hooks === undefined ? [] : hookStages(container.spec.hooks);
-  return newRecord({
-    ociVersion: container.spec.ociVersion,
-    id: container.id,
-    bundle: container.bundle,
-    rootfs: container.rootfs.path,
-    created: timestamp(),
-    owner: loaded.container.host.euid,
-    annotations: container.spec.annotations ?? {},
-    phase: "creating",
-    pid: 0,
-    startTime: 0,
-    cgroup: undefined,
-    overlay: undefined,
-    namespaces: namespaceBits(container),
-    ownPidNamespace: (container.namespaces.create & 0x20000000) !== 0,
-    userns: container.userns,
-    setgroups: mayUseSetgroups(container),
-    setupIds: setupIds(container),
-    ...(container.rootfs.layers && idMapsOf(container)),
-    noNewKeyring: container.options.noNewKeyring ?? false,
-    lateSteps: [],
-    ...(hooks.length > 0 && { hooks }),
-    ...(container.options.storageRoot !== undefined && { storageRoot: container.options.storageRoot }),
-  });
-}
-
-function namespaceBits({ namespaces: { create, join } }: ContainerSpec): number {
-  let bits = create;
-  for (const { flag } of join) bits |= flag;
-  return bits;
-}
-
-/** Now, as RFC 3339 with nine digits of a second. The finer of the two clocks does not notice when the time is set. */
-export function timestamp(coarseMs = Date.now(), fineMs = performance.timeOrigin + performance.now()): string {
-  const ms = Math.abs(fineMs - coarseMs) < 10 ? fineMs : coarseMs;
-  const second = Math.floor(ms / 1000) * 1000;
-  const nanoseconds = Math.floor((ms - second) * 1e6);
-  return `${new Date(second).toISOString().slice(0, 19)}.${String(nanoseconds).padStart(9, "0")}Z`;
-}
-
-export function makeRootfs(
-  container: ContainerSpec,
-  state: StateDirectory,
-  options: Pick<LaunchOptions, "foreground">,
-  undo: Undo,
-): RootfsRecord | undefined {
-  const { layers, rwLayer, sizeBytes } = container.rootfs;
-  if (!layers) return undefined;
-  const root = container.options.storageRoot ?? storageRoot();
-  undo.add(() => removeRootfs({ id: container.id, storageRoot: root, stateDir: state.path }));
-  return prepareRootfs({
-    id: container.id,
-    layers,
-    userns: container.host.userns || isMountedInside(container),
-    ...overlayRequest(container, root),
-    storageRoot: root,
-    stateDir: state.path,
-    bundle: container.bundle,
-    // Removed as soon as the process has ended: without this the end would wait until all of it is on the disk.
-    volatile:
-      container.rootfs.overlayOptions.includes("volatile") ||
-      (options.foreground === true && !container.options.keep && rwLayer === undefined),
-    ...(rwLayer === undefined ? {} : { rwLayer }),
-    ...(sizeBytes === undefined ? {} : { sizeBytes }),
-    ...(container.network === "slirp4netns" ? { resolvConf: SLIRP_RESOLV_CONF } : {}),
-    ...(container.spec.hostname === undefined ? {} : { hostname: container.spec.hostname }),
-    // An ordinary user cannot give anything away: what is his is what the process finds.
-    ...(container.userns && !isMountedInside(container) ? { owner: mappedRoot(container) } : {}),
-  });
-}
-
-/** The overlay in a user namespace of its own: layers of the store have ids from 0 on, and are mapped to its ids. */
-function overlayRequest(
-  container: ContainerSpec,
-  root: string,
-): Pick<RootfsRequest, "driver" | "extra" | "idmap" | "ids"> {
-  const { overlayOptions, driver } = container.rootfs;
-  // The others know nothing of maps: what they show has the ids of the layers.
-  if (driver !== undefined) return { driver };
-  const { uidMappings, gidMappings, host, userns } = container;
-  const extra = overlayOptions.filter((word) => word === "index" || word === "metacopy" || word === "xino");
-  // A process that is in a user namespace itself may not map; a store whose owners were mapped when it was filled need not.
-  const mayMap = userns && host.euid === 0 && !host.userns && !overlayOptions.includes("noidmap");
-  if (!mayMap || uidMappings.length === 0 || hasIdMap(root)) return { extra };
-  return {
-    extra,
-    idmap: overlayOptions.includes("idmap") ? "all" : "store",
-    ids: { uids: uidMappings, gids: gidMappings },
-  };
-}
-
-export function mountLayers(overlay: RootfsRecord, container: ContainerSpec, joined: number | undefined): number {
-  const { layers = [] } = container.rootfs;
-  const isMapped =
-    overlay.idmap === "all" || (overlay.idmap === "store" && layers.some((l) => l.startsWith("sha256:")));
-  if (!isMapped) return mountRootfs(overlay);
-  const ids = { uids: container.uidMappings, gids: container.gidMappings };
-  if (joined !== undefined) return mountRootfs(overlay, { userns: joined, ids });
-  const userns = newUserNamespace(ids);
-  try {
-    return mountRootfs(overlay, { userns, ids });
-  } finally {
-    closeQuiet(userns);
-  }
-}
-
-/** What an id of the container is outside; `own` where it is not mapped. */
-function outside(id: number, maps: ContainerSpec["uidMappings"], own: number): number {
-  const map = maps.find(({ containerID, size }) => id >= containerID && id < containerID + size);
-  return map ? map.hostID + id - map.containerID : own;
-}
-
-/** The ids that who sets the container up, its root, has outside. */
-function mappedRoot(container: ContainerSpec): { uid: number; gid: number } {
-  const { uidMappings, gidMappings, host } = container;
-  const { uid, gid } = setupIds(container);
-  return { uid: outside(uid, uidMappings, host.euid), gid: outside(gid, gidMappings, host.egid) };
 }
 
 /** Opens what the plan will name; all close-on-exec here. */

@@ -13,8 +13,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { timestamp } from "../../../src/runtime/first-record.ts";
 import { homeDirectory, homeInMounts } from "../../../src/runtime/home.ts";
-import { timestamp } from "../../../src/runtime/launch.ts";
 import { stateRoot } from "../../../src/runtime/paths.ts";
 import { writePidFile } from "../../../src/runtime/pid-file.ts";
 import { mountOf } from "../../../src/runtime/prepare.ts";

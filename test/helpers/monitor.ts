@@ -30,6 +30,8 @@ export interface MonitorOptions {
   terminal?: boolean;
   /** The monitor begins when the container is a zombie already. */
   late?: boolean;
+  /** A signal, as "CONT", that comes when the monitor is being executed: blocked, as tsrun has it, and pending. */
+  pending?: string;
   stdin?: "pipe" | "ignore" | number;
   stdout?: "pipe" | number;
   /** What the container says of its readiness, and who waits for it; not with a terminal. */
@@ -38,7 +40,15 @@ export interface MonitorOptions {
 
 /** `dir` is a directory for the monitor's configuration. */
 export function startMonitor(dir: string, command: string, options: MonitorOptions = {}): Monitored {
-  const { cleanup = [], terminal = false, late = false, stdin = "pipe", stdout = "pipe", notify } = options;
+  const {
+    cleanup = [],
+    terminal = false,
+    late = false,
+    pending = "",
+    stdin = "pipe",
+    stdout = "pipe",
+    notify,
+  } = options;
   const pty = terminal ? makePty() : undefined;
   const config = join(dir, "config");
   writeFileSync(
@@ -57,6 +67,7 @@ export function startMonitor(dir: string, command: string, options: MonitorOptio
       INIT: initBinary(),
       TERMINAL: terminal ? "1" : "",
       LATE: late ? "1" : "",
+      PENDING: pending,
       FLAGS: notify ? "4\n3\n4" : "0",
     },
     stdio: [
@@ -116,6 +127,13 @@ const LAUNCHER = `
   print $out join("\\0", "tsrunm1", $pid, -1, $ENV{TERMINAL} ? 3 : -1, split /\\n/, $ENV{FLAGS}), "\\0", <$cleanup>;
   close $out;
   open my $config, "<", $ENV{CONFIG};
+  if ($ENV{PENDING}) {
+    require POSIX;
+    select undef, undef, undef, 0.3; # the container has its trap by then
+    my $number = { CONT => POSIX::SIGCONT(), WINCH => 28 }->{$ENV{PENDING}};
+    POSIX::sigprocmask(POSIX::SIG_BLOCK(), POSIX::SigSet->new($number));
+    kill $ENV{PENDING}, $$;
+  }
   exec { $ENV{INIT} } "tsrun-monitor", fileno $config;
 `;
 

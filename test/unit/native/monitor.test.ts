@@ -99,6 +99,11 @@ describe("native/monitor", () => {
     expect(await run.code).toBe(0);
   });
 
+  test.each(["CONT", "WINCH"])("SIG%s that came while it was being executed is not lost", async (pending) => {
+    const run = monitor(`trap 'exit 9' ${pending}; while :; do sleep 0.02; done`, { pending });
+    expect(await run.code).toBe(9);
+  });
+
   test("a process that is not its child is watched by its pidfd, and no signal goes there", async () => {
     const stranger = spawn("sleep", ["60"], { stdio: "ignore" });
     const gone = new Promise((done) => stranger.on("close", (_code, signal) => done(signal)));

@@ -1,18 +1,31 @@
 /** How a container ended, as `state` tells it; the same on cgroup v1 and v2. */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, describe, expect } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect } from "vitest";
 import { type Bundle, makeBundle } from "../helpers/bundle.ts";
 import { runDetached } from "../helpers/container.ts";
 import { needs } from "../helpers/needs.ts";
 import { validatorOf } from "../helpers/oci-schema.ts";
-import { deleteContainers, expectNothingLeft, newId, run, runOk, until } from "../helpers/runtime.ts";
+import {
+  deleteContainers,
+  expectNothingLeft,
+  inventory,
+  type Leftovers,
+  newId,
+  run,
+  runOk,
+  until,
+} from "../helpers/runtime.ts";
 
 const own = (...controllers: string[]) => needs({ root: true, tsrun: true, cgroup: ["v1", "v2"], controllers });
 const MEGABYTE = 2 ** 20;
 
 afterEach(deleteContainers);
-afterAll(() => expectNothingLeft());
+let before: Leftovers;
+beforeAll(() => {
+  before = inventory();
+});
+afterAll(() => expectNothingLeft(before));
 
 const exitOf = (id: string) => JSON.parse(runOk(["state", id])).exit;
 

@@ -121,7 +121,7 @@ function fixFor(step: Step, code: string): string | undefined {
     case "target EROFS":
       return "the place is missing, and what it would lie in is read-only: make it there first";
     case "target ELOOP":
-      return "the image has a symbolic link there; tsrun does not follow links to a place like this";
+      return "the image has a symbolic link there; what the kernel shows must be mounted on ordinary directory";
     case "attach ENOTDIR":
       return "source and destination must both be directories or both be files";
     case "unmount EINVAL":

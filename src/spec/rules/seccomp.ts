@@ -130,7 +130,7 @@ export function checkSeccomp(context: RuleContext): void {
     syscall.names?.forEach((name, j) => {
       if (name === "") report(`${path}.names[${j}]`, "is empty");
       const why = syscall.action === NOTIFY ? NOT_ASKED[name] : undefined;
-      if (why !== undefined) report(`${path}.names[${j}]`, `${NOTIFY} cannot be used for ${name}: ${why}`);
+      if (why !== undefined) report(`${path}.names[${j}]`, `${NOTIFY} cannot be used for the ${name} syscall: ${why}`);
     });
     checkErrno(context, syscall.action, syscall.errnoRet, `${path}.errnoRet`);
     checkArguments(context, syscall.args, `${path}.args`);

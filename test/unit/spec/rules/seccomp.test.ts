@@ -57,8 +57,8 @@ describe("spec/rules/seccomp", () => {
     ]);
     const syscalls = [{ names: ["write", "sendmsg"], action: "SCMP_ACT_NOTIFY" }];
     expect(seccomp({ defaultAction: "SCMP_ACT_ALLOW", listenerPath, syscalls })).toEqual([
-      "linux.seccomp.syscalls[0].names[0]: SCMP_ACT_NOTIFY cannot be used for write: a profile with it starts under no other runtime",
-      "linux.seccomp.syscalls[0].names[1]: SCMP_ACT_NOTIFY cannot be used for sendmsg: the listener is handed over with it",
+      "linux.seccomp.syscalls[0].names[0]: SCMP_ACT_NOTIFY cannot be used for the write syscall: a profile with it starts under no other runtime",
+      "linux.seccomp.syscalls[0].names[1]: SCMP_ACT_NOTIFY cannot be used for the sendmsg syscall: the listener is handed over with it",
     ]);
   });
 

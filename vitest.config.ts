@@ -16,15 +16,13 @@ const privileged = {
   setupFiles: ["test/setup/each-file.ts"],
 };
 
-// Long races and repetitions that are the same whatever the layout of cgroups is and take minutes where every instruction
+// Long races and repetitions, and what does not depend on the layout of cgroups, which take minutes where every instruction
 // is emulated: `npm test` runs them on this machine alone, `npm run test:vm` in the virtual one.
 const onlyHere = [
-  "security/faults",
-  "security/steps",
-  "security/bad-input",
-  "security/swap",
-  "security/runtime-binary",
-  "storage/{hostile,gnu-tar,kill}",
+  "cli/{completion,hostile-directory,info,output}",
+  "security/{bad-input,concurrency,faults,machine,messages,nested,runtime-binary,steps,swap}",
+  "source-links",
+  "storage/{exclusive,gnu-tar,hostile,id-map,images,kill,options,power-loss,random-tar,try}",
 ];
 const exclude = process.env.TSRUN_BRIEF === "1" ? onlyHere.map((name) => `test/integration/${name}.test.ts`) : [];
 

@@ -5,6 +5,7 @@
 import { TsrunError } from "../../errors.ts";
 import type { LinuxResources } from "../../spec/types.ts";
 import { existsSync, readFileSync } from "../../sys/fs.ts";
+import { waitUntil } from "../files.ts";
 import { deviceRulesOf } from "../limit-devices.ts";
 import type { CgroupRecord, CgroupRequest } from "../record.ts";
 import { removeIfUnused } from "../remove.ts";
@@ -14,6 +15,9 @@ import { writeFile } from "../write.ts";
 import { deviceProperties } from "./devices.ts";
 import { limitProperties, needsRelease, type UnitProperty } from "./properties.ts";
 import { isSlice, setUnitLimits, startUnit, stopUnit, type UnitRecord } from "./unit.ts";
+
+/** How long systemd has to notice that a cgroup is empty. */
+const NOTICE_MS = 1000;
 
 /**
  * Has systemd make the cgroup around the process `pid`, limits included.
@@ -76,10 +80,12 @@ export function stopScope(record: CgroupRecord): void {
   try {
     stopUnit(record.systemd);
   } catch (error) {
-    const paths = new Set(Object.values(record.paths));
-    // Without systemd its directories are ours to remove, once we know that they were the container's.
-    if (!record.planned) for (const dir of paths) removeIfUnused(dir);
-    for (const dir of paths) if (existsSync(dir)) throw error;
+    const paths = [...new Set(Object.values(record.paths))];
+    const areGone = () => paths.every((dir) => !existsSync(dir));
+    // Out of our reach it may still hear of the end from the kernel, and must do so before the directory is gone. Without
+    // it the directories are ours to remove, once we know that they were the container's.
+    if (!record.planned && !waitUntil(areGone, NOTICE_MS)) for (const dir of paths) removeIfUnused(dir);
+    if (!areGone()) throw error;
   }
 }
 

@@ -1,6 +1,7 @@
 /** Which cgroups a further process of a container joins: `exec`, with or without `--cgroup`. */
 import { TsrunError } from "../errors.ts";
 import { statSync } from "../sys/fs.ts";
+import { readGroupFile } from "./files.ts";
 import type { CgroupHierarchies } from "./hierarchies.ts";
 import { processCgroups } from "./join.ts";
 import { pathNames } from "./path.ts";
@@ -9,8 +10,8 @@ import type { CgroupRecord } from "./record.ts";
 /**
  * The container's cgroups by controller, as joinFds takes them.
  *
- * On v2 that is where the container's init is now: a cgroup that hands controllers down takes no processes, and an
- * init system moves itself away from there first.
+ * On v2, when it hands controllers down, that is where the container's init is now: such a cgroup takes no processes,
+ * and an init system moves itself away from there first.
  *
  * @param requested `--cgroup`: a path below the container's cgroup or, on v1, `controller[,controller]:path`
  * @throws TsrunError for a path that is not there, or a controller that the container has no cgroup of
@@ -25,7 +26,8 @@ export function execCgroups(
   const top = paths[""];
   if (requested.length === 0 && record.layout === "v2" && top !== undefined) {
     const now = processCgroups(initPid, hierarchies)?.[""];
-    if (now !== undefined && (now === top || now.startsWith(`${top}/`))) paths[""] = now;
+    const isBelow = now?.startsWith(`${top}/`);
+    if (isBelow && now !== undefined && readGroupFile(`${top}/cgroup.subtree_control`)) paths[""] = now;
   }
   for (const request of requested) {
     const { controllers, path } = parseRequest(request, record);

@@ -396,6 +396,26 @@ describe("--cgroup", () => {
   });
 });
 
+describe("a container that has moved its processes", () => {
+  const v2 = needs({ root: true, cgroup: "v2", controllers: ["memory"] });
+
+  v2("exec joins its cgroup, and where its init is once that one hands controllers down", () => {
+    const bundle = sleepingBundle({
+      edit: (spec) => {
+        spec.linux.namespaces?.push({ type: "cgroup" });
+        for (const mount of spec.mounts) if (mount.type === "cgroup") mount.options = ["rw"];
+      },
+    });
+    const { id } = startContainer(bundle);
+    const inside = (script: string) => runOk(["exec", id, "sh", "-c", script]).trim();
+    expect(inside("cd /sys/fs/cgroup && mkdir foo && echo 1 > foo/cgroup.procs; cat /proc/self/cgroup")).toBe("0::/");
+    expect(inside("cat /proc/self/cgroup")).toBe("0::/");
+    inside("cd /sys/fs/cgroup && echo $$ > foo/cgroup.procs && echo +memory > cgroup.subtree_control");
+    expect(inside("cat /proc/self/cgroup")).toBe("0::/foo");
+    runOk(["delete", "--force", id]);
+  });
+});
+
 describe("cgroup namespace", () => {
   for (const withUser of [false, true]) {
     root(`of the container${withUser ? ", in its user namespace" : ""}: the process is at its root too`, () => {

@@ -38,11 +38,24 @@ export function execCgroups(
           `--cgroup ${request}: unknown controller ${controller}: the container has no cgroup of it`,
         );
       const dir = below(whole, path);
+      if (record.layout === "v2") refuseBusy(request, dir);
       // Controllers that share a hierarchy share its cgroup.
       for (const name of Object.keys(paths)) if (record.paths[name] === whole) paths[name] = dir;
     }
   }
   return paths;
+}
+
+/** These work in threaded cgroups too, so the kernel has the last word on them. */
+const THREADED = ["cpu", "cpuset", "perf_event", "pids"];
+
+/** cgroup-v2.rst "No Internal Process Constraint": what hands controllers down takes no processes. */
+function refuseBusy(request: string, dir: string): void {
+  const handed = readGroupFile(`${dir}/cgroup.subtree_control`)?.split(" ") ?? [];
+  if (!handed.some((name) => name !== "" && !THREADED.includes(name))) return;
+  throw new TsrunError(`--cgroup ${request}: adding pid 0 to cgroups ${dir}/cgroup.procs: device or resource busy`, {
+    fix: `it hands ${handed.join(" ")} down, so that its processes are in cgroups below: name one of those`,
+  });
 }
 
 function parseRequest(request: string, { layout, paths }: CgroupRecord): { controllers: string[]; path: string } {

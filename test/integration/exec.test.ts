@@ -412,6 +412,10 @@ describe("a container that has moved its processes", () => {
     expect(inside("cat /proc/self/cgroup")).toBe("0::/");
     inside("cd /sys/fs/cgroup && echo $$ > foo/cgroup.procs && echo +memory > cgroup.subtree_control");
     expect(inside("cat /proc/self/cgroup")).toBe("0::/foo");
+    const busy = run(["exec", "--cgroup", "/", id, "true"]);
+    expect(busy.code).toBe(255);
+    expect(busy.stderr).toContain("cgroup.procs: device or resource busy");
+    expect(runOk(["exec", "--cgroup", "foo", id, "cat", "/proc/self/cgroup"])).toBe("0::/foo\n");
     runOk(["delete", "--force", id]);
   });
 });

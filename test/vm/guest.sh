@@ -11,5 +11,37 @@ cd "$(dirname "$0")/../.."
 export TSRUN_VM=1
 PATH=$PWD/build/vm/bin:$PATH
 if command -v node >/dev/null; then run=node; else run=node_modules/bun/bin/bun.exe; fi
-exec "$run" node_modules/vitest/vitest.mjs run --project=integration --project=conformance \
-  --passWithNoTests --configLoader=runner "$@"
+
+# A test that waits in a system call is beyond the reach of vitest's own limits: what does not print a line
+# for so long is shown, with what each process waits for, and ended.
+patience_s=480
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+show_stall() {
+  echo "guest.sh: no line for $patience_s s; what there is:"
+  ps -eo pid,ppid,stat,etimes,wchan:24,args --forest | grep -v '\[.*\]$' | cut -c1-200
+  for stack in /proc/[0-9]*/stack; do
+    pid=${stack//[!0-9]/}
+    if grep -q '^State:.[DT]' "/proc/$pid/status" 2>/dev/null; then
+      echo "-- $pid $(tr '\0' ' ' <"/proc/$pid/cmdline")"
+      cat "$stack" "/proc/$pid/cgroup" || :
+    fi
+  done
+  dmesg | tail -n 15 || :
+}
+
+"$run" node_modules/vitest/vitest.mjs run --project=integration --project=conformance \
+  --passWithNoTests --configLoader=runner "$@" > >(tee "$log") &
+suite=$!
+while sleep 15 >/dev/null 2>&1; do
+  if [ $(($(date +%s) - $(stat -c %Y "$log"))) -gt "$patience_s" ]; then
+    show_stall
+    kill -9 "$suite"
+    break
+  fi
+done &
+watcher=$!
+code=0
+wait "$suite" || code=$?
+kill "$watcher" 2>/dev/null || :
+exit "$code"

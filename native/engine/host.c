@@ -289,11 +289,16 @@ static const JSCFunctionListEntry host_functions[] = {
 
 /*
  * A part of the command line that needs modules of Node (images, checkpoints) is in the other engine's program, beside
- * this one. It begins anew with the same command line: nothing has been done yet when a verb is loaded.
+ * this one. It begins anew with the same command line: nothing has been done yet when a verb is loaded. That engine does
+ * not start without a current directory.
  */
 static void run_other_engine(const char *name)
 {
 	static char path[4096];
+	if (getcwd(path, sizeof(path)) == NULL && errno == ENOENT) {
+		dprintf(2, "tsrun: the current directory has been removed\n  fix: go to another one\n");
+		_exit(1);
+	}
 	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof("-bun"));
 	if (length > 0) {
 		memcpy(path + length, "-bun", sizeof("-bun"));
@@ -472,8 +477,9 @@ static int build(const char *small, const char *large, int count, char **modules
 /* --- running ------------------------------------------------------------------------------------------------------- */
 
 /*
- * What a program may rely on: descriptors 0 to 2 are open, those above are nobody's by accident, and to write where
- * nobody reads is an error and not the end.
+ * What a program may rely on: descriptors 0 to 2 are open, those above are nobody's by accident, to write where nobody
+ * reads is an error and not the end, and how children ended can be asked for. A caller that ignores SIGCHLD hands that
+ * down, and wait(2) then fails with ECHILD.
  */
 static void prepare_process(void)
 {
@@ -484,6 +490,7 @@ static void prepare_process(void)
 	syscall(SYS_close_range, 3, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL);
 }
 
 int main(int argc, char **argv)

@@ -14,6 +14,7 @@ import {
   isTsrun,
   type Leftovers,
   newId,
+  RUNTIME,
   run,
   runOk,
   type Started,
@@ -62,6 +63,15 @@ root("one signal after another reaches the process", async () => {
   await started.waitFor("two");
   started.child.kill("SIGTERM");
   expect(await started.exit).toMatchObject({ code: 0, stdout: "ready\none\ntwo\n" });
+});
+
+own("a caller that ignores SIGCHLD gets containers and exit codes all the same", async () => {
+  const id = newId();
+  const script = `trap '' CHLD; "$0" run -b "$1" "$2-run"; echo $?; "$0" create -b "$3" "$2" >&- 2>&-; echo $?; "$0" start "$2"; "$0" exec "$2" sh -c 'exit 5'; echo $?; "$0" delete -f "$2"`;
+  const sleeper = makeBundle({ args: ["sleep", "100"] }).path;
+  const bundle = makeBundle({ args: ["sh", "-c", "grep SigIgn /proc/self/status; exit 4"] }).path;
+  const shell = spawn(["-c", script, RUNTIME, bundle, id, sleeper], { runtime: "/bin/sh" });
+  expect(await shell.exit).toMatchObject({ stdout: "SigIgn:\t0000000000000000\n4\n0\n5\n", stderr: "" });
 });
 
 for (const [signal, code] of [

@@ -59,19 +59,26 @@ export function applyEntries(root: number, entries: Iterable<Walked>): number {
     const base = parts?.pop();
     if (parts === undefined || base === undefined)
       throw new TsrunError(`${shown(walked.entry.name)} is no name of an entry`);
-    using parent = new Fd(openBeneath(root, parts));
-    if (base === ".wh..wh..opq") emptyDirectory(parent.fd);
-    else if (base.startsWith(".wh.")) removeTree(parent.fd, nameBytes(base.slice(4)));
-    else if (walked.entry.type === "directory") {
-      makeDirectory(parent.fd, nameBytes(base), walked.entry);
-      times.push({ path: [...parts, base].join("/"), entry: walked.entry });
-    } else replace(root, parent.fd, nameBytes(base), walked);
+    try {
+      applyEntry(root, parts, base, walked);
+    } catch (error) {
+      throw new TsrunError(`/${shown([...parts, base].join("/"))}`, { cause: error });
+    }
+    if (walked.entry.type === "directory") times.push({ path: [...parts, base].join("/"), entry: walked.entry });
   }
   for (const { path, entry } of times.reverse()) {
     using directory = new Fd(openBeneath(root, path.split("/")));
     check(setTime(directory.fd, "", entry.mtime), "utimensat", shown(path));
   }
   return count;
+}
+
+function applyEntry(root: number, parts: readonly string[], base: string, walked: Walked): void {
+  using parent = new Fd(openBeneath(root, parts));
+  if (base === ".wh..wh..opq") emptyDirectory(parent.fd);
+  else if (base.startsWith(".wh.")) removeTree(parent.fd, nameBytes(base.slice(4)));
+  else if (walked.entry.type === "directory") makeDirectory(parent.fd, nameBytes(base), walked.entry);
+  else replace(root, parent.fd, nameBytes(base), walked);
 }
 
 function openBeneath(root: number, parts: readonly string[]): number {
@@ -109,7 +116,7 @@ function replace(root: number, parent: number, name: Uint8Array, walked: Walked)
     unlinkIfThere(parent, temporary);
   } catch (error) {
     unlinkIfThere(parent, temporary);
-    throw new TsrunError(`${shown(entry.name)}: ${error instanceof Error ? error.message : error}`, { cause: error });
+    throw error;
   }
 }
 

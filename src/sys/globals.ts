@@ -37,11 +37,11 @@ const processGlobal = {
   cwd: currentDirectory,
 };
 
-/** @throws Error when it has been removed */
+/** @throws Error with code ENOENT, as Node's, when it has been removed */
 function currentDirectory(): string {
   const buffer = new Uint8Array(4096);
   const length = host.syscall(getcwd, host.address(buffer), buffer.length);
-  if (length < 0) throw new Error("the current directory is gone");
+  if (length < 0) throw Object.assign(new Error("getcwd"), { code: "ENOENT", syscall: "getcwd" });
   return host.decode(buffer.subarray(0, length - 1));
 }
 

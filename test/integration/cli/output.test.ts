@@ -116,4 +116,17 @@ describe("output", () => {
     expect(existsSync(join(cwd, "log"))).toBe(true);
     runOk(["delete", id]);
   });
+
+  tsrun(
+    "a current directory that has been removed is no internal error, and none where no path is relative to it",
+    () => {
+      const gone = (line: string) => shell(`d=$(mktemp -d); cd "$d" && rmdir "$d" && ${line}`);
+      const said = "tsrun: the current directory has been removed\n  fix: go to another one";
+      expect(gone('"$0" spec')).toMatchObject({ status: 1, stderr: `${said}, or give the path from the root\n` });
+      // What the other engine's program would do.
+      expect(gone('"$0" image list')).toMatchObject({ status: 1, stderr: `${said}\n` });
+      const root = scratch("root");
+      expect(gone(`"$0" --root ${root} list -q`)).toMatchObject({ status: 0, stderr: "" });
+    },
+  );
 });

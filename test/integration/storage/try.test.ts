@@ -1,5 +1,5 @@
 /** `try`: nothing of what a command writes is in the tree, until it is applied. */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   existsSync,
@@ -124,6 +124,16 @@ describeNeeds(WANTED)("try", () => {
     expect(readdirSync(join(store, "try"))).toEqual(["mine"]);
     const again = tryOver("--keep", "mine", "--", "/bin/sh", "-c", "echo x > /etc/x");
     expect([again.stdout, again.stderr]).toEqual(["C /etc\nA /etc/x\n", ""]);
+  });
+
+  test("what cannot be applied is told with its name", () => {
+    tryOver("--keep", "refused", "--", "/bin/sh", "-c", "chown 7 /etc/d");
+    expect(spawnSync("mount", ["--bind", "-o", "ro", base, base]).status).toBe(0);
+    try {
+      expect(tryOver("--keep", "refused", "--apply").stderr).toMatch(/^tsrun: \/etc(\/d)?: chown: EROFS /);
+    } finally {
+      spawnSync("umount", [base]);
+    }
   });
 
   test("never follows a link of the tree while it applies", () => {

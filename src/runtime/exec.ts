@@ -152,10 +152,11 @@ function checkStatus(record: StateRecord, options: ExecOptions): void {
 
 /** The process of the file, or the container's own with what the options change. @throws SpecError */
 function checkedProcess(options: ExecOptions, config: Spec, record: StateRecord, host: Host): ResolvedProcess {
-  const asked =
-    options.process === undefined ? fromOptions(options, config) : fromFile(absolutePath(options.process), config);
+  const file = options.process;
+  const asked = file === undefined ? fromOptions(options, config) : loadProcess(absolutePath(file));
   if (options.tty !== undefined) asked.terminal = options.tty;
-  const { process, problems, warnings } = inspectProcess(asked);
+  const { problems, warnings, process: read } = inspectProcess(asked);
+  const process = file === undefined ? read : withInherited(read, config);
   problems.push(...rlimitProblems(process, host), ...labelProblems(process, host));
   if (record.userns) problems.push(...unmappedIds(process.user, config.linux ?? {}));
   if (problems.length > 0) throw new SpecError(problems);
@@ -165,9 +166,7 @@ function checkedProcess(options: ExecOptions, config: Spec, record: StateRecord,
 }
 
 /** As runc has it: capabilities and limits that the file does not speak of are those of the container's own process. */
-function fromFile(path: string, config: Spec): Process {
-  const process = loadProcess(path);
-  if (typeof process !== "object" || process === null || Array.isArray(process)) return process;
+function withInherited(process: Process, config: Spec): Process {
   return {
     ...process,
     ...(config.process?.capabilities && { capabilities: process.capabilities ?? config.process.capabilities }),

@@ -27,12 +27,12 @@ import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
  *
  * @throws SpecError for what config.json may not have either; StateError when it does not run; StepError
  */
-export function addMounts(root: string | undefined, id: string, mounts: readonly Mount[]): void {
+export function addMounts(root: string | undefined, id: string, asked: readonly Mount[]): void {
   const state = new StateDirectory(stateRoot(root), id);
   using _lock = state.lock();
   const record = runningRecord(state);
   const linux: Linux = readConfig(state).linux ?? {};
-  const { problems, warnings } = inspectMounts(mounts, linux);
+  const { problems, warnings, mounts } = inspectMounts(asked, linux);
   if (problems.length > 0) throw new SpecError(problems);
   for (const { path, message } of warnings) warn(`${path}: ${message}`);
   const resolved = mounts.map((mount) => resolveMount(mount, record.bundle));
@@ -51,8 +51,8 @@ export function addMounts(root: string | undefined, id: string, mounts: readonly
 }
 
 /** What lies at the destinations, each time the last that was mounted there. @throws as addMounts */
-export function removeMounts(root: string | undefined, id: string, mounts: readonly Mount[]): void {
-  const { problems } = inspectDestinations(mounts);
+export function removeMounts(root: string | undefined, id: string, asked: readonly Mount[]): void {
+  const { problems, mounts } = inspectDestinations(asked);
   if (problems.length > 0) throw new SpecError(problems);
   const state = new StateDirectory(stateRoot(root), id);
   using _lock = state.lock();

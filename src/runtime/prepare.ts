@@ -16,7 +16,7 @@ import { isDebugging, warn } from "../log.ts";
 import { dirname } from "../path.ts";
 import type { PlanParameters } from "../plan/order.ts";
 import type { ContainerSpec } from "../spec/container.ts";
-import { loadSpec } from "../spec/load.ts";
+import { loadSpec, specText } from "../spec/load.ts";
 import { resolve } from "../spec/resolve.ts";
 import { misspeltMembers } from "../spec/validate.ts";
 import { readFileSync } from "../sys/fs.ts";
@@ -30,7 +30,7 @@ import { sourceLinks } from "./source-links.ts";
 
 export interface Loaded {
   container: ContainerSpec;
-  /** config.json as it was read. */
+  /** config.json as it was read; with the spec's names for its members where it has others. */
   text: string;
   hierarchies: CgroupHierarchies;
 }
@@ -55,7 +55,7 @@ export function loadContainer(
   const given = { ...options, bundle, layers, storageRoot, listenFds, listenFdNames };
   const container = resolve(spec, given, adjust(hostFacts(hierarchies.layout)));
   addJoinedMappings(container);
-  return { container, text, hierarchies };
+  return { container, text: container.renamed === undefined ? text : specText(container.renamed), hierarchies };
 }
 
 /** Of members that are nearly those of the spec; the spec wants them ignored, so that only who looks closely is told. */

@@ -3,9 +3,9 @@ import { cgroupProcesses } from "../cgroup/manager.ts";
 import { mergeResources, updateCgroup } from "../cgroup/update.ts";
 import { SpecError, StateError } from "../errors.ts";
 import { warn } from "../log.ts";
-import { parseObject } from "../spec/load.ts";
+import { parseObject, specText } from "../spec/load.ts";
 import type { LinuxIntelRdt, LinuxResources } from "../spec/types.ts";
-import { validateRdt, validateResources } from "../spec/validate.ts";
+import { inspectResources, validateRdt } from "../spec/validate.ts";
 import { open, readText } from "../sys/file.ts";
 import { createRdt, joinAllRdt, planRdt, updateRdt } from "./intel-rdt.ts";
 import { statusOf } from "./lifecycle.ts";
@@ -27,9 +27,10 @@ export function updateContainer(
   resources: LinuxResources,
   rdt: LinuxIntelRdt = {},
 ): void {
-  const problems = [...validateResources(resources), ...validateRdt(rdt)];
+  const inspected = inspectResources(resources);
+  const problems = [...inspected.problems, ...validateRdt(rdt)];
   if (problems.length > 0) throw new SpecError(problems);
-  const asked = withoutUnset(resources);
+  const asked = withoutUnset(inspected.resources);
   const state = new StateDirectory(stateRoot(root), id);
   using _lock = state.lock();
   const record = state.read();
@@ -45,7 +46,7 @@ export function updateContainer(
     updateCgroup(cgroupOf(record), asked, before, warn);
     linux.resources = mergeResources(before, asked);
   }
-  state.replaceConfig(JSON.stringify({ ...config, linux }));
+  state.replaceConfig(specText({ ...config, linux }));
 }
 
 function cgroupOf({ cgroup }: StateRecord): NonNullable<StateRecord["cgroup"]> {

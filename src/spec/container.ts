@@ -90,6 +90,8 @@ export interface ContainerSpec {
   gidMappings: LinuxIDMapping[];
   options: RuntimeOptions;
   host: Host;
+  /** The config as a whole, when its members have other names than config.json gave them. */
+  renamed?: Spec;
   /** What is to carry its network. */
   network?: NetworkProgram;
   /** Not wrong, but probably not what was meant: unknown capabilities (dropped), relative destinations. */

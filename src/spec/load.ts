@@ -35,9 +35,15 @@ export function loadSpec(bundleDir: string, configFile?: string | undefined): Lo
 /** The spec in a text. `name` stands in errors. @throws SpecError */
 export function parseSpec(text: string, name = "config.json"): Spec {
   const spec = parseObject(text, name) as unknown as Spec;
-  const seccomp = spec.linux?.seccomp;
-  if (seccomp !== undefined && /\d{16}/.test(text)) keepBigArguments(spec, text);
+  if (member(member(spec, "linux"), "seccomp") !== undefined && /\d{16}/.test(text)) keepBigArguments(spec, text);
   return spec;
+}
+
+/** The text of a spec from which parseSpec makes it again. */
+export function specText(spec: Spec): string {
+  // No text of a valid spec has a NUL, so that these are the marked numbers.
+  const text = JSON.stringify(spec, (_, value) => (typeof value === "bigint" ? `\0${value}` : value));
+  return text.replace(/"\\u0000(\d+)"/g, "$1");
 }
 
 /** Reads the process.json that callers hand to exec. @throws SpecError */
@@ -158,21 +164,36 @@ function jsonProblem(text: string): string {
  * with the long numbers as strings; only a config with such numbers pays.
  */
 function keepBigArguments(spec: Spec, text: string): void {
-  const exact = JSON.parse(
+  const exact: unknown = JSON.parse(
     text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g, (token) =>
       /^-?\d{16,}$/.test(token) ? `"${token}"` : token,
     ),
-  ) as Spec;
-  const syscalls: unknown = spec.linux?.seccomp?.syscalls;
-  if (!Array.isArray(syscalls)) return;
-  for (const [i, syscall] of syscalls.entries()) {
-    const args: unknown = syscall?.args;
-    if (!Array.isArray(args)) continue;
-    for (const [j, arg] of args.entries()) {
-      const source = exact.linux?.seccomp?.syscalls?.[i]?.args?.[j];
-      for (const key of ["value", "valueTwo"] as const) {
-        if (typeof arg?.[key] === "number" && typeof source?.[key] === "string") arg[key] = BigInt(source[key]);
+  );
+  const syscallsOf = (value: unknown) => listOf(member(member(value, "linux"), "seccomp"), "syscalls");
+  const sources = syscallsOf(exact);
+  for (const [i, syscall] of syscallsOf(spec).entries()) {
+    const exactArgs = listOf(sources[i], "args");
+    for (const [j, arg] of listOf(syscall, "args").entries()) {
+      if (typeof arg !== "object" || arg === null) continue;
+      for (const key of Object.keys(arg).filter((name) => /^value(two)?$/i.test(name))) {
+        const source = (exactArgs[j] as Record<string, unknown>)[key];
+        if (typeof arg[key] === "number" && typeof source === "string") arg[key] = BigInt(source);
       }
     }
   }
+}
+
+function listOf(value: unknown, name: string): Record<string, unknown>[] {
+  const list = member(value, name);
+  return Array.isArray(list) ? list : [];
+}
+
+/** A member of what may be anything, whatever the case of its name. */
+function member(value: unknown, name: string): unknown {
+  if (typeof value !== "object" || value === null) return undefined;
+  const exact = (value as Record<string, unknown>)[name];
+  if (exact !== undefined) return exact;
+  const lower = name.toLowerCase();
+  const key = Object.keys(value).find((key) => key.toLowerCase() === lower);
+  return key === undefined ? undefined : (value as Record<string, unknown>)[key];
 }

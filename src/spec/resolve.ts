@@ -56,6 +56,7 @@ export function resolve(spec: Spec, options: ResolveOptions, host: Host): Contai
     options,
     host,
     warnings,
+    ...(found.spec !== spec && { renamed: found.spec }),
     ...(network !== undefined && { network }),
   };
 }

@@ -3,7 +3,8 @@
  *
  * `fits` says yes or no and nothing else; it is all that a good config costs. `explain` runs when it said no: it names
  * every misfit with its path, and returns what is left when the misfits are taken out, so that the rules about content
- * can still be asked.
+ * can still be asked. What is left has the names of the spec: a member that differs from one of them in case only is
+ * that one, as it is to programs written in Go, which would otherwise see a profile or a limit where we see none.
  */
 import { didYouMean, joinPath, quote } from "./text.ts";
 
@@ -60,7 +61,7 @@ const MAX_ARGUMENT = 128 * 1024 - 1;
 /** PATH_MAX without the NUL at the end. */
 const MAX_PATH = 4095;
 
-/** Has the value this shape, with no member null? */
+/** Has the value this shape, with no member null and each under the name that the spec gives it? */
 export function fits(shape: Shape, value: unknown): boolean {
   if (typeof shape === "number") return fitsScalar(shape, value);
   if ("words" in shape) return shape.words.includes(value as string);
@@ -87,10 +88,19 @@ function fitsObject(shape: ObjectShape, value: Record<string, unknown>): boolean
   const { members, required } = shape;
   for (const key of Object.keys(value)) {
     const member = members[key];
-    if (member !== undefined && value[key] !== undefined && !fits(member, value[key])) return false;
+    if (member === undefined) {
+      if (nameInSpec(members, key) !== undefined) return false;
+    } else if (value[key] !== undefined && !fits(member, value[key])) return false;
   }
   if (required !== undefined) for (const key of required) if (value[key] === undefined) return false;
   return true;
+}
+
+/** The member that a name means though its letters have another case. */
+function nameInSpec(members: ObjectShape["members"], key: string): string | undefined {
+  const lower = key.toLowerCase();
+  for (const name in members) if (name.length === key.length && name.toLowerCase() === lower) return name;
+  return undefined;
 }
 
 function fitsScalar(shape: Scalar, value: unknown): boolean {
@@ -190,16 +200,18 @@ function explainMap(shape: MapShape, value: object, path: string, report: Report
 
 function explainObject(shape: ObjectShape, value: object, path: string, report: Report): unknown {
   const left: Record<string, unknown> = {};
+  const seen = new Map<string, string>();
   for (const [key, member] of Object.entries(value)) {
-    const memberShape = shape.members[key];
-    if (memberShape === undefined || member === null || member === undefined) continue;
-    const kept = explain(memberShape, member, joinPath(path, key), report);
-    if (kept !== undefined) left[key] = kept;
+    const name = shape.members[key] === undefined ? nameInSpec(shape.members, key) : key;
+    if (name === undefined || member === null || member === undefined) continue;
+    const other = seen.get(name);
+    // Go would take both, one after the other; who else reads the config would not know which one holds.
+    if (other !== undefined) report(joinPath(path, key), () => `is the same member as ${quote(other)} beside it`);
+    seen.set(name, key);
+    const kept = explain(shape.members[name] as Shape, member, joinPath(path, key), report);
+    if (kept !== undefined) left[name] = kept;
   }
-  for (const key of shape.required ?? []) {
-    const member = (value as Record<string, unknown>)[key];
-    if (member === undefined || member === null) report(joinPath(path, key), () => "is missing");
-  }
+  for (const key of shape.required ?? []) if (!seen.has(key)) report(joinPath(path, key), () => "is missing");
   return left;
 }
 
@@ -217,7 +229,7 @@ export function unknownMembers(
     return;
   }
   for (const [key, member] of Object.entries(value)) {
-    const known = "map" in shape ? shape.map : shape.members[key];
+    const known = "map" in shape ? shape.map : shape.members[nameInSpec(shape.members, key) ?? key];
     if (known !== undefined) unknownMembers(known, member, joinPath(path, key), look);
     else if ("members" in shape) look(joinPath(path, key), key, Object.keys(shape.members));
   }

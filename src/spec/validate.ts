@@ -19,7 +19,7 @@ import { checkSeccomp } from "./rules/seccomp.ts";
 import { checkSysctl } from "./rules/sysctl.ts";
 import { explain, fits, type ObjectShape, S, type Shape, unknownMembers } from "./structure.ts";
 import { didYouMean } from "./text.ts";
-import type { Linux, LinuxIntelRdt, LinuxResources, Process, Spec } from "./types.ts";
+import type { Linux, LinuxIntelRdt, LinuxResources, Mount, Process, Spec } from "./types.ts";
 
 export const SPEC: ObjectShape = {
   members: {
@@ -41,7 +41,10 @@ export interface Inspection {
   problems: Problem[];
   /** Not wrong, but probably not what was meant. */
   warnings: Problem[];
-  /** The config without its misfits and without members that are null; the value itself when it has neither. */
+  /**
+   * The config without its misfits and without members that are null, and with the names that the spec has; the value
+   * itself when that is the same.
+   */
   spec: Spec;
 }
 
@@ -55,11 +58,12 @@ export function validateProcess(value: unknown): Problem[] {
   return inspectProcess(value).problems;
 }
 
-/** All problems of a resources object on its own, as update takes it. Paths begin with `resources`. */
-export function validateResources(value: unknown): Problem[] {
-  return examine(RESOURCES, value, "resources", false, (context, resources) => {
+/** A resources object on its own, as update takes it. Paths begin with `resources`. */
+export function inspectResources(value: unknown): { problems: Problem[]; resources: LinuxResources } {
+  const { problems, left } = examine(RESOURCES, value, "resources", false, (context, resources) => {
     checkLimits(context, resources as LinuxResources, "resources");
-  }).problems;
+  });
+  return { problems, resources: left as LinuxResources };
 }
 
 /** The same for an intelRdt object. */
@@ -69,20 +73,29 @@ export function validateRdt(value: unknown): Problem[] {
   }).problems;
 }
 
+export interface MountsInspection extends Pick<Inspection, "problems" | "warnings"> {
+  mounts: Mount[];
+}
+
 /** Mounts on their own, for a container that has the rest of `linux` already. */
-export function inspectMounts(mounts: unknown, linux: Linux): Pick<Inspection, "problems" | "warnings"> {
-  return examine(MOUNTS, { mounts, linux }, "", false, (context) => {
+export function inspectMounts(mounts: unknown, linux: Linux): MountsInspection {
+  return examineMounts({ mounts, linux }, (context) => {
     checkMounts(context);
     refuseCgroups(context);
   });
 }
 
 /** The same of mounts that are to be removed: where they lie is enough. */
-export function inspectDestinations(mounts: unknown): Pick<Inspection, "problems" | "warnings"> {
-  return examine(MOUNTS, { mounts }, "", false, (context) => checkDestinations(context));
+export function inspectDestinations(mounts: unknown): MountsInspection {
+  return examineMounts({ mounts }, checkDestinations);
 }
 
-const MOUNTS: ObjectShape = { members: { __proto__: null as never, mounts: { list: MOUNT } } };
+const MOUNTS: ObjectShape = { members: { __proto__: null as never, mounts: { list: MOUNT }, linux: LINUX } };
+
+function examineMounts(value: unknown, rules: (context: RuleContext) => void): MountsInspection {
+  const { problems, warnings, left } = examine(MOUNTS, value, "", false, rules);
+  return { problems, warnings, mounts: (left as Spec).mounts ?? [] };
+}
 
 export function inspectProcess(value: unknown): { problems: Problem[]; warnings: Problem[]; process: Process } {
   const { problems, warnings, left } = examine(PROCESS, value, "process", false, (context, process) => {

@@ -214,6 +214,13 @@ describe("--process", () => {
     expect(runOk(["exec", "-p", none, container.id])).toContain("CapEff:\t0000000000000000\n");
   });
 
+  root("names whose letters have another case are the spec's", () => {
+    const file = processFile({ args: ["sh", "-c", "grep CapEff /proc/self/status; id -u"], env: ["PATH=/bin"] });
+    const process = JSON.parse(readFileSync(file, "utf8"));
+    writeFileSync(file, JSON.stringify({ ...process, Capabilities: { Bounding: [] }, user: { UID: 7 } }));
+    expect(runOk(["exec", "-p", file, container.id])).toBe("CapEff:\t0000000000000000\n7\n");
+  });
+
   own("a file with problems is refused with all of them", () => {
     const result = run(["exec", "--process", processFile({ args: [], cwd: "relative" }), container.id]);
     expect(result.code).toBe(255);

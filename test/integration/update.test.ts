@@ -59,6 +59,34 @@ describe("update", () => {
     expect(run(["exec", id, "sh", "-c", "sleep 0 & wait"]).stderr).toMatch(/can't fork|EAGAIN/);
   });
 
+  own("pids")("names whose letters have another case are the spec's, as they are to programs in Go", () => {
+    const { id } = startContainer(sleepingBundle());
+    runOk(["update", "--resources", "-", id], { input: JSON.stringify({ Pids: { Limit: 31 } }) });
+    expect(pids(id)).toBe("31");
+    const twice = run(["update", "--resources", "-", id], { input: '{"pids": {"limit": 1}, "PIDS": {"limit": 2}}' });
+    expect(twice.stderr).toContain('resources.PIDS: is the same member as "pids" beside it');
+    expect(pids(id)).toBe("31");
+  });
+
+  own("pids")("a container whose seccomp profile compares numbers above 2^53 is updated, and keeps them", () => {
+    const bundle = sleepingBundle();
+    const config = JSON.parse(readFileSync(join(bundle.path, "config.json"), "utf8"));
+    const args = [{ index: 0, value: 1, op: "SCMP_CMP_EQ" }];
+    const syscalls = [{ names: ["personality"], action: "SCMP_ACT_ERRNO", args }];
+    config.Linux = { ...config.linux, seccomp: { defaultAction: "SCMP_ACT_ALLOW", syscalls } };
+    delete config.linux;
+    const text = JSON.stringify(config).replace('"value":1,', '"value":9223372036854775809,');
+    writeFileSync(join(bundle.path, "config.json"), text);
+    const { id } = startContainer(bundle);
+    for (const limit of ["19", "23"]) {
+      runOk(["update", "--pids-limit", limit, id]);
+      expect(pids(id)).toBe(limit);
+    }
+    const kept = readFileSync(`/run/tsrun/${id}/config.json`, "utf8");
+    expect(kept).toContain('"linux":{');
+    expect(kept).toContain('"value":9223372036854775809,');
+  });
+
   on("cpuset")("the CPUs that may be used are changed", () => {
     const { id } = startContainer(sleepingBundle());
     runOk(["update", "--cpuset-cpus", "0", id]);

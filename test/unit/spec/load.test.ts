@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { SpecError } from "../../../src/errors.ts";
-import { loadProcess, loadSpec, parseObject, parseSpec } from "../../../src/spec/load.ts";
+import { loadProcess, loadSpec, parseObject, parseSpec, specText } from "../../../src/spec/load.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "tsrun-load-"));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -117,6 +117,16 @@ describe("spec/load", () => {
     expect(arg?.value).toBe(18446744073709551614n);
     expect(arg?.valueTwo).toBe(7);
     expect(spec.annotations?.x).toBe('12345678901234567890 " 12345678901234567890');
+  });
+
+  test("they do so under names of another case, and in the text that is kept", () => {
+    const spec = parseSpec(`{"Linux": {"Seccomp": {"syscalls": [{"Args": [{"VALUE": 18446744073709551614}]}]}}}`);
+    const exact = { Linux: { Seccomp: { syscalls: [{ Args: [{ VALUE: 18446744073709551614n }] }] } } };
+    expect(spec).toEqual(exact);
+    expect(parseSpec(specText(spec))).toEqual(exact);
+    expect(specText(parseSpec('{"hostname": "0", "annotations": {"a": "\\"1"}}'))).toBe(
+      '{"hostname":"0","annotations":{"a":"\\"1"}}',
+    );
   });
 
   test("a process file is read the same way", () => {

@@ -72,6 +72,40 @@ describe("spec/validate", () => {
     expect(problemsOf((spec) => (spec.ociVersion = null))).toEqual(["ociVersion: is missing"]);
   });
 
+  test("a name whose letters have another case is the spec's, as it is to Go: a profile is not passed over", () => {
+    const value = {
+      ...minimal,
+      HostName: "web",
+      annotations: { HostName: "x" },
+      Linux: {
+        Namespaces: [{ Type: "uts" }],
+        seccomp: { DefaultAction: "SCMP_ACT_ALLOW" },
+        resources: { CPU: { shares: 5 } },
+      },
+    };
+    const { problems, spec } = inspect(value);
+    expect(problems).toEqual([]);
+    expect(spec).toEqual({
+      ...minimal,
+      hostname: "web",
+      annotations: { HostName: "x" },
+      linux: {
+        namespaces: [{ type: "uts" }],
+        seccomp: { defaultAction: "SCMP_ACT_ALLOW" },
+        resources: { cpu: { shares: 5 } },
+      },
+    });
+    expect(misspeltMembers(value)).toEqual([]);
+  });
+
+  test("misfits are told of under the name that the config has; two names for one member are refused", () => {
+    expect(problemsOf((spec) => (spec.Mounts = []))).toEqual(['Mounts: is the same member as "mounts" beside it']);
+    expect(problemsOf((spec) => (spec.linux.CgroupsPath = 5))).toEqual([
+      "linux.CgroupsPath: must be a string, not the number 5",
+    ]);
+    expect(problemsOf((spec) => Object.assign(spec, { hostname: null, HOSTNAME: "web" }))).toEqual([]);
+  });
+
   test("a good config is handed back as it is", () => {
     const spec = config();
     expect(inspect(spec).spec).toBe(spec);

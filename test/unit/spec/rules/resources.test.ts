@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { validateResources } from "../../../../src/spec/validate.ts";
+import { inspectResources } from "../../../../src/spec/validate.ts";
 import { problemsOf } from "../helpers.ts";
 
-const resources = (value: unknown) => validateResources(value).map(({ path, message }) => `${path}: ${message}`);
+const resources = (value: unknown) =>
+  inspectResources(value).problems.map(({ path, message }) => `${path}: ${message}`);
 
 describe("spec/rules/resources", () => {
   test("what engines send is fine, zeros for 'not set' included", () => {

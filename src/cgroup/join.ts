@@ -1,4 +1,5 @@
 /** How a process gets into the cgroup of a container, and in which one it is. Rules: cgroups(7). */
+import { isWritable } from "../sys/fs.ts";
 import { readGroupFile } from "./files.ts";
 import { type CgroupHierarchies, directoryOf, parseCgroupFile } from "./hierarchies.ts";
 import type { CgroupRecord } from "./record.ts";
@@ -23,6 +24,19 @@ export function joinFds({ paths, systemd }: Pick<CgroupRecord, "paths" | "system
     else joins.push({ name: controller, path: `${dir}/tasks`, kind: "tasks" });
   }
   return joins;
+}
+
+/**
+ * May the caller, who is not root, move a process from one v2 cgroup to another? Both directories are below one mount.
+ *
+ * @see cgroup-v2.rst "Delegation Containment": the nearest cgroup above both must be the caller's to write, too
+ */
+export function mayMove(from: string, to: string): boolean {
+  const names = to.split("/");
+  const other = from.split("/");
+  let shared = 0;
+  while (shared < names.length && names[shared] === other[shared]) shared++;
+  return isWritable(`${to}/cgroup.procs`) && isWritable(`${names.slice(0, shared).join("/")}/cgroup.procs`);
 }
 
 /**

@@ -6,6 +6,7 @@ import { isErrno, TsrunError } from "../errors.ts";
 import { applyChecked } from "./check-usage.ts";
 import { isFrozenAnyhow } from "./freezer.ts";
 import type { Hierarchy } from "./hierarchies.ts";
+import { mayMove } from "./join.ts";
 import { killCgroup } from "./kill.ts";
 import { limitDevices } from "./limit-devices.ts";
 import { directories, makeGroup, noteOthers } from "./make.ts";
@@ -111,11 +112,14 @@ function createV1(
   limitDevices(request, record);
 }
 
-/** In a hybrid layout the v2 hierarchy carries no limits; its cgroup is for kill, pressure and eBPF only. */
+/**
+ * In a hybrid layout the v2 hierarchy carries no limits; its cgroup is for kill, pressure and eBPF only. One that was
+ * made, and may not be joined, goes with the others.
+ */
 function joinUnified(request: CgroupRequest, path: CgroupPath, unified: Hierarchy, record: CgroupRecord): void {
   try {
     const dir = makeGroup(request, path, unified, record);
-    if (dir !== undefined) record.paths[""] = dir;
+    if (dir !== undefined && (!request.rootless || mayMove(unified.own, dir))) record.paths[""] = dir;
   } catch (error) {
     // A read-only one, say: the container works without.
     if (!isErrno(error, "EROFS", "EACCES", "EPERM")) throw error;

@@ -32,6 +32,8 @@ export function planDevices(b: PlanBuilder, container: ContainerSpec, root: numb
   if (bound) return;
   const devices = new Map(DEFAULT_DEVICES.map((device) => [device.path, device]));
   for (const device of container.spec.linux?.devices ?? []) devices.set(device.path, device);
+  // As under runc: what is asked for is the container's own, which the link at the end makes.
+  devices.delete("/dev/ptmx");
   for (const device of devices.values()) {
     const about = `linux.devices ${device.path}`;
     // Neither does root of the namespace that tsrun is in, as under an engine of an ordinary user.

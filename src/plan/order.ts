@@ -102,9 +102,17 @@ export function planContainer(container: ContainerSpec, parameters: PlanParamete
   };
   planLimits(b, plan);
   planCredentials(b, plan);
-  b.add("process.args", "await", AWAIT.READY);
-  if (startFd !== -1) b.add("start", "awaitStart", startFd);
+  if (startFd === -1) b.add("process.args", "await", AWAIT.READY);
+  else planStart(b, container, startFd);
   planStartHooks(b, container);
   planExec(b, plan);
   return b.plan();
+}
+
+/** Who is not root may enter the container before its start, to exec in it, only as long as this process is dumpable. */
+function planStart(b: PlanBuilder, { host }: ContainerSpec, startFd: number): void {
+  if (host.euid !== 0) b.add("start", "dumpable", 1);
+  b.add("process.args", "await", AWAIT.READY);
+  b.add("start", "awaitStart", startFd);
+  if (host.euid !== 0) b.add("start", "dumpable", 0);
 }

@@ -13,6 +13,7 @@ import { scratch, TEST_PREFIX } from "../helpers/scratch.ts";
 const wanted = { root: true, tsrun: true, commands: ["setpriv", "unshare"] };
 const v2 = needs({ ...wanted, cgroup: "v2", controllers: ["memory", "pids", "cpu"] });
 const v1 = needs({ ...wanted, cgroup: "v1", controllers: ["memory", "pids"] });
+const hybrid = needs({ ...wanted, cgroup: "hybrid" });
 const systemd = needs({ ...wanted, cgroup: "v2", systemd: true, commands: ["as-user"] });
 
 /** Below each hierarchy; the user's script runs in `own` below it. */
@@ -26,7 +27,8 @@ beforeAll(() => {
   user = new OrdinaryUser();
 });
 afterAll(() => {
-  for (const top of TOPS) {
+  const others = readdirSync("/sys/fs/cgroup").map((name) => `/sys/fs/cgroup/${name}`);
+  for (const top of [...TOPS, ...others]) {
     for (const dir of [`${top}/${NAME}/own`, `${top}/${NAME}`]) if (existsSync(dir)) spawnSync("rmdir", [dir]);
   }
   expectNothingLeft(before);
@@ -123,6 +125,20 @@ describe("a delegated cgroup", () => {
       ls -d /sys/fs/cgroup/*/${NAME}/own/*/ 2>/dev/null`);
     expect(stderr).toBe("");
     expect(stdout).toBe(`${64 * MEGABYTE}\n20\npids:/${NAME}/own/${id}\n`);
+  });
+
+  hybrid("where processes may not be moved in the v2 hierarchy beside those of v1, it is left out", () => {
+    const id = newId();
+    const bundle = bundleOf("grep -c ':/$' /proc/self/cgroup; grep -o '^0:.*' /proc/self/cgroup", {}, (spec) => {
+      spec.linux.cgroupsPath = `/${NAME}/${id}`;
+    });
+    const { stdout, stderr, status } = user.run(
+      `$R run -b ${bundle} ${id}; s=$?; ls -d /sys/fs/cgroup/*/${NAME}/${id} 2>/dev/null; exit $s`,
+      `for top in /sys/fs/cgroup/*/; do mkdir -p $top/${NAME}; chown -R ${UID}:${UID} $top/${NAME}; done`,
+    );
+    expect(stderr).toBe("");
+    expect(stdout).toBe("1\n0::/\n");
+    expect(status).toBe(0);
   });
 
   v2("doctor finds the controllers that were handed down, and hands none down itself", () => {

@@ -100,6 +100,22 @@ describe("a single id", () => {
     expect(readdirSync(join(home, "run/tsrun"))).toEqual([]);
   });
 
+  own("a created container takes an exec, and mounts, before it is started", () => {
+    const bundle = rootlessBundle("ls /late; exec sleep 3600");
+    const id = newId();
+    const { stdout, stderr } = asUser(`
+      $R create -b ${bundle.path} ${id} < /dev/null > ${home}/out || exit 1
+      $R exec ${id} hostname
+      echo '[{"destination": "/late", "type": "tmpfs", "source": "tmpfs"}]' | $R mounts add ${id} -
+      $R exec ${id} touch /late/file
+      $R start ${id}
+      until [ -s ${home}/out ]; do sleep 0.05; done
+      cat ${home}/out
+      $R delete -f ${id}`);
+    expect(stderr).toBe("");
+    expect(stdout).toBe("runc\nfile\n");
+  });
+
   own("a bundle for root is refused with what it needs", () => {
     const bundle = makeBundle();
     user.give(bundle.path);

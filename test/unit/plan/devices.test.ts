@@ -38,6 +38,17 @@ describe("plan/devices", () => {
     ]);
   });
 
+  test("/dev/ptmx among them is the container's own, not the host's", () => {
+    for (const edit of [() => {}, userNamespace]) {
+      const spec = (value: Parameters<typeof userNamespace>[0]) => {
+        edit(value);
+        value.linux.devices = [{ path: "/dev/ptmx", type: "c", major: 5, minor: 2 }];
+      };
+      expect(stepsOf({ spec }, "linux.devices /dev/ptmx")).toEqual([]);
+      expect(stepsOf({ spec }, "/dev links").join()).toContain("pts/ptmx");
+    }
+  });
+
   test("a minor number above 255 is where the kernel looks for it", () => {
     expect(makedev(7, 300)).toBe(0x10072c);
     expect(makedev(0xfff, 0xfffff)).toBe(0xfff00000 + 0xfffff);

@@ -25,16 +25,18 @@ export function makeGroup(
     if (!isNew && record.systemd === undefined) noteOccupied(dir, request, record);
   } catch (error) {
     if (isErrno(error, "ENOTDIR")) throw new TsrunError(`cannot make cgroup ${dir}: a file of cgroupfs has this name`);
-    const denied = isErrno(error, "EACCES", "EPERM");
-    if ((denied || isErrno(error, "EROFS")) && request.rootless && !request.cgroupsPath) return undefined;
-    throw denied && request.rootless ? notDelegated(dir) : error;
+    const denied = isErrno(error, "EACCES", "EPERM", "EROFS");
+    if (denied && request.rootless && !request.cgroupsPath) return undefined;
+    throw error;
   }
   return dir;
 }
 
-/** In runc's words. */
-function notDelegated(dir: string): TsrunError {
-  return new TsrunError(`unable to apply cgroup configuration: mkdir ${dir}: permission denied`, {
+/** What makeGroup threw; in runc's words, with what an ordinary user can do about it. */
+export function explainDenied(error: unknown): unknown {
+  if (!(error instanceof SyscallError) || error.operation !== "mkdir" || !isErrno(error, "EACCES", "EPERM"))
+    return error;
+  return new TsrunError(`unable to apply cgroup configuration: mkdir ${error.path}: permission denied`, {
     fix: "delegate a cgroup to this user, or remove linux.cgroupsPath",
   });
 }

@@ -9,7 +9,7 @@ import type { Hierarchy } from "./hierarchies.ts";
 import { mayMove } from "./join.ts";
 import { killCgroup } from "./kill.ts";
 import { limitDevices } from "./limit-devices.ts";
-import { directories, makeGroup, noteOthers } from "./make.ts";
+import { directories, explainDenied, makeGroup, noteOthers } from "./make.ts";
 import { chownGroup } from "./owner.ts";
 import { type CgroupPath, requestedPath } from "./path.ts";
 import { type CgroupRecord, type CgroupRequest, freezerOf } from "./record.ts";
@@ -79,7 +79,7 @@ function fill(request: CgroupRequest, record: CgroupRecord): CgroupRecord {
     else createV1(request, path, v1, unified, record);
   } catch (error) {
     undoCreate(record);
-    throw error;
+    throw request.rootless ? explainDenied(error) : error;
   }
   return record;
 }

@@ -13,6 +13,7 @@ import { scratch, TEST_PREFIX } from "../helpers/scratch.ts";
 const wanted = { root: true, tsrun: true, commands: ["setpriv", "unshare"] };
 const v2 = needs({ ...wanted, cgroup: "v2", controllers: ["memory", "pids", "cpu"] });
 const v1 = needs({ ...wanted, cgroup: "v1", controllers: ["memory", "pids"] });
+const anyLayout = needs({ ...wanted, cgroup: ["v1", "v2"] });
 const hybrid = needs({ ...wanted, cgroup: "hybrid" });
 const systemd = needs({ ...wanted, cgroup: "v2", systemd: true, commands: ["as-user"] });
 
@@ -127,18 +128,37 @@ describe("a delegated cgroup", () => {
     expect(stdout).toBe(`${64 * MEGABYTE}\n20\npids:/${NAME}/own/${id}\n`);
   });
 
-  hybrid("where processes may not be moved in the v2 hierarchy beside those of v1, it is left out", () => {
+  /** A container in a cgroup that is asked for by name, below one that the user has in some hierarchies. */
+  function namedCgroup(tops: string): Output {
     const id = newId();
     const bundle = bundleOf("grep -c ':/$' /proc/self/cgroup; grep -o '^0:.*' /proc/self/cgroup", {}, (spec) => {
       spec.linux.cgroupsPath = `/${NAME}/${id}`;
     });
-    const { stdout, stderr, status } = user.run(
+    return user.run(
       `$R run -b ${bundle} ${id}; s=$?; ls -d /sys/fs/cgroup/*/${NAME}/${id} 2>/dev/null; exit $s`,
-      `for top in /sys/fs/cgroup/*/; do mkdir -p $top/${NAME}; chown -R ${UID}:${UID} $top/${NAME}; done`,
+      `for top in ${tops}; do mkdir -p $top/${NAME}; chown -R ${UID}:${UID} $top/${NAME}; done`,
     );
-    expect(stderr).toBe("");
-    expect(stdout).toBe("1\n0::/\n");
-    expect(status).toBe(0);
+  }
+
+  hybrid("the v2 hierarchy beside those of v1 is left out where the user may make nothing in it", () => {
+    expect(namedCgroup("/sys/fs/cgroup/[!u]*/")).toEqual(
+      expect.objectContaining({ status: 0, stdout: "1\n0::/\n", stderr: "" }),
+    );
+  });
+
+  hybrid("it is left out where no process may be moved there", () => {
+    expect(namedCgroup("/sys/fs/cgroup/*/")).toEqual(
+      expect.objectContaining({ status: 0, stdout: "1\n0::/\n", stderr: "" }),
+    );
+  });
+
+  anyLayout("a cgroup that is asked for and not the user's to make is refused in runc's words", () => {
+    const bundle = bundleOf("true", {}, (spec) => {
+      spec.linux.cgroupsPath = `/${TEST_PREFIX}-another/${newId()}`;
+    });
+    const { status, stderr } = user.run(`$R run -b ${bundle} ${newId()}`);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/unable to apply cgroup configuration: mkdir .*: permission denied\n {2}fix: delegate/);
   });
 
   v2("doctor finds the controllers that were handed down, and hands none down itself", () => {

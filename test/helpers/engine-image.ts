@@ -1,6 +1,7 @@
 /** An image for engines, made from busybox without a registry, and daemons that run while a test file does. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdirSync, openSync, readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { busyboxRootfs } from "./bundle.ts";
 import { until } from "./runtime.ts";
@@ -16,7 +17,46 @@ export function busyboxTar(): string {
   return tar;
 }
 
+/** An OCI archive of a root filesystem as a tar, under a full name such as `localhost/web:v1`, with its command. */
+export function ociArchive(rootfsTar: string, name: string, command: readonly string[]): string {
+  const dir = scratch("layout");
+  mkdirSync(join(dir, "blobs/sha256"), { recursive: true });
+  const blob = (content: Buffer) => {
+    const hex = createHash("sha256").update(content).digest("hex");
+    writeFileSync(join(dir, "blobs/sha256", hex), content);
+    return { digest: `sha256:${hex}`, size: content.length };
+  };
+  const json = (value: unknown) => Buffer.from(JSON.stringify(value));
+  const oci = (what: string) => `application/vnd.oci.image.${what}`;
+  const layer = blob(readFileSync(rootfsTar));
+  const config = blob(
+    json({
+      architecture: process.arch === "x64" ? "amd64" : process.arch,
+      os: "linux",
+      config: { Cmd: command },
+      rootfs: { type: "layers", diff_ids: [layer.digest] },
+    }),
+  );
+  const manifest = blob(
+    json({
+      schemaVersion: 2,
+      mediaType: oci("manifest.v1+json"),
+      config: { mediaType: oci("config.v1+json"), ...config },
+      layers: [{ mediaType: oci("layer.v1.tar"), ...layer }],
+    }),
+  );
+  const annotations = { "io.containerd.image.name": name };
+  const index = { schemaVersion: 2, manifests: [{ mediaType: oci("manifest.v1+json"), ...manifest, annotations }] };
+  writeFileSync(join(dir, "index.json"), json(index));
+  writeFileSync(join(dir, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
+  const archive = join(scratch("tar"), "image.tar");
+  const made = spawnSync("tar", ["-C", dir, "-cf", archive, "."], { encoding: "utf8" });
+  if (made.status !== 0) throw new Error(made.stderr);
+  return archive;
+}
+
 export interface Daemon {
+  pid: number;
   /** What it has written so far. */
   log(): string;
   /** Ends it, and waits for its end. */
@@ -37,6 +77,7 @@ export async function startDaemon(command: string[], isReady: () => boolean): Pr
     throw new Error(`${(error as Error).message}\n${readFileSync(file, "utf8").slice(-2000)}`);
   }
   return {
+    pid: child.pid ?? -1,
     log: () => readFileSync(file, "utf8"),
     async stop() {
       child.kill("SIGTERM");

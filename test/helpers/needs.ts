@@ -94,9 +94,13 @@ export function missing(wanted: Needs): string | undefined {
 
 /** Root with CAP_SYS_ADMIN (bit 21): root of most CI containers has a uid of 0 and may do nothing. */
 export function isPrivileged(): boolean {
-  if (process.getuid?.() !== 0) return false;
+  return process.getuid?.() === 0 && hasCapability(21);
+}
+
+/** By its number, as capabilities(7) has them in <linux/capability.h>. */
+export function hasCapability(bit: number): boolean {
   const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
-  return ((BigInt(`0x${effective}`) >> 21n) & 1n) === 1n;
+  return ((BigInt(`0x${effective}`) >> BigInt(bit)) & 1n) === 1n;
 }
 
 let criuCheck: string | undefined;

@@ -38,7 +38,8 @@ export interface CgroupStats {
   hugetlb: Record<string, { usage?: number; max?: number; failcnt: number }>;
   /** By device; not there on a machine without any. runc counts these and does not print them. */
   rdma?: { current: Record<string, RdmaCounts>; limit: Record<string, RdmaCounts> };
-  intel_rdt: object;
+  /** Of a container with linux.intelRdt. */
+  intel_rdt: RdtStats;
   /** Of the container's own network namespace, but for lo; null when it has none. */
   network_interfaces: NetworkInterface[] | null;
 }
@@ -47,6 +48,20 @@ export interface CgroupStats {
 export interface RdmaCounts {
   hca_handle?: number;
   hca_object?: number;
+}
+
+/** Shares of the L3 cache and of the memory bandwidth, as lines of resctrl's schemata, and what was used of them. */
+export interface RdtStats {
+  l3_cache_info?: { cbm_mask?: string; min_cbm_bits?: number; num_closids?: number };
+  /** What the machine has to share out. */
+  l3_cache_schema_root?: string;
+  l3_cache_schema?: string;
+  mem_bw_info?: { bandwidth_gran?: number; delay_linear?: number; min_bandwidth?: number; num_closids?: number };
+  mem_bw_schema_root?: string;
+  mem_bw_schema?: string;
+  /** Bytes, of each L3 cache. */
+  mbm_stats?: { mbm_total_bytes: number; mbm_local_bytes: number }[];
+  cmt_stats?: { llc_occupancy: number }[];
 }
 
 /** As the container sees it: received and sent since the interface is there. */

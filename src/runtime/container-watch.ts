@@ -11,6 +11,7 @@ import { POLLERR, POLLIN } from "../sys/constants.ts";
 import { closeQuiet } from "../sys/file.ts";
 import { pidfdOpen } from "../sys/process.ts";
 import type { Readiness } from "../sys/watch.ts";
+import { rdtStats } from "./intel-rdt-stats.ts";
 import { isAlive } from "./lifecycle.ts";
 import { networkInterfaces } from "./network.ts";
 import type { ContainerExit } from "./options.ts";
@@ -183,5 +184,6 @@ export function statsOf(record: StateRecord): CgroupStats {
   }
   const stats = readStats(cgroup);
   stats.network_interfaces = networkInterfaces(record);
+  if (record.intelRdt !== undefined) stats.intel_rdt = rdtStats(record.intelRdt);
   return stats;
 }

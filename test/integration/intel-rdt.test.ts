@@ -1,10 +1,12 @@
 /** linux.intelRdt where there is no resctrl. How its groups are made is in unit/runtime/intel-rdt: few machines have one. */
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, describe, expect } from "vitest";
 import { makeBundle } from "../helpers/bundle.ts";
 import { sleepingBundle, startContainer } from "../helpers/container.ts";
 import { needs } from "../helpers/needs.ts";
-import { deleteContainers, expectNothingLeft, inventory, run, runBundle, stateOf } from "../helpers/runtime.ts";
+import { deleteContainers, expectNothingLeft, inventory, run, runBundle, runOk, stateOf } from "../helpers/runtime.ts";
+import { scratch } from "../helpers/scratch.ts";
 
 const own = needs({ root: true, tsrun: true });
 const hasResctrl = () => readFileSync("/proc/self/mountinfo", "utf8").includes(" - resctrl ");
@@ -35,5 +37,24 @@ describe("without resctrl", () => {
     const wrong = run(["update", "--mem-bw-schema", "L3:0=f", id]);
     expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining("intelRdt.memBwSchema: must be one line") });
     expect(stateOf(id)?.status).toBe("running");
+  });
+
+  own("events tells of the shares of a container, and of what it has used of them", () => {
+    const { id } = startContainer(sleepingBundle());
+    const stats = () => JSON.parse(runOk(["events", "--stats", id])).data.intel_rdt;
+    expect(stats()).toEqual({});
+    // A tree of files in place of resctrl, and a state that has the container in a class of service there.
+    const group = join(scratch("resctrl"), "gold");
+    mkdirSync(join(group, "mon_data/mon_L3_00"), { recursive: true });
+    writeFileSync(join(group, "schemata"), "    L3:0=00f\n    MB:0= 50\n");
+    writeFileSync(join(group, "mon_data/mon_L3_00/llc_occupancy"), "65536\n");
+    const state = `/run/tsrun/${id}/state.json`;
+    const intelRdt = { group, isOurs: false, isNamed: true };
+    writeFileSync(state, JSON.stringify({ ...JSON.parse(readFileSync(state, "utf8")), intelRdt }));
+    expect(stats()).toEqual({
+      l3_cache_schema: "L3:0=00f",
+      mem_bw_schema: "MB:0= 50",
+      cmt_stats: [{ llc_occupancy: 65536 }],
+    });
   });
 });

@@ -13,10 +13,10 @@ PATH=$PWD/build/vm/bin:$PATH
 if command -v node >/dev/null; then run=node; else run=node_modules/bun/bin/bun.exe; fi
 
 # A test that waits in a system call is beyond the reach of vitest's own limits: what does not print a line
-# for so long is shown, with what each process waits for, and ended.
-patience_s=480
+# for so long is shown, with what each process waits for, and ended, with exit code 75.
+patience_s=300
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+trap 'rm -f "$log" "$log.stalled"' EXIT
 show_stall() {
   echo "guest.sh: no line for $patience_s s; what there is:"
   ps -eo pid,ppid,stat,etimes,wchan:24,args --forest | grep -v '\[.*\]$' | cut -c1-200
@@ -36,6 +36,7 @@ suite=$!
 while sleep 15 >/dev/null 2>&1; do
   if [ $(($(date +%s) - $(stat -c %Y "$log"))) -gt "$patience_s" ]; then
     show_stall
+    : >"$log.stalled"
     kill -9 "$suite"
     break
   fi
@@ -44,4 +45,5 @@ watcher=$!
 code=0
 wait "$suite" || code=$?
 kill "$watcher" 2>/dev/null || :
+[ ! -e "$log.stalled" ] || code=75
 exit "$code"

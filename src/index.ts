@@ -70,6 +70,7 @@ export type {
   Platform,
   Progress,
   RemovedImage,
+  RwLayerRow,
   SaveOptions,
   StoreUsage,
 } from "./storage/layer-store.ts";

@@ -18,16 +18,18 @@ interface Command {
   name: string;
   summary: string;
   flags: readonly Flag[];
-  /** What its arguments are: words, or one of CONTAINERS and FILES. */
+  /** What its arguments are: words, or one of CONTAINERS, LAYERS and FILES. */
   subjects: readonly string[];
 }
 
 const CONTAINERS = "<containers>";
+const LAYERS = "<layers>";
 const FILES = "<files>";
 
 function commandOf({ name, summary, flags, usage, words }: Verb): Command {
   const subjects: string[] = words === undefined ? [] : [words.join(" ")];
   if (/^(add\|remove )?<container-id>|<container>/.test(usage)) subjects.push(CONTAINERS);
+  if (usage.startsWith("<rw-layer>")) subjects.push(LAYERS);
   return { name, summary, flags, subjects };
 }
 
@@ -52,7 +54,7 @@ function lastWord(name: string): string {
 
 /**
  * Shell functions that bash and zsh understand alike: _tsrun_value VERB FLAG says what the value of a flag is,
- * _tsrun_subject VERB N what an argument is; both print words, or <files>, <containers>, or nothing.
+ * _tsrun_subject VERB N what an argument is; both print words, or <files>, <containers>, <layers>, or nothing.
  */
 function posixTables(commands: readonly Command[]): string {
   const values = commands.flatMap(({ name, flags }) =>
@@ -167,6 +169,10 @@ _tsrun() {
       kind=$("\${COMP_WORDS[0]}" "\${root[@]}" list --quiet 2>/dev/null)
       mapfile -t COMPREPLY < <(compgen -W "$kind" -- "$cur")
       ;;
+    '${LAYERS}')
+      kind=$("\${COMP_WORDS[0]}" container layers --quiet 2>/dev/null)
+      mapfile -t COMPREPLY < <(compgen -W "$kind" -- "$cur")
+      ;;
     *) mapfile -t COMPREPLY < <(compgen -W "$kind" -- "$cur") ;;
   esac
 }
@@ -244,6 +250,7 @@ _tsrun() {
   case $kind in
     '${FILES}') _files ;;
     '${CONTAINERS}') compadd -- \${(f)"$($words[1] $root list --quiet 2>/dev/null)"} ;;
+    '${LAYERS}') compadd -- \${(f)"$($words[1] container layers --quiet 2>/dev/null)"} ;;
     *) compadd -- \${=kind} ;;
   esac
 }
@@ -299,6 +306,11 @@ function __tsrun_containers
     $words[1] --root="$root" list --quiet 2>/dev/null
 end
 
+function __tsrun_layers
+    set -l words (commandline -opc)
+    $words[1] container layers --quiet 2>/dev/null
+end
+
 complete -c tsrun -e
 ${lines.join("\n")}
 `;
@@ -316,10 +328,15 @@ function fishCommand(commands: readonly Command[], { name, flags, subjects }: Co
     lines.push(`${at("0")} -f -a ${lastWord(below.name)} -d ${fishQuote(below.summary)}`);
   }
   subjects.forEach((subject, i) => {
-    lines.push(`${at(String(i))} -f -a ${fishQuote(subject === CONTAINERS ? "(__tsrun_containers)" : subject)}`);
+    lines.push(`${at(String(i))} -f -a ${fishQuote(FISH_SUBJECTS[subject] ?? subject)}`);
   });
   return lines;
 }
+
+const FISH_SUBJECTS: Readonly<Record<string, string>> = {
+  [CONTAINERS]: "(__tsrun_containers)",
+  [LAYERS]: "(__tsrun_layers)",
+};
 
 function fishNames({ name, short }: Flag): string[] {
   return [`--${name}`, ...(short === undefined ? [] : [`-${short}`])];

@@ -1,6 +1,6 @@
 /** Takes away what nobody needs: layers, leftovers, images by name. */
 import { StateError } from "../errors.ts";
-import { existsSync, readdirSync, readlinkSync } from "../sys/fs.ts";
+import { existsSync, readdirSync } from "../sys/fs.ts";
 import { removeTree } from "../sys/remove.ts";
 import { removeBundles } from "./bundles.ts";
 import { type Digest, hexOf } from "./digest.ts";
@@ -9,7 +9,7 @@ import { findImage, fullName, imageIds, readNames, removeImageConfig, writeNames
 import { hasLayer, linkOf, readLayer, removeContent, removeLayerFiles } from "./layerdb.ts";
 import { chainDir, isNamed, layerName, overlayDir } from "./layout.ts";
 import { COPIES } from "./mapped-copies.ts";
-import { chainsOfImage, holders, namesOf, orphans, unneededLayers, users } from "./references.ts";
+import { chainsOfImage, holders, linkTarget, namesOf, orphans, unneededLayers, users } from "./references.ts";
 import { ensureStore, lockStore, sweep, syncStore } from "./store-lock.ts";
 import { sweepTrials } from "./trial.ts";
 import { stackOf } from "./view.ts";
@@ -54,15 +54,15 @@ function removeCopies(storageRoot: string): number {
   return count;
 }
 
-/** Links in l/ whose layer is gone. */
+/** Links in l/ whose layer is gone, and what is no link. */
 function removeDeadLinks(storageRoot: string): number {
   const overlay = overlayDir(storageRoot);
   let count = 0;
   const there = new Set(readdirSync(overlay));
   for (const link of readdirSync(`${overlay}/l`)) {
-    const id = /^\.\.\/([^/]+)\/diff$/.exec(readlinkSync(`${overlay}/l/${link}`))?.[1];
+    const id = /^\.\.\/([^/]+)\/diff$/.exec(linkTarget(`${overlay}/l/${link}`))?.[1];
     if (id !== undefined && there.has(id) && linkOf(storageRoot, id) === link) continue;
-    unlinkQuiet(`${overlay}/l/${link}`);
+    removeTree(`${overlay}/l`, link);
     count++;
   }
   return count;

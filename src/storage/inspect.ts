@@ -1,13 +1,11 @@
 /** What is in the store, for lists and sums. */
 import { StateError, TsrunError } from "../errors.ts";
-import { existsSync } from "../sys/fs.ts";
 import { chainIdsOf, type Digest, hexOf } from "./digest.ts";
-import { directorySize } from "./directory-size.ts";
 import type { HistoryEntry, ImageConfig } from "./image-config.ts";
 import { findImage, imageIds, readImage } from "./imagedb.ts";
 import { chainIds, chainOf, readLayer, type StoredLayer } from "./layerdb.ts";
-import { overlayDir } from "./layout.ts";
-import { type Holders, holders, namesOf, users } from "./references.ts";
+import { type Holders, holders, namesOf } from "./references.ts";
+import { type RwLayerRow, rwLayers } from "./rw-layers.ts";
 
 export interface ImageRow {
   id: Digest;
@@ -42,7 +40,7 @@ export interface OriginRow {
 
 export interface StoreUsage {
   images: ImageRow[];
-  containers: { name: string; size: number }[];
+  rwLayers: RwLayerRow[];
   /** Each layer counted once. */
   layers: { count: number; size: number; unneeded: number };
 }
@@ -141,11 +139,7 @@ export function usage(storageRoot: string): StoreUsage {
     size += bytes;
     if (!needed.has(chainId)) unneeded += bytes;
   }
-  const containers = [...users(storageRoot)].map(([mountId, name]) => {
-    const diff = `${overlayDir(storageRoot)}/${mountId}/diff`;
-    return { name, size: existsSync(diff) ? directorySize(diff) : 0 };
-  });
-  return { images: images(storageRoot), containers, layers: { count: all.size, size, unneeded } };
+  return { images: images(storageRoot), rwLayers: rwLayers(storageRoot), layers: { count: all.size, size, unneeded } };
 }
 
 function safeChain(storageRoot: string, chainId: Digest): StoredLayer[] {

@@ -12,6 +12,7 @@ import type { Platform } from "./image-source.ts";
 import type { ImportedImage, ImportOptions, Progress } from "./import.ts";
 import type { ChangedPath, ImageRow, LayerRow, OriginRow, StoreUsage } from "./inspect.ts";
 import { DEFAULT_STORAGE_ROOT } from "./layout.ts";
+import type { RwLayerRow } from "./rw-layers.ts";
 import type { SaveOptions } from "./save.ts";
 import type { CheckOptions, Fault } from "./verify.ts";
 
@@ -160,6 +161,16 @@ export class LayerStore {
     (await import("./snapshot.ts")).forgetSnapshot(this.storageRoot, container, name);
   }
 
+  /** Named read-write layers, and those of containers. */
+  async rwLayers(): Promise<RwLayerRow[]> {
+    return (await import("./rw-layers.ts")).rwLayers(this.storageRoot);
+  }
+
+  /** Removes a read-write layer that no container has, and its snapshots with it. */
+  async removeRwLayer(name: string): Promise<void> {
+    (await import("./rw-layers.ts")).removeRwLayer(this.storageRoot, name);
+  }
+
   /** Which layer of a container or an image a path comes from, and what it hides. */
   async why(subject: string, path: string): Promise<OriginRow[]> {
     return (await import("./why.ts")).whyPath(await this.#context(), subject, path);
@@ -182,6 +193,7 @@ export type {
   Platform,
   Progress,
   RemovedImage,
+  RwLayerRow,
   SaveOptions,
   StoreUsage,
 };

@@ -8,7 +8,7 @@ import { dirname } from "../path.ts";
 import { existsSync, mkdirSync, readdirSync } from "../sys/fs.ts";
 import { removeTree } from "../sys/remove.ts";
 import { makeDirectory, readText, writeText } from "./files.ts";
-import { initId, isMountId, isNamed, mountsDir } from "./layout.ts";
+import { initId, isMountId, mountsDir } from "./layout.ts";
 
 export interface MountRecord {
   mountId: string;
@@ -77,10 +77,17 @@ export function removeRecord(storageRoot: string, container: string): void {
   removeTree(mountsDir(storageRoot), container);
 }
 
-/** The other containers whose record names this read-write layer. */
-export function usersOf(storageRoot: string, mountId: string, except: string): string[] {
-  if (!isNamed(mountId)) return [];
+/** The containers whose record names this read-write layer, but for one. */
+export function usersOf(storageRoot: string, mountId: string, except?: string): string[] {
   return readdirSync(mountsDir(storageRoot)).filter(
     (container) => container !== except && readText(`${mountsDir(storageRoot)}/${container}/mount-id`) === mountId,
   );
+}
+
+/** The container that has this read-write layer and is still there; one that left no state directory counts as such. */
+export function holderOf(storageRoot: string, mountId: string): string | undefined {
+  return usersOf(storageRoot, mountId).find((container) => {
+    const stateDir = readRecord(storageRoot, container)?.stateDir;
+    return stateDir === undefined || existsSync(stateDir);
+  });
 }

@@ -83,11 +83,12 @@ function cacheIdsBelow(storageRoot: string, mountId: string): Set<string> {
   return found;
 }
 
-function linkTarget(path: string): string {
+/** Where a link in l/ leads; "" when it is lost, or no link. */
+export function linkTarget(path: string): string {
   try {
     return readlinkSync(path);
   } catch {
-    return ""; // the link is lost; `check` reports it
+    return ""; // `check` reports it
   }
 }
 

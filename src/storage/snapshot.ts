@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync } from "../sys/fs.ts";
 import { removeTree } from "../sys/remove.ts";
 import { copyTree } from "./copy-tree.ts";
 import { layerNameProblem, mountsDir, overlayDir } from "./layout.ts";
-import { readRecord } from "./records.ts";
+import { holderOf } from "./records.ts";
 import { joinProject, projectOf, withoutLimit } from "./size-limit.ts";
 import { stackOf } from "./view.ts";
 
@@ -64,14 +64,11 @@ export function rollback(storageRoot: string, container: string, name: string): 
   const { upper, mountId } = stackOf(storageRoot, container);
   // As a container that wants a named layer does: nobody gets it meanwhile.
   using _mounts = flockDir(mountsDir(storageRoot));
-  for (const user of readdirSync(mountsDir(storageRoot))) {
-    const record = readRecord(storageRoot, user);
-    if (record?.mountId !== mountId) continue;
-    if (record.stateDir === undefined || existsSync(record.stateDir))
-      throw new StateError(`the read-write layer of ${container} is in use by container ${user}`, {
-        fix: `delete container ${user} first`,
-      });
-  }
+  const holder = holderOf(storageRoot, mountId);
+  if (holder !== undefined)
+    throw new StateError(`the read-write layer of ${container} is in use by container ${holder}`, {
+      fix: `delete container ${holder} first`,
+    });
   const dir = `${overlayDir(storageRoot)}/${mountId}/snapshots`;
   if (!existsSync(`${dir}/${name}`)) throw noSnapshot(storageRoot, container, name);
   using _lock = flockDir(dir);

@@ -1,8 +1,10 @@
 /** `tsrun container ...` */
+import { jsonText } from "../../log.ts";
 import { defineVerb, type Globals, STORE_FLAG, type Verb } from "../flags.ts";
 import { writeOut } from "../output.ts";
 import { openStore } from "./image.ts";
 import { runSubverb } from "./run.ts";
+import { FORMAT_FLAG, rwLayerTable } from "./table.ts";
 
 const snapshot = defineVerb({
   name: "container snapshot",
@@ -35,7 +37,7 @@ const snapshots = defineVerb({
 const rollback = defineVerb({
   name: "container rollback",
   summary: "make a named read-write layer that no container has what it was at a snapshot",
-  usage: "<layer> <name>",
+  usage: "<rw-layer> <name>",
   flags: [STORE_FLAG],
   min: 2,
   max: 2,
@@ -58,7 +60,38 @@ const forget = defineVerb({
   },
 });
 
-export const CONTAINER_VERBS: readonly Verb[] = [snapshot, snapshots, rollback, forget];
+const layers = defineVerb({
+  name: "container layers",
+  summary: "list the read-write layers: those with a name, and those of containers",
+  usage: "",
+  flags: [STORE_FLAG, FORMAT_FLAG, { name: "quiet", short: "q", kind: "bool", help: "only names of layers" }],
+  min: 0,
+  max: 0,
+  async run({ values }) {
+    const rows = await openStore(values.store).rwLayers();
+    if (values.quiet) writeOut(rows.flatMap(({ name }) => (name === undefined ? [] : `${name}\n`)).join(""));
+    else writeOut(values.format === "json" ? `${jsonText(rows)}\n` : rwLayerTable(rows));
+    return 0;
+  },
+});
+
+const remove = defineVerb({
+  name: "container remove",
+  summary: "remove read-write layers that no container has, with their snapshots",
+  usage: "<rw-layer>...",
+  flags: [STORE_FLAG],
+  min: 1,
+  max: Number.POSITIVE_INFINITY,
+  notes:
+    "A layer without a name goes with its container. Of one that is gone without `tsrun delete`, since the machine was\nswitched off, it is removed by the id of the container.",
+  async run({ values, args }) {
+    const store = openStore(values.store);
+    for (const name of args) await store.removeRwLayer(name);
+    return 0;
+  },
+});
+
+export const CONTAINER_VERBS: readonly Verb[] = [layers, remove, snapshot, snapshots, rollback, forget];
 
 export function run(argv: readonly string[], globals: Globals): Promise<number> {
   return runSubverb("container", CONTAINER_VERBS, argv, globals);

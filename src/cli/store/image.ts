@@ -19,16 +19,8 @@ import { UsageError } from "../parse.ts";
 import { configChanges } from "./config-changes.ts";
 import { progressPrinter } from "./progress.ts";
 import { runSubverb } from "./run.ts";
-import { bytesText, shortId, table } from "./table.ts";
+import { bytesText, FORMAT_FLAG, rwLayerTable, shortId, table } from "./table.ts";
 
-const FORMAT_FLAG = {
-  name: "format",
-  short: "f",
-  kind: "string",
-  values: ["table", "json"],
-  argument: "format",
-  help: "table or json",
-} as const;
 const QUIET_FLAG = { name: "quiet", short: "q", kind: "bool", help: "print ids alone, and no progress" } as const;
 
 export function openStore(store: string | undefined, idMap?: IdMap): LayerStore {
@@ -332,7 +324,7 @@ const pull = defineVerb({
 
 const df = defineVerb({
   name: "image df",
-  summary: "print what images, containers and layers take",
+  summary: "print what images, read-write layers and layers take",
   usage: "",
   flags: [STORE_FLAG, FORMAT_FLAG],
   min: 0,
@@ -343,7 +335,7 @@ const df = defineVerb({
       writeOut(`${jsonText(usage)}\n`);
       return 0;
     }
-    const { images, containers, layers } = usage;
+    const { images, rwLayers, layers } = usage;
     const sizes = images.map(({ names, id, size, unique }) => [
       names[0] ?? shortId(id),
       bytesText(size),
@@ -351,13 +343,7 @@ const df = defineVerb({
       bytesText(unique),
     ]);
     writeOut(table(["IMAGE", "SIZE", "SHARED", "UNIQUE"], sizes));
-    if (containers.length > 0)
-      writeOut(
-        `\n${table(
-          ["CONTAINER", "WRITTEN"],
-          containers.map(({ name, size }) => [name, bytesText(size)]),
-        )}`,
-      );
+    if (rwLayers.length > 0) writeOut(`\n${rwLayerTable(rwLayers)}`);
     writeOut(`\n${layers.count} layers, ${bytesText(layers.size)}; ${bytesText(layers.unneeded)} of it nobody needs\n`);
     return 0;
   },

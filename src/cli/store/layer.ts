@@ -10,16 +10,7 @@ import { openStore, sourceDateEpoch } from "./image.ts";
 import { createFile } from "./output-file.ts";
 import { progressPrinter } from "./progress.ts";
 import { runSubverb } from "./run.ts";
-import { bytesText, shortId, table } from "./table.ts";
-
-const FORMAT_FLAG = {
-  name: "format",
-  short: "f",
-  kind: "string",
-  values: ["table", "json"],
-  argument: "format",
-  help: "table or json",
-} as const;
+import { bytesText, FORMAT_FLAG, shortId, table } from "./table.ts";
 
 const importLayer = defineVerb({
   name: "layer import",

@@ -1,5 +1,15 @@
 /** Tables and sizes for people. */
+import type { RwLayerRow } from "../../index.ts";
 import { escapeControl } from "../../log.ts";
+
+export const FORMAT_FLAG = {
+  name: "format",
+  short: "f",
+  kind: "string",
+  values: ["table", "json"],
+  argument: "format",
+  help: "table or json",
+} as const;
 
 /** Columns as wide as they need to be; the last one is not filled up. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -12,6 +22,20 @@ export function table(header: readonly string[], rows: readonly (readonly string
       .join("  ")
       .trimEnd();
   return `${all.map(line).join("\n")}\n`;
+}
+
+/** Read-write layers: what each has, and who has it. */
+export function rwLayerTable(rows: readonly RwLayerRow[]): string {
+  return table(
+    ["LAYER", "CONTAINER", "WRITTEN", "LIMIT", "SNAPSHOTS"],
+    rows.map(({ name = "-", container, isInUse, size, limit, snapshots }) => [
+      name,
+      container === undefined ? "-" : isInUse ? container : `${container} (gone)`,
+      bytesText(size),
+      limit === undefined ? "-" : bytesText(limit),
+      snapshots.count === 0 ? "-" : `${snapshots.count}, ${bytesText(snapshots.size)}`,
+    ]),
+  );
 }
 
 /** Powers of 1000, as docker prints sizes. */

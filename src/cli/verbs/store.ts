@@ -1,4 +1,4 @@
-/** `image` and `layer`: each has verbs of its own, in cli/store/, which are loaded when one is called. */
+/** `image`, `container` and `layer`: each has verbs of its own, in cli/store/, which are loaded when one is called. */
 import { defineVerb, type Globals, type Verb } from "../flags.ts";
 
 interface Subverbs {
@@ -31,14 +31,16 @@ remove  <image>...                      take names away, and with the last one t
 commit  <container> [name]              an image of what a container has changed
 save    <image>... -o <path>            OCI layout, OCI archive or docker-archive
 pull    <image> [name]                  from a registry, through skopeo
-df                                      what images, containers and layers take`,
+df                                      what images, read-write layers and layers take`,
   () => import("../store/image.ts"),
 );
 
 export const container = storeVerb(
   "container",
-  "snapshots of a container's read-write layer",
-  `snapshot  <container> <name>            keep its read-write layer as it is now
+  "read-write layers and their snapshots",
+  `layers                                 list the read-write layers
+remove    <layer>...                    remove read-write layers that no container has
+snapshot  <container> <name>            keep its read-write layer as it is now
 snapshots <container>                   list them
 rollback  <layer> <name>                make a named layer that no container has what it was
 forget    <container> <name>            remove a snapshot`,

@@ -18,6 +18,8 @@ const FORMAT: Flag = { name: "format", short: "f", kind: "string", values: ["tab
 const VERBS = [
   verb("list", { flags: [FORMAT, { name: "quiet", kind: "bool", help: "ids" }] }),
   verb("start", { usage: "<container-id>" }),
+  verb("layer"),
+  verb("layer forget", { usage: "<rw-layer> <name>" }),
   verb("image"),
   verb("image save", { flags: [{ name: "output", short: "o", kind: "string", help: "where" }] }),
 ];
@@ -39,7 +41,8 @@ describe("cli/completion", () => {
     expect(script).toContain("    'image save --output' | 'image save -o') echo '<files>' ;;\n");
     expect(script).not.toContain("'list --quiet'");
     expect(script).toContain("    'start 0') echo '<containers>' ;;\n");
-    expect(script).toContain("  case $1 in image) return 0 ;; esac\n");
+    expect(script).toContain("    'layer forget 0') echo '<layers>' ;;\n");
+    expect(script).toContain("  case $1 in layer|image) return 0 ;; esac\n");
   });
 });
 

@@ -1,13 +1,14 @@
 // `npm test`: everything this machine can run. Each stage that it cannot run says why.
 //
-//   node scripts/test.mjs [--unit] [--integration] [--vm] [--no-vm] [--cgroup=v2|v1|hybrid] [FILTER...]
+//   node scripts/test.mjs [--unit] [--integration] [--vm] [--no-vm] [--cgroup=v2|v1|hybrid] [--kernel=DEB] [FILTER...]
 //
 //   unit         no root needed, touches nothing
 //   integration  integration and conformance suites, as root, in a sandbox where the host is read-only
 //   vm           the same suites in a virtual machine, on the cgroup layouts that this host has not
 //   soak         only when asked for: --soak [--minutes=2] [--lifecycles=N] [--seed=N]
 //
-// Without a stage all of them run but soak. --cgroup picks the VM's layout. FILTER is a part of a file name; `-t NAME` picks tests by name.
+// Without a stage all of them run but soak. --cgroup picks the VM's layout, --kernel the package of its kernel. FILTER is
+// a part of a file name; `-t NAME` picks tests by name.
 // TSRUN=runc points the integration suite at another runtime.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -29,8 +30,9 @@ const argv = process.argv.slice(2);
 const wanted = ["unit", "integration", "vm", "soak"].filter((stage) => argv.includes(`--${stage}`));
 const noVm = argv.includes("--no-vm");
 const layoutWanted = argv.find((arg) => arg.startsWith("--cgroup="))?.slice("--cgroup=".length);
+const kernel = argv.find((arg) => arg.startsWith("--kernel="))?.slice("--kernel=".length);
 const passedOn = argv.filter(
-  (arg) => !/^--(unit|integration|vm|soak|no-vm|(cgroup|minutes|lifecycles|seed)=.*)$/.test(arg),
+  (arg) => !/^--(unit|integration|vm|soak|no-vm|(cgroup|kernel|minutes|lifecycles|seed)=.*)$/.test(arg),
 );
 const isWanted = (stage) => (wanted.length === 0 ? !(stage === "vm" && noVm) : wanted.includes(stage));
 for (const arg of argv) {
@@ -197,6 +199,7 @@ function vm(layout, directory) {
     ];
     if (!wanted.includes("vm") && !hasFilter) limits.push("--env", "TSRUN_BRIEF=1");
     if (process.env.TSRUN !== undefined) limits.push("--env", "TSRUN");
+    if (kernel !== undefined) limits.push("--kernel", kernel);
     const start = () =>
       spawnSync(RUN_IN_VM, [...options, ...limits, shared, "--", ...command], {
         cwd: ROOT,

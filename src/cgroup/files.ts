@@ -89,20 +89,3 @@ export function listGroupFiles(dir: string): string[] {
     throw error;
   }
 }
-
-const sleeper = new Int32Array(new SharedArrayBuffer(4));
-
-/** Blocks this thread. For the short waits that cgroupfs has no event for. */
-export function sleepMs(milliseconds: number): void {
-  Atomics.wait(sleeper, 0, 0, milliseconds);
-}
-
-/** Asks again after 1, 2, 4 ... 50 ms until `done` says true; false when the time is over. */
-export function waitUntil(done: () => boolean, timeoutMs: number): boolean {
-  const end = Date.now() + timeoutMs;
-  for (let pause = 1; !done(); pause = Math.min(pause * 2, 50)) {
-    if (Date.now() >= end) return false;
-    sleepMs(pause);
-  }
-  return true;
-}

@@ -2,7 +2,8 @@
  * Freezing a cgroup with all below it. Rules: kernel cgroup-v1/freezer-subsystem.rst, cgroup-v2.rst "cgroup.freeze".
  */
 import { isErrno, TsrunError } from "../errors.ts";
-import { keyedValue, readGroupFile, waitUntil } from "./files.ts";
+import { waitUntil } from "../sys/wait.ts";
+import { keyedValue, readGroupFile } from "./files.ts";
 import { writeFile } from "./write.ts";
 
 /** The cgroup that freezes: of the v1 freezer when there is one, else that of v2. */

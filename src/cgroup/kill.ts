@@ -1,7 +1,7 @@
 /** Signals to all processes of a container's cgroup. Rules: kernel cgroup-v2.rst "cgroup.kill". */
 import { isErrno } from "../errors.ts";
 import { kill } from "../sys/process.ts";
-import { waitUntil } from "./files.ts";
+import { waitUntil } from "../sys/wait.ts";
 import { type Freezer, freezeGroup, thawGroup } from "./freezer.ts";
 import { type CgroupRecord, cgroupProcesses, freezerOf, ownPaths } from "./record.ts";
 import { writeFile } from "./write.ts";

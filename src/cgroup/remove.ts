@@ -1,7 +1,8 @@
 /** Removing cgroups: rmdir(2) bottom up, with patience, as processes leave a cgroup only after they were reaped. */
 import { isErrno, SyscallError, TsrunError } from "../errors.ts";
 import { rmdirSync } from "../sys/fs.ts";
-import { groupProcesses, waitUntil } from "./files.ts";
+import { waitUntil } from "../sys/wait.ts";
+import { groupProcesses } from "./files.ts";
 import { removeBelow } from "./tree.ts";
 import { codeOf } from "./write.ts";
 

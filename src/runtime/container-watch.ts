@@ -1,5 +1,5 @@
 /** What happens to one container, from the descriptors by which the kernel tells of it. */
-import { waitUntil } from "../cgroup/files.ts";
+
 import { watchFreezer } from "../cgroup/freeze-watch.ts";
 import type { CgroupRecord } from "../cgroup/manager.ts";
 import { watchOom } from "../cgroup/oom.ts";
@@ -10,6 +10,7 @@ import { StateError } from "../errors.ts";
 import { POLLERR, POLLIN } from "../sys/constants.ts";
 import { closeQuiet } from "../sys/file.ts";
 import { pidfdOpen } from "../sys/process.ts";
+import { waitUntil } from "../sys/wait.ts";
 import type { Readiness } from "../sys/watch.ts";
 import { rdtStats } from "./intel-rdt-stats.ts";
 import { isAlive } from "./lifecycle.ts";

@@ -3,7 +3,7 @@
  * namespace of its own, from which its mount reaches the container's process while that waits for its ids. In the
  * container's own one the change of root would take it along. Rules: mount_namespaces(7) "Peer groups", fuse-overlayfs(1).
  */
-import { waitUntil } from "../cgroup/files.ts";
+
 import { TsrunError } from "../errors.ts";
 import { AT_FDCWD, CLONE_NEWNS, CLONE_NEWUSER, MS_SHARED, O_PATH } from "../linux.ts";
 import { fuseOptions } from "../storage/drivers.ts";
@@ -14,6 +14,7 @@ import { O_RDONLY, O_RDWR } from "../sys/constants.ts";
 import { preadFull } from "../sys/entries.ts";
 import { Fd, memfdCreate, open } from "../sys/file.ts";
 import { findProgram, readFileSync } from "../sys/fs.ts";
+import { waitUntil } from "../sys/wait.ts";
 import { FIRST_FREE_FD as A, type PlainStep, startHelper } from "./helper-init.ts";
 import { type ProgramRecord, programRecord } from "./program-record.ts";
 

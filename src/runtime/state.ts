@@ -4,7 +4,7 @@
  * state.json appears by rename and so is whole or absent (invariant 6). It names all that create makes before it is
  * made, so that delete finds everything from it alone (invariant 7).
  */
-import { waitUntil } from "../cgroup/files.ts";
+
 import type { CgroupRecord } from "../cgroup/manager.ts";
 import { isErrno, StateError } from "../errors.ts";
 import { checkId } from "../spec/id.ts";
@@ -14,6 +14,7 @@ import type { RootfsRecord } from "../storage/rootfs.ts";
 import { O_NONBLOCK, O_PATH, O_RDONLY, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from "../sys/constants.ts";
 import { closeQuiet, Fd, flockDir, open, openat2, readText } from "../sys/file.ts";
 import { fstatSync, mkdirSync, renameSync, rmdirSync, type Stats, statSync, writeFileSync } from "../sys/fs.ts";
+import { waitUntil } from "../sys/wait.ts";
 import type { RdtRecord } from "./intel-rdt.ts";
 import type { ContainerStatus } from "./options.ts";
 import type { ProgramRecord } from "./program-record.ts";

@@ -5,7 +5,7 @@
 import { TsrunError } from "../../errors.ts";
 import type { LinuxResources } from "../../spec/types.ts";
 import { existsSync, readFileSync } from "../../sys/fs.ts";
-import { waitUntil } from "../files.ts";
+import { waitUntil } from "../../sys/wait.ts";
 import { deviceRulesOf } from "../limit-devices.ts";
 import type { CgroupRecord, CgroupRequest } from "../record.ts";
 import { removeIfUnused } from "../remove.ts";

@@ -4,7 +4,8 @@
  */
 import { isErrno, TsrunError } from "../../errors.ts";
 import { randomBytes } from "../../sys/random.ts";
-import { groupProcesses, sleepMs } from "../files.ts";
+import { sleepMs } from "../../sys/wait.ts";
+import { groupProcesses } from "../files.ts";
 import { BusError, type BusKind, SystemdBus } from "./bus.ts";
 import { boolean, text, type UnitProperty } from "./properties.ts";
 import type { SystemdRequest } from "./request.ts";

@@ -132,10 +132,16 @@ function checkBind({ report, warn }: RuleContext, mount: Mount, options: MountOp
   }
 }
 
-/** A word that is none of ours goes to the filesystem; one that is nearly ours was meant to be. */
-function checkData({ report, suggest }: RuleContext, word: string, isBind: boolean, path: string): void {
-  const mayBeTypo = !word.includes("=") && !FILESYSTEM_WORDS.includes(word);
+/**
+ * A word that is none of ours goes to the filesystem; one that is nearly ours was meant to be. Of a bind mount the kernel
+ * heeds none, and other runtimes tell nobody: a setting is left out, a bare word may be a restriction that would not hold.
+ */
+function checkData({ report, warn, suggest }: RuleContext, word: string, isBind: boolean, path: string): void {
+  const isSetting = word.includes("=");
+  const mayBeTypo = !isSetting && !FILESYSTEM_WORDS.includes(word);
   const hint = mayBeTypo ? suggest(word, OUR_WORDS) : "";
   if (hint !== "") report(path, `unknown option ${quote(word)}${hint}`);
-  else if (isBind) report(path, `unknown option ${quote(word)}; a bind mount takes none of a filesystem`);
+  else if (!isBind) return;
+  else if (isSetting) warn(path, `${quote(word)} is a matter of a filesystem and does nothing on a bind mount`);
+  else report(path, `unknown option ${quote(word)}; a bind mount takes none of a filesystem`);
 }

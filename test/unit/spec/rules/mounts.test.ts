@@ -33,8 +33,17 @@ describe("spec/rules/mounts", () => {
   });
 
   test("a bind mount takes no word of a filesystem", () => {
-    expect(withMount({ destination: "/a", type: "none", source: "/b", options: ["rbind", "mode=755"] })).toEqual([
-      'mounts[7].options[1]: unknown option "mode=755"; a bind mount takes none of a filesystem',
+    expect(withMount({ destination: "/a", type: "none", source: "/b", options: ["rbind", "noswap"] })).toEqual([
+      'mounts[7].options[1]: unknown option "noswap"; a bind mount takes none of a filesystem',
+    ]);
+  });
+
+  test("a setting of a filesystem does nothing on a bind mount, and is told of", () => {
+    const mount = { destination: "/a", type: "none", source: "/b", options: ["rbind", "mode=755", "size=1k"] };
+    expect(withMount(mount)).toEqual([]);
+    expect(warningsOf((spec) => spec.mounts.push(mount))).toEqual([
+      'mounts[7].options[1]: "mode=755" is a matter of a filesystem and does nothing on a bind mount',
+      'mounts[7].options[2]: "size=1k" is a matter of a filesystem and does nothing on a bind mount',
     ]);
   });
 

@@ -8,6 +8,7 @@
  *   u path          unlink(2)
  *   r path          rmdir(2)
  *   t path          remove a tree; nothing is followed and no mount is crossed
+ *   d path          umount2(2) with MNT_DETACH of everything that is mounted there
  *   e path count files..  write how the container ended, before the rest goes: its wait status, -1 when
  *                   unknown, and what each of the files holds, each ended by NUL. Only to a file that is
  *                   there: somebody waits for it then
@@ -20,6 +21,7 @@
  */
 #include "monitor.h"
 
+static int detach_all(const char *path);
 static int lock_directory(const char *number);
 static int run_program(struct reader *records);
 static int write_end(struct reader *records, uint64_t flags, int status);
@@ -72,6 +74,9 @@ void cleanup(struct reader *records, int status)
 		case 't':
 			result = remove_tree(path);
 			break;
+		case 'd':
+			result = detach_all(path);
+			break;
 		case 's':
 			if (failed)
 				return;
@@ -84,6 +89,17 @@ void cleanup(struct reader *records, int status)
 			complain("remove", path, -result);
 		}
 	}
+}
+
+/* One may lie over another. */
+static int detach_all(const char *path)
+{
+	int result;
+
+	do
+		result = (int)SYS(umount2, path, MNT_DETACH | UMOUNT_NOFOLLOW);
+	while (result == 0);
+	return result == -EINVAL ? 0 : result;
 }
 
 /* Whether the directory is still there. The lock ends with us. */

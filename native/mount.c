@@ -329,9 +329,16 @@ int op_moveRoot(struct init *init, const struct arg *args)
 {
 	int result = (int)SYS(fchdir, as_int(&args[0]));
 
-	(void)init;
 	if (result == 0)
 		result = (int)SYS(mount, ".", "/", NULL, MS_MOVE, NULL);
+	return result == 0 ? op_chroot(init, args) : result;
+}
+
+int op_chroot(struct init *init, const struct arg *args)
+{
+	int result = (int)SYS(fchdir, as_int(&args[0]));
+
+	(void)init;
 	if (result == 0)
 		result = (int)SYS(chroot, ".");
 	return result == 0 ? (int)SYS(chdir, "/") : result;

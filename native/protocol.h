@@ -33,6 +33,7 @@
 	X(detach, "s") \
 	X(unmount, "ns") \
 	X(moveRoot, "n") \
+	X(chroot, "n") \
 	X(pty, "nn") \
 	X(console, "nn") \
 	X(winsize, "nnn") \
@@ -66,7 +67,7 @@
 	X(cloexecFrom, "n") \
 	X(exec, "ll")
 
-#define OP_COUNT 61
+#define OP_COUNT 62
 
 enum message {
 	MESSAGE_PID = 1,

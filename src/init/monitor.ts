@@ -13,10 +13,11 @@ import { initBinary } from "./binary.ts";
  *   k  ends what is left in a cgroup: without a pid namespace the end of the first process does not
  *   c  removes a cgroup with those that the container made below it
  *   u  unlink(2)    r  rmdir(2)    t  removes a directory and all below it, but never through a mount
+ *   d  unmounts everything that is mounted there
  *   s  stops when something could not be removed: what comes after it is how to find that again
  */
 export interface CleanupStep {
-  op: "l" | "k" | "c" | "u" | "r" | "t" | "s";
+  op: "l" | "k" | "c" | "u" | "r" | "t" | "d" | "s";
   path: string;
 }
 

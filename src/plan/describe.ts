@@ -67,6 +67,7 @@ const DESCRIPTIONS: Partial<Record<OpName, (args: readonly StepArg[]) => string>
   unmount: ([root, path]) => `umount ${plain(path)} in ${plain(root)}`,
   detach: ([path]) => `umount ${plain(path)}`,
   moveRoot: ([root]) => `move root ${plain(root)}, chroot`,
+  chroot: ([root]) => `chroot ${plain(root)}`,
   fchown: ([fd, uid, gid]) => `fchown ${plain(fd)} ${plain(uid)}:${plain(gid)}`,
   enter: ([path]) => `chdir ${plain(path)}, unless only the user may`,
   stdio: ([uid]) => `fchown 0 to 2 ${plain(uid)}`,

@@ -15,6 +15,7 @@ import {
   planOomScore,
   planRaisedLimits,
 } from "./process.ts";
+import { planChangedRoot } from "./rootfs.ts";
 import { planAllCpus, planCpus } from "./schedule.ts";
 import { AWAIT, type Plan } from "./step.ts";
 import { planPty, planTerminal } from "./terminal.ts";
@@ -24,6 +25,8 @@ export interface ExecPlanRequest {
   process: ResolvedProcess;
   /** CLONE_NEW* bits to join, by the pidfd of the container's process: descriptor "container". */
   namespaces: number;
+  /** Is the container's root to be changed to, as no mount namespace brings it: descriptor "root"? */
+  changesRoot?: boolean | undefined;
   cgroupDirectory: boolean;
   cgroupTasks: readonly string[];
   setgroups: boolean;
@@ -57,6 +60,7 @@ export function planExec(request: ExecPlanRequest): Plan {
   const cgroup = request.cgroupDirectory ? b.inherit("cgroup") : -1;
   b.add("exec", "clone", 0, cgroup);
   if (cgroup !== -1) b.add("exec", "close", cgroup);
+  if (request.changesRoot) planChangedRoot(b, "root of the container");
 
   for (const name of request.cgroupTasks) {
     const fd = b.inherit(`tasks:${name}`);

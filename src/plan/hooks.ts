@@ -6,6 +6,7 @@ import { CLONE_NEWCGROUP, CLONE_NEWUSER } from "../linux.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import type { Hook } from "../spec/types.ts";
 import { PlanBuilder } from "./builder.ts";
+import { planChangedRoot } from "./rootfs.ts";
 import { planFilter } from "./seccomp.ts";
 import { AWAIT, type Plan } from "./step.ts";
 
@@ -37,6 +38,8 @@ export interface HookPlanRequest {
   about: string;
   /** CLONE_NEW* bits to join, by the pidfd of the container's process: descriptor "container". */
   namespaces: number;
+  /** Is the root of the container's process to be changed to, as no mount namespace brings it: descriptor "root"? */
+  changesRoot?: boolean | undefined;
   /** Who sets the container up in its user namespace. */
   setupIds: { uid: number; gid: number };
   setgroups: boolean;
@@ -48,7 +51,7 @@ export interface HookPlanRequest {
 
 /** A hook in the namespaces of the container, with the root file system that its process has now. */
 export function planHook(request: HookPlanRequest): Plan {
-  const { hook, about, namespaces, setupIds, setgroups, cwd, seccomp } = request;
+  const { hook, about, namespaces, changesRoot, setupIds, setgroups, cwd, seccomp } = request;
   const b = new PlanBuilder(3);
   b.inherit("sync");
   b.inherit("plan");
@@ -58,6 +61,7 @@ export function planHook(request: HookPlanRequest): Plan {
   if (joined !== 0) b.add(about, "setns", container, joined);
   b.add(about, "close", container);
   b.add(about, "clone", 0, -1);
+  if (changesRoot) planChangedRoot(b, about);
   if ((joined & CLONE_NEWUSER) !== 0) b.add(about, "become", setupIds.uid, setupIds.gid, setgroups ? 1 : 0);
   b.add(about, "chdir", cwd);
   b.add(about, "umask", 0o22);

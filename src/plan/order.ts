@@ -45,6 +45,8 @@ export interface PlanParameters {
   overlay?: OverlayMount | undefined;
   /** The mount point that holds rootfs.path, as the host's mountinfo has it. */
   rootParent: string;
+  /** Without a mount namespace: the directory that the root is mounted on, in place of rootfs.path. */
+  rootPlace?: string | undefined;
   /** With --no-pivot: where procfs and sysfs are mounted on the host, and on what mount; the latest first. */
   hostKernelMounts: readonly { path: string; parent: string }[];
   /** Indices of the bind mounts whose source the runtime opens, as root of the user namespace cannot reach it. */

@@ -46,6 +46,7 @@ export interface OverlayMount {
  * @returns the descriptor of the root, to which every later path is confined
  */
 export function planRoot(b: PlanBuilder, container: ContainerSpec, parameters: PlanParameters): number {
+  if (container.hostMounts) return planSharedRoot(b, container, parameters.rootPlace ?? container.rootfs.path);
   const wanted = PROPAGATION[container.spec.linux?.rootfsPropagation ?? ""];
   // Shared stays shared here, so that what the container mounts below a shared bind reaches the host as asked.
   // A slave still sees what the host mounts later, and nothing of ours goes back.
@@ -71,6 +72,20 @@ export function planRoot(b: PlanBuilder, container: ContainerSpec, parameters: P
   b.add("root.path", "open", at, container.rootfs.path, O_PATH, 0);
   b.add("root.path", "attach", root, at);
   b.add("root.path", "close", at);
+  return root;
+}
+
+/** In the mount namespace of the runtime, whose other mounts are left as they are. @returns as planRoot */
+function planSharedRoot(b: PlanBuilder, { rootfs }: ContainerSpec, place: string): number {
+  const root = b.newFd();
+  b.add("root.path", "openTree", root, AT_FDCWD, rootfs.path, AT_RECURSIVE);
+  b.add("root.path", "mountSetattr", root, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_PRIVATE, -1);
+  const at = b.newFd();
+  b.add("root.path", "open", at, place, O_PATH, 0);
+  b.add("root.path", "attach", root, at);
+  b.add("root.path", "close", at);
+  // What is put on a shared mount becomes shared as well: other namespaces would get every mount below.
+  b.add("root.path", "mountSetattr", root, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_PRIVATE, -1);
   return root;
 }
 
@@ -108,9 +123,17 @@ export function planRootEnd(b: PlanBuilder, container: ContainerSpec, parameters
   if (container.rootfs.readonly) {
     b.add("root.readonly", "mountSetattr", root, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1);
   }
-  if (container.options.noPivot) planMove(b, container, parameters, root);
+  if (container.hostMounts) b.add("root.path", "chroot", root);
+  else if (container.options.noPivot) planMove(b, container, parameters, root);
   else b.add("root.path", "pivot", root);
   b.add("root.path", "close", root);
+}
+
+/** For another process of a container without a mount namespace: descriptor "root". */
+export function planChangedRoot(b: PlanBuilder, about: string): void {
+  const root = b.inherit("root");
+  b.add(about, "chroot", root);
+  b.add(about, "close", root);
 }
 
 /**

@@ -89,6 +89,8 @@ export const OPS = {
   unmount: "ns",
   /** --no-pivot: moves `root` over /, chroot(2): `root`. */
   moveRoot: "n",
+  /** chroot(2), for a container in the mount namespace of the runtime, whose root is nobody's to move: `root`. */
+  chroot: "n",
   // --- terminal ---
   /** A pty from `root`/dev/pts/ptmx (devpts, no symlinks); master goes to the runtime as FD message, slave stays at `fd`: `fd root`. */
   pty: "nn",

@@ -25,7 +25,7 @@ import { endContainer } from "./end.ts";
 import { statusOf } from "./lifecycle.ts";
 import { NOTIFY_DIRECTORY } from "./notify.ts";
 import type { CheckpointOptions } from "./options.ts";
-import { dumpedExternals, refuseWhatCriuCannot, stdioNames } from "./outside.ts";
+import { dumpedExternals, refuseSharedMounts, refuseWhatCriuCannot, stdioNames } from "./outside.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
 
@@ -48,6 +48,7 @@ export function dump(options: CheckpointOptions): void {
     throw new StateError(`Container cannot be checkpointed in ${status} state`);
   }
   const config = readConfig(state);
+  refuseSharedMounts(config);
   refuseWhatCriuCannot(config);
   refuseUnnamedCopy(record);
   if (existsSync(`${state.path}/${NOTIFY_DIRECTORY}`)) {

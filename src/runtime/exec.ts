@@ -27,6 +27,7 @@ import { foreignNamespaces } from "./namespaces.ts";
 import type { ExecOptions, ExecResult } from "./options.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
 import { checkPreserved } from "./preserved.ts";
+import { openRoot } from "./root-place.ts";
 import { compiledSeccomp, handOverListener } from "./seccomp.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
 import { checkTerminal, inheritTerminalSize } from "./terminal.ts";
@@ -69,6 +70,7 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
   const fds = new Map<string, number>();
   using _fds = { [Symbol.dispose]: () => fds.forEach(closeQuiet) };
   fds.set("container", openContainer(record));
+  if (record.rootPlace) fds.set("root", openRoot(record));
   if (!isAlive(record.pid, record.startTime)) throw new StateError("cannot exec in a stopped container");
   const paths = record.cgroup ? execCgroups(record.cgroup, record.pid, hierarchies, options.cgroup) : {};
   const joins = joinFds({ paths });
@@ -84,6 +86,7 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
     id: options.id,
     process,
     namespaces: foreignNamespaces(record.pid, record.namespaces),
+    changesRoot: record.rootPlace !== undefined,
     cgroupDirectory: fds.has("cgroup"),
     cgroupTasks: [...fds.keys()].filter((name) => name.startsWith("tasks:")).map((name) => name.slice(6)),
     setgroups: record.setgroups,

@@ -17,6 +17,7 @@ import { posixSpawn } from "../sys/spawn.ts";
 import { stepFailure } from "./failure.ts";
 import { foreignNamespaces } from "./namespaces.ts";
 import type { ContainerStatus } from "./options.ts";
+import { openRoot } from "./root-place.ts";
 import { type HookStage, ociState, type StateRecord } from "./state.ts";
 
 /** What seccomp ends a process by. */
@@ -155,15 +156,17 @@ function startInside(request: StartRequest): number {
     hook: { ...hook, env: hook.env ?? [...(inside?.env ?? [])] },
     about,
     namespaces: foreignNamespaces(pid, namespaces),
+    changesRoot: record.rootPlace !== undefined,
     setupIds,
     setgroups,
     // As under runc: the root is not changed yet, and hooks name what is in it by relative paths.
-    cwd: stage === "createContainer" ? record.rootfs : "/",
+    cwd: stage === "createContainer" ? (record.rootPlace ?? record.rootfs) : "/",
     seccomp: stage === "startContainer" ? inside?.seccomp : undefined,
   });
-  const container = pidfdOpen(pid);
+  const fds = new Map([["container", pidfdOpen(pid)]]);
   try {
-    const init = spawnInit({ plan, fds: new Map([["container", container]]), preserved: 0, stdio });
+    if (record.rootPlace) fds.set("root", openRoot(record));
+    const init = spawnInit({ plan, fds, preserved: 0, stdio });
     using sync = init.sync;
     for (let started = init.pid; ; ) {
       const message = sync.next();
@@ -183,6 +186,6 @@ function startInside(request: StartRequest): number {
       }
     }
   } finally {
-    closeQuiet(container);
+    fds.forEach(closeQuiet);
   }
 }

@@ -41,6 +41,7 @@ import { cgroupRequest, type Loaded, listenFdsOf, loadContainer, planParameters 
 import { checkPreserved } from "./preserved.ts";
 import { endProgram } from "./program-record.ts";
 import { removeState } from "./remove-state.ts";
+import { makeRootPlace } from "./root-place.ts";
 import { handOverListener } from "./seccomp.ts";
 import { StateDirectory, type StateRecord } from "./state.ts";
 import { checkTerminal, inheritTerminalSize } from "./terminal.ts";
@@ -88,6 +89,7 @@ export function launch(options: LaunchOptions): Launched {
   undo.addRecord(() => removeState(state));
   const record = firstRecord(container, loaded);
   if (rdt) record.intelRdt = rdt;
+  if (container.hostMounts) record.rootPlace = makeRootPlace(state);
   const request = cgroupRequest(loaded);
   // What is about to be made, first: should we be killed meanwhile, delete knows where to look.
   record.cgroup = planCgroup(request);
@@ -117,6 +119,7 @@ export function launch(options: LaunchOptions): Launched {
     rootMounted: record.overlay !== undefined && inside === undefined,
     overlay: inside && insideOverlay(inside, container),
     waitForStart: options.waitForStart,
+    rootPlace: record.rootPlace,
     notifyDirectory: notify?.directory,
     home: homeOf(container, fds.get("rootfs"), inside),
   });

@@ -1,5 +1,8 @@
 /** Which namespaces a container has beside those of this process. */
-import { readlinkSync } from "../sys/fs.ts";
+import { SpecError } from "../errors.ts";
+import { CLONE_NEWNS } from "../linux.ts";
+import type { ContainerSpec } from "../spec/container.ts";
+import { readlinkSync, statSync } from "../sys/fs.ts";
 
 const NAMESPACE_FILES: readonly (readonly [string, number])[] = [
   ["user", 0x10000000],
@@ -23,4 +26,14 @@ export function foreignNamespaces(pid: number, namespaces: number): number {
     if (readlinkSync(`/proc/self/ns/${file}`) !== readlinkSync(`/proc/${pid}/ns/${file}`)) bits |= flag;
   }
   return bits;
+}
+
+/** In our own mount namespace a change of root would be everybody's. @throws SpecError */
+export function refuseOwnMounts({ namespaces }: ContainerSpec): void {
+  const path = namespaces.join.find(({ flag }) => flag === CLONE_NEWNS)?.path;
+  if (path === undefined) return;
+  const [theirs, ours] = [statSync(path), statSync("/proc/self/ns/mnt")];
+  if (theirs?.ino !== ours?.ino || theirs?.dev !== ours?.dev) return;
+  const message = `${path} is the mount namespace of tsrun: leave "path" out for a new one, or all of it to stay in this one`;
+  throw new SpecError([{ path: "linux.namespaces", message }]);
 }

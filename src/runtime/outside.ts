@@ -20,6 +20,7 @@ import { type MountTarget, treeIn } from "../plan/criu.ts";
 import { DEFAULT_DEVICES } from "../plan/devices.ts";
 import { mountMappings } from "../spec/idmap.ts";
 import { parseMountOptions } from "../spec/mount-options.ts";
+import { findNamespace } from "../spec/namespaces.ts";
 import type { LinuxNamespaceType, Mount, Spec } from "../spec/types.ts";
 import { resolveInRoot } from "../sys/confined.ts";
 import { O_PATH } from "../sys/constants.ts";
@@ -53,6 +54,14 @@ export function refuseWhatCriuCannot({ linux = {}, mounts = [] }: Spec): void {
   mounts.forEach((mount, i) => {
     if (isBind(mount) || mountMappings(mount, linux) === undefined) return;
     throw new TsrunError(`mounts[${i}] ${mount.destination}: criu cannot restore the id mappings of a file system`);
+  });
+}
+
+/** Its mounts are the host's, which criu would take for its own. */
+export function refuseSharedMounts({ linux }: Spec): void {
+  if (findNamespace(linux?.namespaces, "mount") !== undefined) return;
+  throw new TsrunError("a container without a mount namespace can be neither checkpointed nor restored", {
+    fix: "give it one of its own",
   });
 }
 

@@ -10,7 +10,9 @@ import type { ContainerSpec } from "../spec/container.ts";
 import { newId } from "./id.ts";
 import { isMountedInside } from "./inside.ts";
 import type { PlanOptions } from "./options.ts";
+import { stateRoot } from "./paths.ts";
 import { cgroupRequest, loadContainer, planParameters, warnOfMisspelt } from "./prepare.ts";
+import { ROOT_PLACE } from "./root-place.ts";
 
 /** A plan with what the runtime does on the host before the init starts. */
 export interface ContainerPlan extends Plan {
@@ -35,6 +37,7 @@ export function planContainer(options: PlanOptions): ContainerPlan {
     planParameters(loaded, cgroup, {
       rootMounted: rootfs.layers !== undefined,
       overlay: rootfs.layers && isMountedInside(container) ? shownOverlay(rootfs) : undefined,
+      rootPlace: container.hostMounts ? `${stateRoot(options.root)}/${container.id}/${ROOT_PLACE}` : undefined,
       waitForStart: false,
       // Which directory it is the container's /etc/passwd will say.
       home: hasHome ? undefined : "~",

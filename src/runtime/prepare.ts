@@ -23,6 +23,7 @@ import { readFileSync } from "../sys/fs.ts";
 import { farSources } from "./far-sources.ts";
 import { mayUseSetgroups } from "./idmap.ts";
 import { addJoinedMappings } from "./joined-userns.ts";
+import { refuseOwnMounts } from "./namespaces.ts";
 import type { PlanOptions } from "./options.ts";
 import { absolutePath } from "./paths.ts";
 import { compiledSeccomp } from "./seccomp.ts";
@@ -54,6 +55,7 @@ export function loadContainer(
   const storageRoot = options.storageRoot === undefined ? undefined : absolutePath(options.storageRoot);
   const given = { ...options, bundle, layers, storageRoot, listenFds, listenFdNames };
   const container = resolve(spec, given, adjust(hostFacts(hierarchies.layout)));
+  refuseOwnMounts(container);
   addJoinedMappings(container);
   return { container, text: container.renamed === undefined ? text : specText(container.renamed), hierarchies };
 }
@@ -93,7 +95,7 @@ export function cgroupRequest({ container, hierarchies }: Loaded): CgroupRequest
 export function planParameters(
   loaded: Loaded,
   cgroup: CgroupRecord | undefined,
-  how: Pick<PlanParameters, "rootMounted" | "overlay" | "waitForStart" | "notifyDirectory" | "home">,
+  how: Pick<PlanParameters, "rootMounted" | "overlay" | "rootPlace" | "waitForStart" | "notifyDirectory" | "home">,
 ): PlanParameters {
   const { container } = loaded;
   const joins = cgroup ? joinFds(cgroup) : [];
@@ -105,7 +107,7 @@ export function planParameters(
     cgroupTasks: joins.filter((join) => join.kind === "tasks").map((join) => join.name),
     cgroupViews: hasCgroupMount(container) && cgroup ? cgroupViews(cgroup, loaded.hierarchies) : [],
     rootParent: container.spec.linux?.rootfsPropagation?.endsWith("shared") ? mountOf(container.rootfs.path) : "/",
-    hostKernelMounts: container.options.noPivot ? kernelMounts(container.rootfs.path) : [],
+    hostKernelMounts: container.options.noPivot && !container.hostMounts ? kernelMounts(container.rootfs.path) : [],
     farSources: farSources(container),
     sourceLinks: sourceLinks(container.spec),
     setgroups: mayUseSetgroups(container),

@@ -2,6 +2,7 @@
 import { isErrno, StateError } from "../errors.ts";
 import { readdirSync, rmdirSync, unlinkSync } from "../sys/fs.ts";
 import { NOTIFY_DIRECTORY, removeNotify } from "./notify.ts";
+import { ROOT_PLACE, removeRootPlace } from "./root-place.ts";
 import type { StateDirectory } from "./state.ts";
 
 /** state.json goes last: while it is there, another `delete` can find what the rest names. */
@@ -10,14 +11,14 @@ export const STATE_FILES = ["start.sock", "exit", "config.json", "state.json.new
 /** @throws StateError when something else is in it: a directory that cannot go must keep its state.json */
 export function removeState(state: StateDirectory): void {
   const names = namesIn(state.path);
-  const others = names.filter(
-    (name) => !(STATE_FILES as readonly string[]).includes(name) && name !== NOTIFY_DIRECTORY,
-  );
+  const ours: readonly string[] = [...STATE_FILES, NOTIFY_DIRECTORY, ROOT_PLACE];
+  const others = names.filter((name) => !ours.includes(name));
   if (others.length > 0) {
     throw new StateError(`${state.path} has what is not tsrun's: ${others.slice(0, 10).join(" ")}`, {
       fix: "unmount what is mounted there, remove the rest, and delete the container again",
     });
   }
+  if (names.includes(ROOT_PLACE)) removeRootPlace(state);
   if (names.includes(NOTIFY_DIRECTORY)) removeNotify(state);
   for (const name of STATE_FILES) {
     try {

@@ -33,7 +33,7 @@ import { type Launched, openNamespace } from "./launch.ts";
 import { makeRootfs, mountLayers } from "./layers.ts";
 import { processStat } from "./lifecycle.ts";
 import type { RestoreOptions } from "./options.ts";
-import { mountTargets, restoredNamespaces, restoredSources } from "./outside.ts";
+import { mountTargets, refuseSharedMounts, restoredNamespaces, restoredSources } from "./outside.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
 import { writePidFile } from "./pid-file.ts";
 import { cgroupRequest, type Loaded, loadContainer } from "./prepare.ts";
@@ -49,6 +49,7 @@ export function restore(options: RestoreOptions): Launched {
   using directories = new Directories(imagePath, options.workPath);
   const loaded = loadContainer(options);
   const { container } = loaded;
+  refuseSharedMounts(container.spec);
   const foreground = !options.detach;
   checkTerminal(container.spec.process, { consoleSocket: options.consoleSocket, foreground });
   for (const { path, message } of container.warnings) warn(`${path}: ${message}`);

@@ -115,6 +115,7 @@ function cleanupOf({ record, state }: LaunchedSoFar, notifies: boolean): Monitor
     steps.push({ op: leaf ? "c" : "r", path });
   }
   if (record.overlay) steps.push(...cleanupSteps(record.overlay));
+  if (record.rootPlace) steps.push({ op: "d", path: record.rootPlace }, { op: "r", path: record.rootPlace });
   // What could not be removed is found again from the state.
   steps.push({ op: "s", path: "" });
   if (notifies) steps.push({ op: "u", path: `${state.path}/${NOTIFY_SOCKET}` });

@@ -57,6 +57,8 @@ export interface StateRecord {
   ownPidNamespace: boolean;
   /** Has it a user namespace that is not the host's? */
   userns: boolean;
+  /** Where its root is mounted, when it has no mount namespace. */
+  rootPlace?: string;
   /** May setgroups(2) be called in its user namespace? */
   setgroups: boolean;
   /** Who set it up in its user namespace; root otherwise. */

@@ -85,6 +85,8 @@ export interface ContainerSpec {
   };
   /** A new or joined user namespace. */
   userns: boolean;
+  /** No mount namespace, new or joined: its mounts are in that of the runtime, and have to be taken away again. */
+  hostMounts: boolean;
   /** As in config.json, or those of a user namespace that is joined; empty when neither is known. */
   uidMappings: LinuxIDMapping[];
   gidMappings: LinuxIDMapping[];

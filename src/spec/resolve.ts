@@ -33,7 +33,8 @@ export function resolve(spec: Spec, options: ResolveOptions, host: Host): Contai
   const { problems, warnings } = found;
   problems.push(...hostProblems(found.spec, options, host));
   const layers = resolveLayers(found.spec, options, problems);
-  requireMountNamespace(found.spec, problems);
+  const hostMounts = lacksMountNamespace(found.spec, problems);
+  if (hostMounts) checkHostMounts(found.spec, host, layers.layers, found);
   problems.push(...unprivilegedProblems(found.spec, host, layers));
   const network = resolveNetwork(found.spec, options, host, problems);
   if (problems.length > 0) throw new SpecError(problems);
@@ -51,6 +52,7 @@ export function resolve(spec: Spec, options: ResolveOptions, host: Host): Contai
     },
     namespaces: resolveNamespaces(namespaces),
     userns: findNamespace(namespaces, "user") !== undefined,
+    hostMounts,
     uidMappings: found.spec.linux?.uidMappings ?? [],
     gidMappings: found.spec.linux?.gidMappings ?? [],
     options,
@@ -80,12 +82,31 @@ function resolveNetwork(
   return network;
 }
 
-/** Everything tsrun mounts would be mounted on the host. The spec allows a container that wants this; tsrun does not. */
-function requireMountNamespace(spec: Spec, problems: Problem[]): void {
-  if (findNamespace(spec.linux?.namespaces, "mount") !== undefined) return;
+function lacksMountNamespace(spec: Spec, problems: readonly Problem[]): boolean {
+  if (findNamespace(spec.linux?.namespaces, "mount") !== undefined) return false;
   // A list that cannot be read is reported already.
-  if (problems.some(({ path }) => path === "linux" || path.startsWith("linux.namespaces"))) return;
-  problems.push({ path: "linux.namespaces", message: 'tsrun needs a mount namespace: add {"type": "mount"}' });
+  return !problems.some(({ path }) => path === "linux" || path.startsWith("linux.namespaces"));
+}
+
+/** "If a namespace type is not specified the container inherits the runtime's": what is mounted for it lies there too. */
+function checkHostMounts(
+  spec: Spec,
+  host: Host,
+  layers: readonly string[] | undefined,
+  { problems, warnings }: { problems: Problem[]; warnings: Problem[] },
+): void {
+  const path = "linux.namespaces";
+  const add = 'add {"type": "mount"}';
+  if (!host.privileged || findNamespace(spec.linux?.namespaces, "user") !== undefined) {
+    problems.push({ path, message: `lack a mount namespace, and a user namespace may not mount in another's: ${add}` });
+  } else if (layers !== undefined) {
+    problems.push({ path, message: `lack a mount namespace for the layers to be mounted in: ${add}` });
+  } else {
+    warnings.push({
+      path,
+      message: `lack a mount namespace: mounts are made in the runtime's until \`delete\`; ${add}`,
+    });
+  }
 }
 
 /**

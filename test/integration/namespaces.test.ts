@@ -126,12 +126,6 @@ describe("new namespaces", () => {
     expect(link).not.toBe(readlinkSync("/proc/self/ns/time"));
   });
 
-  own("without a mount namespace the container is refused", () => {
-    const result = runBundle(bundleWith("true", { mount: undefined }));
-    expect(result.code).toBe(1);
-    expect(result.stderr).toContain("linux.namespaces: tsrun needs a mount namespace");
-  });
-
   own("twice the same kind is refused", () => {
     const bundle = makeBundle();
     bundle.edit((spec) => spec.linux.namespaces?.push({ type: "pid" }));
@@ -261,6 +255,12 @@ describe("joined namespaces", () => {
     const result = runBundle(bundleWith("true", { network: "/proc/self/ns/uts" }));
     expect(result.code).toBe(1);
     expect(result.stderr).toContain("/proc/self/ns/uts");
+  });
+
+  own("the mount namespace of the caller is refused: its root would be changed for everybody", () => {
+    const result = runBundle(bundleWith("true", { mount: "/proc/self/ns/mnt" }));
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain("linux.namespaces: /proc/self/ns/mnt is the mount namespace of tsrun");
   });
 
   root("one's own namespace by path is as good as none", () => {

@@ -29,9 +29,6 @@ const FILESYSTEM_WORDS: readonly string[] = ["newinstance", "i_version", "nouuid
 export function checkMounts(context: RuleContext): void {
   const mounts = context.spec.mounts;
   if (mounts === undefined || mounts.length === 0) return;
-  if (!context.has("mount")) {
-    context.report("mounts", 'cannot be made without a mount namespace: add {"type": "mount"} to linux.namespaces');
-  }
   mounts.forEach((mount, i) => {
     checkMount(context, mount, `mounts[${i}]`);
   });

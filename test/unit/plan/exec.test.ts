@@ -52,6 +52,15 @@ describe("plan/exec", () => {
     expect(linesOf(planOf()).some((line) => line.startsWith("become"))).toBe(false);
   });
 
+  test("without a mount namespace the root is changed to, right after the process is made", () => {
+    const plan = planOf({ namespaces: NEWPID, changesRoot: true });
+    const root = plan.inherit.find(({ name }) => name === "root")?.fd;
+    const lines = linesOf(plan);
+    const clone = lines.findIndex((line) => line.startsWith("clone3"));
+    expect(lines.slice(clone + 1, clone + 3)).toEqual([`chroot ${root}`, `close ${root}`]);
+    expect(linesOf(planOf()).some((line) => line.startsWith("chroot"))).toBe(false);
+  });
+
   test("a terminal is one of the container's", () => {
     const lines = linesOf(planOf({ with: { terminal: true, user: { uid: 5, gid: 5 } } }));
     expect(lines.some((line) => /^pty \d+ \d+$/.test(line))).toBe(true);

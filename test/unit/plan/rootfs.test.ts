@@ -70,6 +70,33 @@ describe("plan/rootfs", () => {
   });
 });
 
+describe("plan/rootfs, without a mount namespace", () => {
+  const shared: Case = {
+    spec: ({ linux }) => {
+      linux.namespaces = linux.namespaces?.filter(({ type }) => type !== "mount") ?? [];
+    },
+    options: { noPivot: true },
+    parameters: { rootPlace: "/run/web/rootfs", hostKernelMounts: [{ path: "/srv/proc", parent: "/srv" }] },
+  };
+
+  test("the root is mounted at a place of the runtime's own, and made private there", () => {
+    expect(stepsOf(shared, "root.path").slice(0, 6)).toEqual([
+      expect.stringMatching(/^open_tree \/bundle\/rootfs recursive as \d+$/),
+      expect.stringMatching(/^mount_setattr \d+ recursive private$/),
+      expect.stringMatching(/^open \/run\/web\/rootfs as \d+$/),
+      expect.stringMatching(/^move_mount \d+ to \d+$/),
+      expect.stringMatching(/^close \d+$/),
+      expect.stringMatching(/^mount_setattr \d+ recursive private$/),
+    ]);
+  });
+
+  test("nothing is done to a mount or to the root of the host, with --no-pivot neither", () => {
+    const lines = stepsOf(shared);
+    expect(lines.filter((line) => /^(pivot_root|move root|umount|mount_setattr \/)/.test(line))).toEqual([]);
+    expect(lines.filter((line) => line.startsWith("chroot"))).toHaveLength(1);
+  });
+});
+
 describe("plan/rootfs, layers that the process mounts", () => {
   test("a directory that is not plain is opened first, and all are let go", () => {
     const overlay = {

@@ -6,6 +6,7 @@ import type { CgroupHierarchies } from "../../../src/cgroup/manager.ts";
 import { CLONE_NEWCGROUP } from "../../../src/linux.ts";
 import {
   mountTargets,
+  refuseSharedMounts,
   refuseWhatCriuCannot,
   restoredNamespaces,
   restoredSources,
@@ -36,6 +37,11 @@ describe("runtime/outside", () => {
     expect(refused({}, [{ destination: "/t", type: "tmpfs", ...mapped }])).toThrow("mounts[0] /t");
     expect(refused({}, [{ destination: "/t", source: "/", options: ["bind"], ...mapped }])).not.toThrow();
     expect(refused({ namespaces: [{ type: "user" }, { type: "network", path: "/n" }] })).not.toThrow();
+  });
+
+  test("a container whose mounts are the host's is refused", () => {
+    expect(() => refuseSharedMounts(spec([], { namespaces: [{ type: "pid" }] }))).toThrow("without a mount namespace");
+    expect(() => refuseSharedMounts(spec([], { namespaces: [{ type: "mount" }] }))).not.toThrow();
   });
 
   test("places to mount on are made in the root and in what is bound, and not in other mounts: those come with their own", () => {

@@ -24,6 +24,38 @@ function problems(change: Change, options: Partial<ResolveOptions> = {}, host: P
 }
 
 describe("spec/resolve", () => {
+  describe("without a mount namespace", () => {
+    const shared: Change = (spec) => {
+      spec.linux.namespaces = spec.linux.namespaces.filter(({ type }: { type: string }) => type !== "mount");
+      delete spec.linux.maskedPaths;
+      delete spec.linux.readonlyPaths;
+    };
+
+    test("the mounts are those of the runtime, and that is told", () => {
+      const { hostMounts, warnings } = resolved(shared);
+      expect(hostMounts).toBe(true);
+      expect(warnings.map(({ path }) => path)).toEqual(["linux.namespaces"]);
+      expect(warnings[0]?.message).toContain("lack a mount namespace");
+      expect(resolved().hostMounts).toBe(false);
+    });
+
+    test("layers, a user namespace and a caller who is not root are refused", () => {
+      expect(problems(shared, { layers: ["/l"] })).toEqual([
+        expect.stringContaining("for the layers to be mounted in"),
+      ]);
+      const mapped: Change = (spec) => {
+        shared(spec);
+        spec.linux.namespaces.push({ type: "user" });
+        spec.linux.uidMappings = [{ containerID: 0, hostID: 1000, size: 10 }];
+        spec.linux.gidMappings = [{ containerID: 0, hostID: 1000, size: 10 }];
+      };
+      expect(problems(mapped)).toEqual([expect.stringContaining("a user namespace may not mount")]);
+      expect(problems(shared, {}, { privileged: false })).toEqual([
+        expect.stringContaining("a user namespace may not mount"),
+      ]);
+    });
+  });
+
   test("the default config", () => {
     const container = resolved();
     expect(container).toMatchObject({

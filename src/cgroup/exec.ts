@@ -2,10 +2,11 @@
 import { TsrunError } from "../errors.ts";
 import { statSync } from "../sys/fs.ts";
 import { readGroupFile } from "./files.ts";
+import { isFrozenAnyhow } from "./freezer.ts";
 import type { CgroupHierarchies } from "./hierarchies.ts";
 import { processCgroups } from "./join.ts";
 import { pathNames } from "./path.ts";
-import type { CgroupRecord } from "./record.ts";
+import { type CgroupRecord, freezerAt } from "./record.ts";
 
 /**
  * The container's cgroups by controller, as joinFds takes them.
@@ -44,6 +45,12 @@ export function execCgroups(
     }
   }
   return paths;
+}
+
+/** Would a process that is in these cgroups, of execCgroups, stand still? */
+export function areFrozen(paths: Record<string, string>): boolean {
+  const freezer = freezerAt(paths);
+  return freezer !== undefined && isFrozenAnyhow(freezer);
 }
 
 /** These work in threaded cgroups too, so the kernel has the last word on them. */

@@ -66,7 +66,11 @@ function processDirectory(record: CgroupRecord): string | undefined {
 
 /** What freezes the container's processes, if its cgroups can. */
 export function freezerOf(record: CgroupRecord): Freezer | undefined {
-  const paths = ownPaths(record);
+  return freezerAt(ownPaths(record));
+}
+
+/** The freezer among the cgroups of a process, by controller. */
+export function freezerAt(paths: Record<string, string>): Freezer | undefined {
   if (paths.freezer !== undefined) return { dir: paths.freezer, version: 1 };
   return paths[""] === undefined ? undefined : { dir: paths[""], version: 2 };
 }

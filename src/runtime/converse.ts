@@ -5,12 +5,16 @@
 import type { SpawnedInit } from "../init/spawn.ts";
 import { sendConsole, sendPidfd } from "../io/console.ts";
 import { AWAIT, type Plan } from "../plan/step.ts";
+import { POLLIN } from "../sys/constants.ts";
 import { closeQuiet } from "../sys/file.ts";
 import { unlinkSync } from "../sys/fs.ts";
-import { blockSignals, pidfdOpen, pidfdSendSignal, waitid } from "../sys/process.ts";
+import { blockSignals, pidfdOpen, pidfdSendSignal, pollFd, waitid } from "../sys/process.ts";
 import { initDied, stepFailure } from "./failure.ts";
 import { absolutePath } from "./paths.ts";
 import { writePidFile } from "./pid-file.ts";
+
+const SILENCE_MS = 1000;
+const KILL_TIMEOUT_MS = 2000;
 
 export interface ConverseRequest {
   init: SpawnedInit;
@@ -38,6 +42,8 @@ export interface ConverseRequest {
   onReady?: () => void;
   /** It is about to be executed, and hooks are to run before that. */
   onStartHooks?: () => void;
+  /** The init has said nothing for a second; what is thrown ends it. */
+  onSilence?: () => void;
   /** Its filter has a listener, which is closed afterwards. */
   onListener?: (fd: number, pid: number) => void;
 }
@@ -64,6 +70,7 @@ function talk(request: ConverseRequest, result: Conversed): Conversed {
   const { init, plan } = request;
   let isReady = false;
   for (;;) {
+    if (request.onSilence) while (pollFd(init.sync.fd, POLLIN, SILENCE_MS) === 0) request.onSilence();
     const message = init.sync.next();
     switch (message.type) {
       case "pid":
@@ -165,12 +172,12 @@ function sendOwnPidfd(socket: string, pid: number): void {
   }
 }
 
-/** Ends a process that is our child, and collects it. */
+/** Ends a process that is our child, and collects it, unless the v1 freezer keeps it from dying until it is thawed. */
 function end(pid: number): void {
   const pidFd = pidfdOpen(pid);
   try {
     pidfdSendSignal(pidFd, 9);
-    waitid({ pidFd });
+    if (pollFd(pidFd, POLLIN, KILL_TIMEOUT_MS) !== 0) waitid({ pidFd });
   } finally {
     closeQuiet(pidFd);
   }

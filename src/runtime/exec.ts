@@ -1,5 +1,5 @@
 /** `exec`: another process in a container that runs. Rules: runc-exec(8); exec is not in the OCI spec. */
-import { execCgroups } from "../cgroup/exec.ts";
+import { areFrozen, execCgroups } from "../cgroup/exec.ts";
 import { detectCgroups, joinFds } from "../cgroup/manager.ts";
 import { isErrno, SpecError, StateError, TsrunError } from "../errors.ts";
 import { type Host, hostFacts } from "../host.ts";
@@ -109,7 +109,10 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
   };
   const onListener = (fd: number, pid: number) =>
     handOverListener(fd, { spec: config, record, status: statusOf(record), pid });
-  return converse({ init, plan, consoleSocket, pidFile, pidfdSocket, foreground, onPid, onListener });
+  const onSilence = () => {
+    if (!options.ignorePaused && areFrozen(paths)) throw pausedMeanwhile();
+  };
+  return converse({ init, plan, consoleSocket, pidFile, pidfdSocket, foreground, onPid, onListener, onSilence });
 }
 
 /** What a process file says is not said again. A terminal is: podman does. */
@@ -142,6 +145,13 @@ function openContainer(record: StateRecord): number {
     if (isErrno(cause, "ESRCH")) throw new StateError("cannot exec in a stopped container", { cause });
     throw cause;
   }
+}
+
+/** `exec` takes no lock, so that `pause` can come between the look at the status and the process. */
+function pausedMeanwhile(): StateError {
+  return new StateError("cannot exec in a paused container: its cgroup was frozen before the process was executed", {
+    fix: "resume it first, or use --ignore-paused",
+  });
 }
 
 function checkStatus(record: StateRecord, options: ExecOptions): void {

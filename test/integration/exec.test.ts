@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
+import { cgroupOf } from "../helpers/cgroup.ts";
 import { type Container, createContainer, runDetached, sleepingBundle, startContainer } from "../helpers/container.ts";
 import { needs } from "../helpers/needs.ts";
 import {
@@ -400,6 +401,34 @@ describe("--cgroup", () => {
 
   v1("a controller that the container has not is refused", () => {
     expect(exec(["--cgroup", "nosuch:x"], "true").stderr).toContain("unknown controller nosuch");
+  });
+});
+
+describe("a cgroup that is frozen when the process comes", () => {
+  const frozen = needs({ root: true, tsrun: true, cgroup: ["v1", "v2"], controllers: ["freezer"] });
+
+  // As when `pause` comes between exec's look at the container and its process.
+  frozen("exec says so in bounded time, and waits for the thaw only when asked", async () => {
+    const { id } = startContainer(sleepingBundle());
+    const dir = `${cgroupOf(id, "freezer")}/below`;
+    const isV1 = existsSync(`${cgroupOf(id, "freezer")}/freezer.state`);
+    const [file, on, off] = isV1 ? ["freezer.state", "FROZEN", "THAWED"] : ["cgroup.freeze", "1", "0"];
+    mkdirSync(dir);
+    writeFileSync(`${dir}/${file}`, on);
+    const below = ["--cgroup", isV1 ? "freezer:below" : "below"];
+    const result = run(["exec", ...below, id, "true"]);
+    expect(result).toMatchObject({ code: 255, stderr: expect.stringContaining("cannot exec in a paused container") });
+    expect(stateOf(id)?.status).toBe("running");
+
+    const waiting = spawn(["exec", ...below, "--ignore-paused", id, "echo", "thawed"]);
+    const member = `${dir}/cgroup.procs`;
+    await until(() => readFileSync(member, "utf8") !== "", "it is there");
+    expect(waiting.stdout()).toBe("");
+    writeFileSync(`${dir}/${file}`, off);
+    expect(await waiting.exit).toMatchObject({ code: 0, stdout: "thawed\n" });
+    // The first one, which a v1 freezer had kept from dying.
+    await until(() => readFileSync(member, "utf8") === "", "both have ended");
+    runOk(["delete", id, "--force"]);
   });
 });
 

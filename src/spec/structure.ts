@@ -200,19 +200,43 @@ function explainMap(shape: MapShape, value: object, path: string, report: Report
 
 function explainObject(shape: ObjectShape, value: object, path: string, report: Report): unknown {
   const left: Record<string, unknown> = {};
-  const seen = new Map<string, string>();
-  for (const [key, member] of Object.entries(value)) {
-    const name = shape.members[key] === undefined ? nameInSpec(shape.members, key) : key;
-    if (name === undefined || member === null || member === undefined) continue;
-    const other = seen.get(name);
-    // Go would take both, one after the other; who else reads the config would not know which one holds.
-    if (other !== undefined) report(joinPath(path, key), () => `is the same member as ${quote(other)} beside it`);
-    seen.set(name, key);
+  const found = membersInSpec(shape, value, path, report);
+  for (const [name, { key, member }] of found) {
     const kept = explain(shape.members[name] as Shape, member, joinPath(path, key), report);
     if (kept !== undefined) left[name] = kept;
   }
-  for (const key of shape.required ?? []) if (!seen.has(key)) report(joinPath(path, key), () => "is missing");
+  for (const key of shape.required ?? []) if (!found.has(key)) report(joinPath(path, key), () => "is missing");
   return left;
+}
+
+/** The members that are known and not null, by the name that the spec has for each. */
+function membersInSpec(
+  shape: ObjectShape,
+  value: object,
+  path: string,
+  report: Report,
+): Map<string, { key: string; member: unknown }> {
+  const found = new Map<string, { key: string; member: unknown }>();
+  for (const [key, member] of Object.entries(value)) {
+    const name = shape.members[key] === undefined ? nameInSpec(shape.members, key) : key;
+    if (name === undefined || member === null || member === undefined) continue;
+    const other = found.get(name);
+    const whole = other === undefined ? member : together(other.member, member);
+    if (whole !== undefined) found.set(name, { key, member: whole });
+    else report(joinPath(path, key), () => `is the same member as ${quote(other?.key ?? "")} beside it`);
+  }
+  return found;
+}
+
+/**
+ * Two objects under names that mean one member, as Go puts them together. Undefined when they are none, or have a member
+ * in common: Go takes the later one then, and who else reads the config perhaps the other.
+ */
+function together(a: unknown, b: unknown): unknown {
+  for (const value of [a, b]) if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  return Object.keys(b as object).some((key) => Object.hasOwn(a as object, key))
+    ? undefined
+    : { ...(a as object), ...(b as object) };
 }
 
 /** Looks at every member that no object of its shape has: its path, its name, and the names it may have been meant to be. */

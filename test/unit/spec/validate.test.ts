@@ -98,7 +98,19 @@ describe("spec/validate", () => {
     expect(misspeltMembers(value)).toEqual([]);
   });
 
-  test("misfits are told of under the name that the config has; two names for one member are refused", () => {
+  test("misfits are told of under the name that the config has; what two names for one member both say is refused", () => {
+    const resources = { cpu: { shares: 5 }, CPU: { Cpus: "0" } };
+    expect(inspect({ ...minimal, linux: { resources } }).spec.linux?.resources).toEqual({
+      cpu: { shares: 5, cpus: "0" },
+    });
+    for (const [cpu, at] of [
+      [{ shares: 6 }, "CPU"],
+      [{ Shares: 6 }, "CPU.Shares"],
+    ] as const) {
+      expect(problemsOf((spec) => (spec.linux.resources = { ...resources, CPU: cpu })).join()).toMatch(
+        new RegExp(`^linux.resources.${at}: is the same member as "(cpu|shares)" beside it$`),
+      );
+    }
     expect(problemsOf((spec) => (spec.Mounts = []))).toEqual(['Mounts: is the same member as "mounts" beside it']);
     expect(problemsOf((spec) => (spec.linux.CgroupsPath = 5))).toEqual([
       "linux.CgroupsPath: must be a string, not the number 5",

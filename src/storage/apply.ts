@@ -42,7 +42,8 @@ import {
 import { chmodSync } from "../sys/fs.ts";
 import { randomBytes } from "../sys/random.ts";
 import { removeTree } from "../sys/remove.ts";
-import { setXattr, setXattrAt } from "../sys/xattr.ts";
+import { removeXattrAt, setXattr, setXattrAt } from "../sys/xattr.ts";
+import { ACL_ACCESS, ACL_DEFAULT } from "./id-map.ts";
 import { hex } from "./link.ts";
 import { components, nameBytes, shown } from "./tar/bytes.ts";
 import type { TarEntry } from "./tar/header.ts";
@@ -98,6 +99,7 @@ function makeDirectory(parent: number, name: Uint8Array, entry: TarEntry): void 
   if (there === undefined || (there.mode & S_IFMT) !== S_IFDIR) mkdirat(parent, name, 0o700);
   using directory = new Fd(openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   fchown(directory.fd, entry.uid, entry.gid);
+  dropInherited(parent, name, [ACL_ACCESS, ACL_DEFAULT]);
   fchmod(directory.fd, entry.mode);
   for (const [key, value] of entry.xattrs) check(setXattr(directory.fd, nameBytes(key), value), "setxattr", shown(key));
 }
@@ -139,9 +141,15 @@ function copyFile(parent: number, temporary: Uint8Array, { entry, parent: from, 
     at += count;
   }
   fchown(target.fd, entry.uid, entry.gid);
+  dropInherited(parent, temporary, [ACL_ACCESS]);
   fchmod(target.fd, entry.mode);
   for (const [key, value] of entry.xattrs) check(setXattr(target.fd, nameBytes(key), value), "setxattr", shown(key));
   check(setTime(target.fd, "", entry.mtime), "utimensat");
+}
+
+/** ACLs that come from the default one of the directory: the command wrote to another file system, and had them there. */
+function dropInherited(parent: number, name: Uint8Array, acls: readonly string[]): void {
+  for (const acl of acls) removeXattrAt(parent, name, acl);
 }
 
 function linkTo(root: number, parent: number, temporary: Uint8Array, entry: TarEntry): void {

@@ -32,6 +32,10 @@ export function mappedOwner({ uid, gid }: { uid: number; gid: number }, { uids, 
 /** What owns a file whose owner is not mapped: the kernel's overflow id, which is nobody in a container, too. */
 export const OVERFLOW_ID = 65534;
 
+export const ACL_ACCESS = "system.posix_acl_access";
+/** What is made in a directory inherits its default ACL. */
+export const ACL_DEFAULT = "system.posix_acl_default";
+
 const ACL_VERSION = 2;
 const ACL_USER = 2;
 const ACL_GROUP = 8;
@@ -72,8 +76,8 @@ export function unmappedXattr(
   return value;
 }
 
-function isAcl(name: string): boolean {
-  return name === "system.posix_acl_access" || name === "system.posix_acl_default";
+export function isAcl(name: string): boolean {
+  return name === ACL_ACCESS || name === ACL_DEFAULT;
 }
 
 /** u32 version, then entries of u16 tag, u16 permissions, u32 id. */

@@ -4,8 +4,9 @@ import { check } from "../sys/call.ts";
 import { O_NOFOLLOW, O_PATH } from "../sys/constants.ts";
 import { Fd, fchmod, fchown, lchownat, openat } from "../sys/file.ts";
 import { setXattr, setXattrAt } from "../sys/xattr.ts";
-import { type IdMap, type IdRange, mappedId, mappedXattr } from "./id-map.ts";
+import { ACL_ACCESS, ACL_DEFAULT, type IdMap, type IdRange, isAcl, mappedId, mappedXattr } from "./id-map.ts";
 import { escapedXattr } from "./overlay-marks.ts";
+import { type Acls, aclXattr } from "./tar/acl.ts";
 import { nameBytes, shown } from "./tar/bytes.ts";
 import { type TarEntry, TarError } from "./tar/header.ts";
 import { chmodByFd } from "./unpack-files.ts";
@@ -16,6 +17,8 @@ export interface AttributeOptions {
   unprivileged?: boolean | undefined;
   userns?: boolean | undefined;
 }
+
+type SetXattr = (key: Uint8Array, value: Uint8Array) => number;
 
 export class EntryAttributes {
   readonly #idMap: IdMap | undefined;
@@ -36,8 +39,7 @@ export class EntryAttributes {
     const gid = this.#id(entry.gid, this.#idMap?.gids);
     this.#own(uid, gid, () => fchown(fd, uid, gid));
     fchmod(fd, entry.mode);
-    for (const [key, value] of entry.xattrs)
-      this.#kept(key, setXattr(fd, this.#xattrName(key), this.#mapped(key, value)));
+    this.#attributes(entry, (key, value) => setXattr(fd, key, value));
   }
 
   /** The same for what is not opened: a link, a device, a fifo. */
@@ -50,9 +52,25 @@ export class EntryAttributes {
       using place = new Fd(openat(parent, name, O_PATH | O_NOFOLLOW));
       chmodByFd(place.fd, entry.mode);
     }
-    for (const [key, value] of entry.xattrs) {
-      this.#kept(key, setXattrAt(parent, name, this.#xattrName(key), this.#mapped(key, value)));
-    }
+    this.#attributes(entry, (key, value) => setXattrAt(parent, name, key, value));
+  }
+
+  /** All but default ACLs, which what is made in the directory would inherit. */
+  #attributes({ xattrs, acls }: TarEntry, set: SetXattr): void {
+    for (const [key, value] of xattrs) if (key !== ACL_DEFAULT) this.#set(key, value, set);
+    const access = acls?.get(ACL_ACCESS);
+    if (access !== undefined) this.#set(ACL_ACCESS, aclXattr(access), set);
+  }
+
+  /** ACLs that had to wait. That for access changes the mode: its bits for the group are the mask. */
+  dressLate(parent: number, name: Uint8Array, acls: Acls, defaultAcl: Uint8Array | undefined): void {
+    const set: SetXattr = (key, value) => setXattrAt(parent, name, key, value);
+    for (const [key, entries] of acls) this.#set(key, aclXattr(entries), set);
+    if (defaultAcl !== undefined) this.#set(ACL_DEFAULT, defaultAcl, set);
+  }
+
+  #set(key: string, value: Uint8Array, set: SetXattr): void {
+    this.#kept(key, set(this.#xattrName(key), this.#mapped(key, value)));
   }
 
   #own(uid: number, gid: number, chown: () => void): void {
@@ -79,7 +97,9 @@ export class EntryAttributes {
 
   /** An attribute that this filesystem or this user cannot have is left out, and counted. */
   #kept(key: string, result: number): void {
-    if (result === -95 || result === -1 || result === -13) this.count(`xattr ${shown(key)}`, true);
+    // An ACL may have ids that this namespace does not have.
+    const isForeign = result === -22 && this.#userns && isAcl(key);
+    if (result === -95 || result === -1 || result === -13 || isForeign) this.count(`xattr ${shown(key)}`, true);
     else check(result, "setxattr", shown(key));
   }
 

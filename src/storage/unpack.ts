@@ -33,6 +33,7 @@ import { OPAQUE, type XattrSpace } from "./overlay-marks.ts";
 import { byteName, components, nameBytes, shown } from "./tar/bytes.ts";
 import { type TarEntry, TarError } from "./tar/header.ts";
 import type { TarSink } from "./tar/reader.ts";
+import { LateAcls } from "./unpack-acls.ts";
 import { EntryAttributes } from "./unpack-attributes.ts";
 import { FileContent } from "./unpack-content.ts";
 import { LayerDirectories } from "./unpack-directories.ts";
@@ -56,6 +57,7 @@ export class LayerWriter implements TarSink {
   readonly #options: UnpackOptions;
   readonly #directories: LayerDirectories;
   readonly #attributes: EntryAttributes;
+  readonly #acls = new LateAcls();
   readonly #content = new FileContent();
   /** Times of directories: set at the end, because what is put into them changes them. */
   readonly #times = new Map<string, TarEntry["mtime"]>();
@@ -95,6 +97,7 @@ export class LayerWriter implements TarSink {
     this.entries++;
     try {
       this.#make(entry);
+      if (entry.type !== "file") this.#acls.made(this.#root, entry);
     } catch (error) {
       throw aboutEntry(error, entry);
     }
@@ -112,6 +115,7 @@ export class LayerWriter implements TarSink {
     try {
       this.#content.stretch(entry);
       this.#attributes.dress(fd, entry);
+      this.#acls.made(this.#root, entry);
       check(setTime(fd, "", entry.mtime), "utimensat", shown(entry.name));
     } catch (error) {
       throw aboutEntry(error, entry);
@@ -128,6 +132,7 @@ export class LayerWriter implements TarSink {
 
   /** To be called when the archive is over. */
   finish(): void {
+    this.#acls.finish(this.#root, this.#options.lowers, this.#attributes);
     // An opaque directory hides all that is below it anyway, and the kernel would list whiteouts in it as files.
     for (const path of this.#whiteouts) {
       const cut = path.lastIndexOf("/");

@@ -7,6 +7,7 @@ import { syscall } from "./ffi.ts";
 import { SYS } from "./numbers.ts";
 
 const ENODATA = 61;
+const ENOTSUP = 95;
 const ERANGE = 34;
 
 /** The path of a name in an open directory, for calls that take a path alone. */
@@ -29,11 +30,11 @@ export function setXattrAt(dirFd: number, file: Uint8Array, name: Uint8Array, va
   return syscall(SYS.lsetxattr, path, cString(name, "setxattr"), value, value.length, 0);
 }
 
-/** lremovexattr(2); one that is not there is fine. */
+/** lremovexattr(2); one that is not there, or cannot be on this filesystem, is fine. */
 export function removeXattrAt(dirFd: number, file: Uint8Array, name: string): void {
   const path = cString(pathAt(dirFd, file), "removexattr");
   const result = syscall(SYS.lremovexattr, path, cString(name, "removexattr"));
-  if (result !== -ENODATA) check(result, "removexattr", name);
+  if (result !== -ENODATA && result !== -ENOTSUP) check(result, "removexattr", name);
 }
 
 /** lgetxattr(2); undefined when there is no such attribute, or no attributes at all. */

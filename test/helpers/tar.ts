@@ -21,6 +21,25 @@ export function makeTar(entries: readonly TestEntry[], { trailer = true } = {}):
   return concat(parts);
 }
 
+/** An extended header with these records, for the entry that comes next. */
+export function paxHeader(records: Readonly<Record<string, string>>): Uint8Array {
+  const content = Object.entries(records).map(([key, value]) => paxRecord(`${key}=${value}\n`));
+  const bytes = Buffer.from(content.join(""), "utf8");
+  const header = formatHeader(testEntry({ name: "pax", content: bytes })).slice();
+  header[156] = "x".charCodeAt(0);
+  header.fill(0x20, 148, 156);
+  const sum = header.reduce((total, byte) => total + byte, 0);
+  header.set(Buffer.from(`${sum.toString(8).padStart(6, "0")}\0`), 148);
+  return concat([header, bytes, new Uint8Array(roundUp(bytes.length) - bytes.length)]);
+}
+
+/** The length of a record counts its own digits. */
+function paxRecord(text: string): string {
+  const length = Buffer.byteLength(text) + 1;
+  const digits = String(length + String(length).length).length;
+  return `${length + digits} ${text}`;
+}
+
 export function testEntry({ content = "", ...entry }: TestEntry): TarEntry {
   const type = entry.type ?? (entry.name.endsWith("/") ? "directory" : "file");
   return {

@@ -1,9 +1,10 @@
 /**
  * One header of a tar archive, read. Pure.
  * Rules: POSIX pax ("ustar Interchange Format", "pax Extended Header"); GNU tar manual "Basic Tar Format" and
- * "Storing Sparse Files"; star's SCHILY.xattr.* records, which the OCI image-spec (layer.md) takes over.
+ * "Storing Sparse Files"; star's SCHILY.xattr.* records, which the OCI image-spec (layer.md) takes over, and SCHILY.acl.*.
  */
 import { TsrunError } from "../../errors.ts";
+import { ACL_RECORDS, type AclEntry, type Acls, parseAcl } from "./acl.ts";
 import { byteName, nameBytes } from "./bytes.ts";
 
 export const BLOCK = 512;
@@ -27,6 +28,8 @@ export interface TarEntry {
   devMinor: number;
   /** Names and values of extended attributes, one character a byte in the names. */
   xattrs: [string, Uint8Array][];
+  /** ACLs in their text form; one that is among the attributes, too, is not here. */
+  acls?: Acls;
   /** A file with holes: its length, and which pieces of it the content is. */
   sparse?: SparseMap;
 }
@@ -198,6 +201,19 @@ export function paxXattrs(records: PaxRecords): [string, Uint8Array][] {
   const found: [string, Uint8Array][] = [];
   for (const [key, value] of records) if (key.startsWith(XATTR)) found.push([key.slice(XATTR.length), value]);
   return found;
+}
+
+/** @throws TarError for what is no ACL */
+export function paxAcls(records: PaxRecords, at: number): Acls | undefined {
+  const found = new Map<string, AclEntry[]>();
+  for (const [record, xattr] of ACL_RECORDS) {
+    const text = paxText(records, record);
+    if (text === undefined || records.has(XATTR + xattr)) continue;
+    const entries = parseAcl(text);
+    if (typeof entries === "string") throw new TarError(`the extended header at byte ${at}: ${record}: ${entries}`);
+    if (entries.length > 0) found.set(xattr, entries);
+  }
+  return found.size > 0 ? found : undefined;
 }
 
 /**

@@ -12,6 +12,7 @@ import {
   type EntryType,
   isZeroBlock,
   type PaxRecords,
+  paxAcls,
   paxNumber,
   paxText,
   paxTime,
@@ -228,6 +229,8 @@ export class TarReader {
       devMinor: header.devMinor,
       xattrs: paxXattrs(pax),
     };
+    const acls = paxAcls(pax, at);
+    if (acls !== undefined) entry.acls = acls;
     if (name.includes("\0") || entry.linkName.includes("\0")) throw new TarError(`the name at byte ${at} has a NUL`);
     if (entry.uid < 0 || entry.gid < 0 || entry.uid > 0xfffffffe || entry.gid > 0xfffffffe)
       throw new TarError(`the entry at byte ${at} has an owner out of range`);

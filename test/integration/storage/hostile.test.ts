@@ -4,13 +4,13 @@ import { basename, join } from "node:path";
 import fc from "fast-check";
 import { beforeEach, expect, test } from "vitest";
 import { LayerStore } from "../../../src/storage/layer-store.ts";
-import { formatHeader } from "../../../src/storage/tar/writer.ts";
+import { concat, formatHeader } from "../../../src/storage/tar/writer.ts";
 import { O_DIRECTORY, O_RDONLY } from "../../../src/sys/constants.ts";
 import { Fd, open } from "../../../src/sys/file.ts";
 import { getXattrAt, listXattrsAt } from "../../../src/sys/xattr.ts";
 import { describeNeeds, missing, needs } from "../../helpers/needs.ts";
 import { scratch } from "../../helpers/scratch.ts";
-import { makeTar, type TestEntry, testEntry } from "../../helpers/tar.ts";
+import { makeTar, paxHeader, type TestEntry, testEntry } from "../../helpers/tar.ts";
 
 const describe = describeNeeds({ root: true });
 const OUTSIDE = { content: "outside\n", mode: 0o100644 };
@@ -60,6 +60,30 @@ describe("a layer's tar", () => {
     await expectRefused([{ name: `${UP}/victim`, content: "x" }], 'its name has ".." in it');
     await expectRefused([{ name: "a/../../x", content: "x" }], '".."');
     await expectRefused([{ name: "a/../" }], '".."');
+  });
+
+  test("with an ACL that is none is refused, and one on what was replaced stays off what is there", async () => {
+    const file = makeTar([{ name: "f", content: "x" }]);
+    const withAcl = (text: string) => concat([paxHeader({ "SCHILY.acl.access": text }), file]);
+    await expectRefused(withAcl("user::rwx"), "SCHILY.acl.access: the ACL has 0 entries for the owning group");
+    await expectRefused(withAcl(`${"user:a:rwx,".repeat(50_000)}`), "the ACL has 0 entries for the owner");
+    const named = "user::rw-,user:app:rwx,group::r--,mask::rwx,other::r--";
+    const passwd = makeTar([{ name: "etc/passwd", content: "app:x:4001:1::/:\n" }], { trailer: false });
+    const once = concat([
+      passwd,
+      paxHeader({ "SCHILY.acl.access": named }),
+      makeTar([{ name: "f" }], { trailer: false }),
+    ]);
+    for (const [rest, mode] of [
+      [makeTar([]), 0o674],
+      [makeTar([{ name: "f", content: "other", mode: 0o600 }]), 0o600],
+      [makeTar([{ name: "f", type: "symlink", linkName: `${UP}/victim` }]), 0o777],
+      [makeTar([{ name: "f/", mode: 0o700 }]), 0o700],
+    ] as const) {
+      const layer = await unpack(concat([once, rest]));
+      expect(lstatSync(join(layer, "f")).mode & 0o777).toBe(mode);
+      expectUntouched();
+    }
   });
 
   test("with an absolute name writes below the layer's top", async () => {

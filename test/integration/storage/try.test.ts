@@ -11,8 +11,11 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
+import { O_DIRECTORY, O_PATH } from "../../../src/sys/constants.ts";
+import { Fd, open } from "../../../src/sys/file.ts";
+import { listXattrsAt, setXattrAt } from "../../../src/sys/xattr.ts";
 import { busyboxRootfs } from "../../helpers/bundle.ts";
 import { describeNeeds, missing } from "../../helpers/needs.ts";
 import { hostMounts, RUNTIME, run, runOk, stateOf, until } from "../../helpers/runtime.ts";
@@ -62,6 +65,23 @@ describeNeeds(WANTED)("try", () => {
     expect([statSync(join(base, "etc/d")).uid, statSync(join(base, "etc/d")).gid]).toEqual([7, 8]);
     expect(statSync(join(base, "bin/busybox")).ino).toBe(inode);
     expect(readdirSync(base).filter((name) => name.startsWith(".tsrun"))).toEqual([]);
+  });
+
+  test("what is applied has the ACLs that the command saw, not those that the tree would give it", () => {
+    using parent = new Fd(open(join(base, ".."), O_PATH | O_DIRECTORY));
+    const bytes = (text: string) => new TextEncoder().encode(text);
+    const acl = Uint32Array.from([2, 0x70001, -1, 0x70002, 7, 0x70004, -1, 0x70010, -1, 0x70020, -1]);
+    const set = setXattrAt(
+      parent.fd,
+      bytes(basename(base)),
+      bytes("system.posix_acl_default"),
+      new Uint8Array(acl.buffer),
+    );
+    expect(set).toBe(0);
+    expect(tryOver("--apply", "--", "/bin/sh", "-c", "echo x > /new; mkdir /dir").code).toBe(0);
+    using top = new Fd(open(base, O_PATH | O_DIRECTORY));
+    for (const name of ["new", "dir"]) expect(listXattrsAt(top.fd, bytes(name))).toEqual([]);
+    expect(statSync(join(base, "new")).mode & 0o777).toBe(0o644);
   });
 
   test("applies nothing when the command fails", () => {

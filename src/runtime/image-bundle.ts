@@ -4,12 +4,14 @@ import { imageSpec } from "../spec/image.ts";
 import { claimBundle } from "../storage/bundles.ts";
 import { storeContext } from "../storage/context.ts";
 import { chainIdsOf, digestOf, hexOf } from "../storage/digest.ts";
+import { withStoreFix } from "../storage/files.ts";
 import { findImage, readImage } from "../storage/imagedb.ts";
 import { unpackFromLayers } from "../storage/layer-files.ts";
 import { readInLayers } from "../storage/layer-text.ts";
 import { ensureStore } from "../storage/store-lock.ts";
 import { imageDirs } from "../storage/view.ts";
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "../sys/fs.ts";
+import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from "../sys/fs.ts";
+import { removeTree } from "../sys/remove.ts";
 import type { ImageBundle, ImageBundleOptions } from "./image.ts";
 import { callerIds } from "./own-ids.ts";
 
@@ -32,18 +34,33 @@ export function makeImageBundle(options: ImageBundleOptions): ImageBundle {
   });
   const text = `${JSON.stringify(spec, null, 2)}\n`;
   if (directory === undefined) {
-    const { path, lock } = claimBundle(storageRoot, hexOf(digestOf(text)), text);
+    const { path, lock } = claim(storageRoot, text);
     return { bundle: path, spec, imageId, [Symbol.dispose]: () => lock[Symbol.dispose]() };
   }
   if (existsSync(directory) && readdirSync(directory).length > 0)
     throw new StateError(`${directory} is not empty`, { fix: "name a new directory" });
+  const isNew = !existsSync(directory);
   mkdirSync(directory, { mode: 0o755, recursive: true });
-  if (volumes.length > 0) mkdirSync(`${directory}/volumes`, { mode: 0o700 });
-  for (const { destination, source } of volumes) {
-    mkdirSync(`${directory}/${source}`, { mode: 0o755 });
-    unpackFromLayers(layers, destination, `${directory}/${source}`, storeContext(storageRoot, undefined));
+  try {
+    if (volumes.length > 0) mkdirSync(`${directory}/volumes`, { mode: 0o700 });
+    for (const { destination, source } of volumes) {
+      mkdirSync(`${directory}/${source}`, { mode: 0o755 });
+      unpackFromLayers(layers, destination, `${directory}/${source}`, storeContext(storageRoot, undefined));
+    }
+    // Last: a directory without it is no bundle.
+    writeFileSync(`${directory}/config.json`, text, { exclusive: true });
+  } catch (error) {
+    for (const name of readdirSync(directory)) removeTree(directory, name);
+    if (isNew) rmdirSync(directory);
+    throw error;
   }
-  // Last: a directory without it is no bundle.
-  writeFileSync(`${directory}/config.json`, text, { exclusive: true });
   return { bundle: directory, spec, imageId, [Symbol.dispose]: () => {} };
+}
+
+function claim(storageRoot: string, text: string): ReturnType<typeof claimBundle> {
+  try {
+    return claimBundle(storageRoot, hexOf(digestOf(text)), text);
+  } catch (error) {
+    throw withStoreFix(error, storageRoot);
+  }
 }

@@ -103,7 +103,7 @@ function copyContent(from: number, to: number, name: Uint8Array, size: number): 
   for (;;) {
     const count = pread(source.fd, buffer, at);
     if (count === 0) break;
-    write(target.fd, buffer.subarray(0, count));
+    write(target.fd, buffer.subarray(0, count), name);
     at += count;
   }
   // A file that shrank meanwhile has the length that it was said to have, as a sparse one.

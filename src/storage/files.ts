@@ -1,5 +1,5 @@
 /** The few ways in which the store touches files. */
-import { isErrno, SyscallError } from "../errors.ts";
+import { isErrno, SyscallError, TsrunError } from "../errors.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW } from "../sys/constants.ts";
 import { chmodSync, chownSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from "../sys/fs.ts";
 import { umount2 } from "../sys/mount.ts";
@@ -63,17 +63,33 @@ export function unmountQuiet(path: string): void {
   }
 }
 
-/** An error about the store with what is known to help; any other error as it is. */
+/**
+ * An error of what writes to the store with what is known to help; any other error as it is. A relative path is one in a layer.
+ */
 export function withStoreFix(error: unknown, storageRoot: string): unknown {
-  if (!(error instanceof SyscallError) || error.fix !== undefined || !error.path?.startsWith(storageRoot)) return error;
-  const fix = FIXES[error.code];
-  return fix === undefined ? error : new SyscallError(error.operation, error.code, { path: error.path, fix });
+  const cause = callOf(error);
+  if (cause === undefined || !(error instanceof TsrunError) || error.fix !== undefined) return error;
+  const path = cause.path ?? "";
+  const fix = (path.startsWith("/") ? FIXES : FULL)[cause.code];
+  if (fix === undefined || (path.startsWith("/") && !path.startsWith(storageRoot))) return error;
+  if (error === cause) return new SyscallError(cause.operation, cause.code, { path, cause: cause.cause, fix });
+  return new TsrunError(error.message, { cause: error, fix });
 }
 
-const FIXES: Readonly<Record<string, string>> = {
-  EROFS: "the store needs a filesystem that can be written",
+/** The system call that an error comes from. */
+function callOf(error: unknown): SyscallError | undefined {
+  for (let at = error; at instanceof Error; at = at.cause) if (at instanceof SyscallError) return at;
+  return undefined;
+}
+
+const FULL: Readonly<Record<string, string>> = {
   ENOSPC: "make room on the filesystem of the store",
   EDQUOT: "make room in the quota of the store's owner",
+  EROFS: "the store needs a filesystem that can be written",
+};
+
+const FIXES: Readonly<Record<string, string>> = {
+  ...FULL,
   EACCES: "the store belongs to another user",
   ENOTDIR: "something else than a directory is in the place of the store",
 };

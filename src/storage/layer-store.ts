@@ -45,7 +45,8 @@ export class LayerStore {
    */
   async importImage(path: string, options: Partial<ImportOptions> = {}): Promise<ImportedImage[]> {
     const [{ importImage }, { hostPlatform }] = await Promise.all([import("./import.ts"), import("./image-source.ts")]);
-    return importImage(await this.#context(), path, { platform: hostPlatform(), ...options });
+    const context = await this.#context();
+    return this.#change(() => importImage(context, path, { platform: hostPlatform(), ...options }));
   }
 
   /** Imports one tar as a layer on top of `parent`. It stays until removeLayer. */
@@ -55,7 +56,17 @@ export class LayerStore {
     options: Pick<ImportOptions, "onProgress" | "onWarning"> = {},
   ): Promise<{ diffId: string; chainId: string; size: number }> {
     const { importLayer } = await import("./import.ts");
-    return importLayer(await this.#context(), path, await this.#chainId(parent), options);
+    const [context, parentId] = [await this.#context(), await this.#chainId(parent)];
+    return this.#change(() => importLayer(context, path, parentId, options));
+  }
+
+  /** Something that writes to the store; its errors say what helps when the store cannot be written. */
+  async #change<T>(task: () => T | Promise<T>): Promise<T> {
+    try {
+      return await task();
+    } catch (error) {
+      throw (await import("./files.ts")).withStoreFix(error, this.storageRoot);
+    }
   }
 
   async #chainId(text: string | undefined): Promise<string | undefined> {
@@ -88,26 +99,31 @@ export class LayerStore {
   }
 
   async tag(reference: string, name: string): Promise<{ id: string; name: string }> {
-    return (await import("./gc.ts")).tagImage(this.storageRoot, reference, name);
+    const { tagImage } = await import("./gc.ts");
+    return this.#change(() => tagImage(this.storageRoot, reference, name));
   }
 
   async removeImage(reference: string, options: { force?: boolean } = {}): Promise<RemovedImage> {
-    return (await import("./gc.ts")).removeImage(this.storageRoot, reference, options);
+    const { removeImage } = await import("./gc.ts");
+    return this.#change(() => removeImage(this.storageRoot, reference, options));
   }
 
   async removeLayer(chainId: string): Promise<void> {
     const { removeLayer } = await import("./gc.ts");
-    removeLayer(this.storageRoot, (await this.#chainId(chainId)) as string);
+    const id = (await this.#chainId(chainId)) as string;
+    return this.#change(() => removeLayer(this.storageRoot, id));
   }
 
   /** Removes layers that nobody needs, and what killed programs have left. */
   async gc(): Promise<Collected> {
-    return (await import("./gc.ts")).collectGarbage(this.storageRoot);
+    const { collectGarbage } = await import("./gc.ts");
+    return this.#change(() => collectGarbage(this.storageRoot));
   }
 
   /** Verifies every layer against its digest. */
   async check(options: CheckOptions = {}): Promise<Fault[]> {
-    return (await import("./verify.ts")).checkStore(this.storageRoot, options);
+    const { checkStore } = await import("./verify.ts");
+    return this.#change(() => checkStore(this.storageRoot, options));
   }
 
   /** The uncompressed tar of a layer, byte for byte as it was imported. */
@@ -127,7 +143,8 @@ export class LayerStore {
     container: string,
     options: CommitOptions = {},
   ): Promise<{ id: string; chainId: string; diffId: string }> {
-    return (await import("./commit.ts")).commitContainer(await this.#context(), container, options);
+    const [{ commitContainer }, context] = await Promise.all([import("./commit.ts"), this.#context()]);
+    return this.#change(() => commitContainer(context, container, options));
   }
 
   /** The whole root filesystem of a container, or of an image, as one tar. */
@@ -145,7 +162,8 @@ export class LayerStore {
 
   /** Copies a read-write layer as it is now, sharing content where the filesystem can; it goes with the layer. */
   async snapshot(container: string, name: string): Promise<void> {
-    (await import("./snapshot.ts")).makeSnapshot(this.storageRoot, container, name);
+    const { makeSnapshot } = await import("./snapshot.ts");
+    return this.#change(() => makeSnapshot(this.storageRoot, container, name));
   }
 
   async snapshots(container: string): Promise<string[]> {
@@ -154,11 +172,13 @@ export class LayerStore {
 
   /** Makes a read-write layer that no container has what it was at a snapshot. */
   async rollback(container: string, name: string): Promise<void> {
-    (await import("./snapshot.ts")).rollback(this.storageRoot, container, name);
+    const { rollback } = await import("./snapshot.ts");
+    return this.#change(() => rollback(this.storageRoot, container, name));
   }
 
   async forgetSnapshot(container: string, name: string): Promise<void> {
-    (await import("./snapshot.ts")).forgetSnapshot(this.storageRoot, container, name);
+    const { forgetSnapshot } = await import("./snapshot.ts");
+    return this.#change(() => forgetSnapshot(this.storageRoot, container, name));
   }
 
   /** Named read-write layers, and those of containers. */
@@ -168,7 +188,8 @@ export class LayerStore {
 
   /** Removes a read-write layer that no container has, and its snapshots with it. */
   async removeRwLayer(name: string): Promise<void> {
-    (await import("./rw-layers.ts")).removeRwLayer(this.storageRoot, name);
+    const { removeRwLayer } = await import("./rw-layers.ts");
+    return this.#change(() => removeRwLayer(this.storageRoot, name));
   }
 
   /** Which layer of a container or an image a path comes from, and what it hides. */

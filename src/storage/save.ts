@@ -3,16 +3,16 @@
  * Rules: OCI image-spec image-layout.md, manifest.md, annotations.md; the manifest.json of docker save.
  */
 import { isErrno, TsrunError } from "../errors.ts";
-import { dirname } from "../path.ts";
+import { basename, dirname, resolve } from "../path.ts";
 import { utf8Bytes } from "../sys/call.ts";
-import { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
+import { O_CREAT, O_EXCL, O_RDONLY, O_TRUNC, O_WRONLY } from "../sys/constants.ts";
 import { Fd, fsync, open, statx, write } from "../sys/file.ts";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "../sys/fs.ts";
 import { removeTree } from "../sys/remove.ts";
 import { layerTar } from "./assemble.ts";
 import { type Compression, compressed, fileBytes } from "./compression.ts";
 import { chainIdsOf, type Digest, digestOf, hexOf, Sha256 } from "./digest.ts";
-import { readText } from "./files.ts";
+import { readText, unlinkQuiet, withStoreFix } from "./files.ts";
 import { findImage, fullName, readImage, readManifest, type StoredImage, splitName } from "./imagedb.ts";
 import { keptBlob } from "./layer-blob.ts";
 import { readLayer, type StoredLayer } from "./layerdb.ts";
@@ -267,12 +267,7 @@ const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 function writeBlob(directory: string, text: string, mediaType: string): Descriptor {
   const digest = digestOf(text);
   const path = `${directory}/${hexOf(digest)}`;
-  if (!existsSync(path)) {
-    using file = new Fd(open(`${path}.new`, O_WRONLY | O_CREAT, 0o644));
-    write(file.fd, text, path);
-    fsync(file.fd, path);
-    renameSync(`${path}.new`, path);
-  }
+  if (!existsSync(path)) placeFile(path, text);
   return { mediaType, digest, size: utf8Bytes(text).length };
 }
 
@@ -287,11 +282,26 @@ async function saveLayout(
 ): Promise<void> {
   if (path === "-")
     throw new TsrunError("an OCI image layout is a directory", { fix: "--format oci-archive writes a tar" });
-  mkdirSync(`${path}/blobs/sha256`, { mode: 0o755, recursive: true });
-  const foreign = readdirSync(path).filter((name) => !["blobs", "oci-layout", "index.json"].includes(name));
+  const isNew = !existsSync(path);
+  const foreign = isNew
+    ? []
+    : readdirSync(path).filter((name) => !["blobs", "oci-layout", "index.json"].includes(name));
   if (foreign.length > 0 && !existsSync(`${path}/oci-layout`))
     throw new TsrunError(`${path} has other files in it and is no OCI image layout`, { fix: "name a new directory" });
-  const added = await writeBlobs(storageRoot, images, `${path}/blobs/sha256`, compression);
+  const blobs = `${path}/blobs/sha256`;
+  mkdirSync(blobs, { mode: 0o755, recursive: true });
+  const before = new Set(readdirSync(blobs));
+  try {
+    addToLayout(path, await writeBlobs(storageRoot, images, blobs, compression));
+  } catch (error) {
+    // On a full disk what is of no use would be in the way.
+    if (isNew) removeTree(dirname(resolve(path)), basename(resolve(path)));
+    else for (const name of readdirSync(blobs)) if (!before.has(name)) removeTree(blobs, name);
+    throw error;
+  }
+}
+
+function addToLayout(path: string, added: readonly Descriptor[]): void {
   const names = new Set(added.flatMap((descriptor) => Object.values(descriptor.annotations ?? {}).slice(0, 1)));
   const kept = existingManifests(path).filter(
     ({ annotations }) => !names.has(annotations?.["org.opencontainers.image.ref.name"] ?? ""),
@@ -310,11 +320,26 @@ function existingManifests(path: string): Descriptor[] {
   }
 }
 
+/** Writes a file that appears whole. */
 function placeFile(path: string, text: string): void {
-  using file = new Fd(open(`${path}.new`, O_WRONLY | O_CREAT | O_EXCL, 0o644));
-  write(file.fd, text, path);
-  fsync(file.fd, path);
-  renameSync(`${path}.new`, path);
+  const temporary = `${path}.new`;
+  try {
+    using file = new Fd(open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0o644));
+    write(file.fd, text, path);
+    fsync(file.fd, path);
+    renameSync(temporary, path);
+  } catch (error) {
+    unlinkQuiet(temporary);
+    throw error;
+  }
+}
+
+async function writeAside(...[storageRoot, ...args]: Parameters<typeof writeBlobs>): Promise<Descriptor[]> {
+  try {
+    return await writeBlobs(storageRoot, ...args);
+  } catch (error) {
+    throw withStoreFix(error, storageRoot);
+  }
 }
 
 async function saveArchive(
@@ -325,7 +350,7 @@ async function saveArchive(
 ): Promise<void> {
   // Sizes and digests come before the content, so the blobs are written aside first.
   using work = new WorkDirectory(storageRoot);
-  const manifests = await writeBlobs(storageRoot, images, `${work.path}/diff`, compression);
+  const manifests = await writeAside(storageRoot, images, `${work.path}/diff`, compression);
   out.head("blobs/", 0, "directory");
   out.head("blobs/sha256/", 0, "directory");
   for (const name of readdirSync(`${work.path}/diff`).sort()) {

@@ -43,9 +43,18 @@ export function makeSnapshot(storageRoot: string, container: string, name: strin
   renameSync(`${dir}/.new`, `${dir}/${name}`);
 }
 
-/** Copies a directory to `dir/name`, and waits until the disk has it. */
+/** Copies a directory to `dir/name`, and waits until the disk has it. What could not be copied whole is taken away again. */
 function copyDirectory(from: string, dir: string, name: string, project?: number): void {
   removeTree(dir, name); // of one that was killed
+  try {
+    fillCopy(from, dir, name, project);
+  } catch (error) {
+    removeTree(dir, name); // of a full disk it would be the most
+    throw error;
+  }
+}
+
+function fillCopy(from: string, dir: string, name: string, project: number | undefined): void {
   mkdirSync(`${dir}/${name}`, { mode: 0o700 });
   if (project !== undefined) joinProject(`${dir}/${name}`, project);
   using source = new Fd(open(from, O_RDONLY | O_DIRECTORY));

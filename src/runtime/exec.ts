@@ -9,6 +9,7 @@ import { debug, flushLog, isDebugging, warn } from "../log.ts";
 import { planExec } from "../plan/exec.ts";
 import { availableCapabilities } from "../plan/process.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
+import { keepsGroups } from "../spec/crun.ts";
 import { labelProblems, rlimitProblems } from "../spec/host-checks.ts";
 import { loadProcess } from "../spec/load.ts";
 import { resolveProcess } from "../spec/resolve.ts";
@@ -174,6 +175,7 @@ function checkedProcess(options: ExecOptions, config: Spec, record: StateRecord,
   if (record.userns) problems.push(...unmappedIds(process.user, config.linux ?? {}));
   if (problems.length > 0) throw new SpecError(problems);
   const resolved = resolveProcess(process, host, warnings);
+  if (keepsGroups(config.annotations)) delete resolved.user?.additionalGids;
   for (const { path, message } of warnings) warn(`${path}: ${message}`);
   return resolved;
 }

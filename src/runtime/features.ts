@@ -42,6 +42,6 @@ export function runtimeFeatures(): Record<string, unknown> {
     },
     annotations: { "org.tsrun.version": VERSION, "org.tsrun.commit": COMMIT },
     // What changes more than the container itself when somebody else than its owner may set it.
-    potentiallyUnsafeConfigAnnotations: ["org.criu.config", "org.systemd.property.", "org.tsrun."],
+    potentiallyUnsafeConfigAnnotations: ["org.criu.config", "org.systemd.property.", "org.tsrun.", "run.oci."],
   };
 }

@@ -6,6 +6,7 @@
 import { TsrunError } from "../errors.ts";
 import type { Host } from "../host.ts";
 import type { ContainerSpec } from "../spec/container.ts";
+import { keepsGroups } from "../spec/crun.ts";
 import type { LinuxIDMapping } from "../spec/types.ts";
 import { readFileSync, writeFileSync } from "../sys/fs.ts";
 import { runHelper } from "../sys/helper.ts";
@@ -15,8 +16,9 @@ export type IdMapRequest = Pick<ContainerSpec, "uidMappings" | "gidMappings"> & 
   host: Pick<Host, "privileged" | "euid" | "egid">;
 };
 
-/** May the process in the namespace call setgroups(2)? Not where an ordinary user maps the ids alone. */
+/** Is setgroups(2) called in the namespace? Not where an ordinary user maps the ids alone, nor where groups are kept. */
 export function mayUseSetgroups(container: ContainerSpec): boolean {
+  if (keepsGroups(container.spec.annotations)) return false;
   if (!container.userns || container.host.privileged) return true;
   const joined = container.namespaces.join.find(({ type }) => type === "user");
   return joined === undefined ? !isOwnIdOnly(container) : !isDenied(joined.path);

@@ -13,6 +13,7 @@ import { entersCgroupFirst } from "../plan/namespaces.ts";
 import { planContainer } from "../plan/order.ts";
 import type { Plan } from "../plan/step.ts";
 import type { ContainerSpec, JoinedNamespace } from "../spec/container.ts";
+import { pidfdReceiver } from "../spec/crun.ts";
 import type { NetworkProgram } from "../spec/network.ts";
 import type { Hooks } from "../spec/types.ts";
 import { rootfsDirectories } from "../storage/mount.ts";
@@ -143,7 +144,7 @@ export function launch(options: LaunchOptions): Launched {
     plan,
     consoleSocket,
     pidFile,
-    pidfdSocket,
+    pidfdSocket: pidfdSocket ?? pidfdReceiver(container.spec.annotations),
     foreground,
     waitForStart,
     onCgroup: () => {

@@ -36,7 +36,7 @@ export function updateContainer(
   const record = state.read();
   const status = statusOf(record);
   if (status === "stopped" || status === "creating")
-    throw new StateError(`cannot update a container that is ${status}`);
+    throw new StateError(`container not running: cannot update a container that is ${status}`);
   const config = readConfig(state);
   const linux = { ...config.linux };
   const hasRdt = Object.keys(rdt).length > 0;

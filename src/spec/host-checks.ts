@@ -4,6 +4,7 @@ import type { Host, ResolveOptions } from "./container.ts";
 import { mountMappings } from "./idmap.ts";
 import { findNamespace } from "./namespaces.ts";
 import { uint64 } from "./numbers.ts";
+import { quote } from "./text.ts";
 import type { Process, Spec } from "./types.ts";
 
 export function hostProblems(spec: Spec, options: ResolveOptions, host: Host): Problem[] {
@@ -75,12 +76,37 @@ export function rlimitProblems(process: Process | undefined, host: Host, path = 
 }
 
 /** A label for a security module that is not there would be no protection at all. */
-export function labelProblems(process: Process | undefined, host: Host, path = "process"): Problem[] {
+export function labelProblems(
+  process: Pick<Process, "apparmorProfile" | "selinuxLabel"> | undefined,
+  host: Host,
+  path = "process",
+): Problem[] {
   const problems: Problem[] = [];
   if (process?.apparmorProfile && !host.apparmor) {
     problems.push({ path: `${path}.apparmorProfile`, message: "AppArmor is not enabled on this host" });
   }
   if (process?.selinuxLabel && !host.selinux) problems.push({ path: `${path}.selinuxLabel`, message: NO_SELINUX });
+  return problems;
+}
+
+/** The same of what `restore` puts in the place of the labels that the processes had. */
+export function restoredLabelProblems(
+  { lsmProfile, lsmMountContext }: { lsmProfile?: string | undefined; lsmMountContext?: string | undefined },
+  host: Host,
+): Problem[] {
+  const problems: Problem[] = [];
+  if (lsmProfile !== undefined) {
+    const [, type, name = ""] = /^(apparmor|selinux):(.*)$/s.exec(lsmProfile) ?? [];
+    if (name === "") {
+      problems.push({
+        path: "--lsm-profile",
+        message: `must be apparmor:PROFILE or selinux:LABEL, not ${quote(lsmProfile)}`,
+      });
+    }
+    const process = type === "apparmor" ? { apparmorProfile: name } : { selinuxLabel: name };
+    problems.push(...labelProblems(process, host).map(({ message }) => ({ path: "--lsm-profile", message })));
+  }
+  if (lsmMountContext && !host.selinux) problems.push({ path: "--lsm-mount-context", message: NO_SELINUX });
   return problems;
 }
 

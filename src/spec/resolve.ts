@@ -15,6 +15,7 @@ import {
 } from "./annotations.ts";
 import { capabilityNumber } from "./capabilities.ts";
 import type { ContainerSpec, Host, ResolvedProcess, ResolvedSpec, ResolveOptions } from "./container.ts";
+import { keepsGroups } from "./crun.ts";
 import { hostProblems } from "./host-checks.ts";
 import { checkId, nameProblem } from "./id.ts";
 import { findNamespace, NAMESPACE_FLAGS } from "./namespaces.ts";
@@ -130,6 +131,7 @@ export function resolveProcess(process: Process, host: Host, warnings: Problem[]
 function resolveSpec(spec: Spec, bundle: string, host: Host, warnings: Problem[]): ResolvedSpec {
   // inspect() has reported a missing process.
   const process = resolveProcess(spec.process as Process, host, warnings);
+  if (keepsGroups(spec.annotations)) delete process.user?.additionalGids;
   const resolved: ResolvedSpec = { ...spec, process };
   if (spec.mounts !== undefined) {
     resolved.mounts = spec.mounts.map((mount) => resolveMount(bindSysfs(mount, spec.linux, host), bundle));

@@ -308,6 +308,19 @@ describe("--pidfd-socket", () => {
     for (const one of [id, other]) runOk(["delete", "--force", one]);
   });
 
+  own("may be named by crun's annotation, and the flag wins", () => {
+    const id = newId();
+    const named = (path: string) =>
+      sleepingBundle({ edit: (spec) => (spec.annotations = { "run.oci.pidfd_receiver": path }) }).path;
+    const ran = pidfdOf((socket) => ["run", "-d", "-b", named(socket), id]);
+    expect(ran.pid).toBe(stateOf(id)?.pid);
+    const other = newId();
+    const flag = pidfdOf((socket) => ["run", "-d", "--pidfd-socket", socket, "-b", named("/nowhere"), other]);
+    expect(flag.pid).toBe(stateOf(other)?.pid);
+    for (const { close } of [ran, flag]) close();
+    for (const one of [id, other]) runOk(["delete", "--force", one]);
+  });
+
   own("may have a path longer than a socket's name", () => {
     const dir = join(scratch(), "d".repeat(120));
     mkdirSync(dir);

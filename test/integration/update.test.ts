@@ -159,7 +159,7 @@ describe("update", () => {
     const result = run(["update", "--pids-limit", "5", id]);
     expect(result).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining("cannot update a container that is stopped"),
+      stderr: expect.stringContaining("container not running: cannot update a container that is stopped"),
     });
     expect(run(["update", "--pids-limit", "5", newId()]).stderr).toContain("does not exist");
   });

@@ -50,6 +50,32 @@ describe("exec", () => {
   });
 });
 
+describe("run.oci.keep_original_groups", () => {
+  needs({ root: true, tsrun: true, commands: ["setpriv"] })(
+    "the groups are the caller's, in exec those of its own",
+    () => {
+      const groups = (gids: string, args: string[]) =>
+        run(["--groups", gids, RUNTIME, ...args], { runtime: "setpriv" })
+          .stdout.trim()
+          .split(" ")
+          .map(Number);
+      const bundle = (annotations: Record<string, string>) =>
+        makeBundle({
+          args: ["sh", "-c", "id -G; exec sleep 3600 > /dev/null"],
+          edit: (spec) => {
+            spec.process.user = { uid: 1000, gid: 1000, additionalGids: [55] };
+            spec.annotations = annotations;
+          },
+        });
+      const kept = newId();
+      const keeping = bundle({ "run.oci.keep_original_groups": "1" }).path;
+      expect(groups("7001,7002", ["run", "-d", "-b", keeping, kept])).toEqual([1000, 7001, 7002]);
+      expect(groups("7003", ["exec", kept, "id", "-G"])).toEqual([1000, 7003]);
+      expect(groups("7001,7002", ["run", "-d", "-b", bundle({}).path, newId()])).toEqual([1000, 55]);
+    },
+  );
+});
+
 describe("a user who is not root", () => {
   root("starts in a directory that only root may enter", () => {
     const bundle = makeBundle({

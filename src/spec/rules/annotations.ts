@@ -1,5 +1,6 @@
 /** annotations. Rules: OCI config.md "Annotations"; our own are in ../annotations.ts. */
 import { ANNOTATION, readAnnotations } from "../annotations.ts";
+import { NOT_CARRIED_OUT } from "../crun.ts";
 import { type MapShape, S } from "../structure.ts";
 import { joinPath } from "../text.ts";
 import type { RuleContext } from "./context.ts";
@@ -14,6 +15,8 @@ export function checkAnnotations({ spec, report, warn, suggest }: RuleContext): 
   for (const key of Object.keys(spec.annotations)) {
     if (key === "") report(joinPath("annotations", key), "the name is empty");
     // An unknown annotation must not be an error; one of ours that we do not know is probably a slip.
+    if (key.startsWith("run.oci.") && NOT_CARRIED_OUT.includes(key))
+      warn(joinPath("annotations", key), "is crun's, and not carried out");
     if (!key.startsWith(PREFIX) || OURS.includes(key)) continue;
     warn(joinPath("annotations", key), `is not known${suggest(key, OURS)}`);
   }

@@ -161,6 +161,16 @@ describe("spec/validate", () => {
     );
   });
 
+  test("annotations of crun's that change a container, and are not carried out, are warned of", () => {
+    const said = (key: string) => warningsOf((spec) => (spec.annotations = { [key]: "1" }));
+    expect(said("run.oci.seccomp_bpf_data")).toEqual([
+      'annotations["run.oci.seccomp_bpf_data"]: is crun\'s, and not carried out',
+    ]);
+    for (const known of ["keep_original_groups", "pidfd_receiver", "seccomp.receiver", "hooks.nosuch"]) {
+      expect(said(`run.oci.${known}`)).toEqual([]);
+    }
+  });
+
   test("lists are bounded", () => {
     expect(problemsOf((spec) => (spec.process.args = new Array(100_001).fill("x")))).toEqual([
       "process.args: has 100001 elements, more than 100000",

@@ -1,0 +1,37 @@
+/**
+ * Annotations of crun's that engines set: what is carried out here, and what is not. Rules: crun(1), "Extensions to OCI";
+ * the one of seccomp is in listener.ts.
+ */
+import type { Spec } from "./types.ts";
+
+type Annotations = Spec["annotations"];
+
+/** Of `podman run --group-add keep-groups`. */
+const KEEP_GROUPS = "run.oci.keep_original_groups";
+const PIDFD_RECEIVER = "run.oci.pidfd_receiver";
+
+/** Nothing of them is carried out: a container that relies on one is not what its owner thinks. */
+export const NOT_CARRIED_OUT: readonly string[] = [
+  "delegate-cgroup",
+  "handler",
+  "hooks.stderr",
+  "hooks.stdout",
+  "mount_context_type",
+  "seccomp.plugins",
+  "seccomp_bpf_data",
+  "seccomp_fail_unknown_syscall",
+  "systemd.force_cgroup_v1",
+  "systemd.subgroup",
+  "timens_offset",
+].map((name) => `run.oci.${name}`);
+
+/** Do the processes keep the groups of who starts them, those that no id of theirs is mapped to included? */
+export function keepsGroups(annotations: Annotations): boolean {
+  return annotations !== undefined && Object.hasOwn(annotations, KEEP_GROUPS);
+}
+
+/** A socket for a pidfd of the container's process, where no flag names one. */
+export function pidfdReceiver(annotations: Annotations): string | undefined {
+  if (annotations === undefined || !Object.hasOwn(annotations, PIDFD_RECEIVER)) return undefined;
+  return annotations[PIDFD_RECEIVER] || undefined;
+}

@@ -19,7 +19,7 @@ export { fastExit } from "./runtime/exit.ts";
 export { runtimeFeatures } from "./runtime/features.ts";
 export { type ImageBundle, type ImageBundleOptions, imageBundle } from "./runtime/image.ts";
 export { type RuntimeInfo, runtimeInfo } from "./runtime/info.ts";
-export { killContainer } from "./runtime/kill.ts";
+export { killContainer, SIGNALS, signalNumber } from "./runtime/kill.ts";
 export { containerProcesses, containerState, listContainers } from "./runtime/list.ts";
 export { addMounts, readMounts, removeMounts } from "./runtime/live-mounts.ts";
 export { containerMetrics } from "./runtime/metrics.ts";
@@ -49,6 +49,7 @@ export { type ContainerPlan, describeContainerPlan as describePlan, planContaine
 export { hostProcessTable } from "./runtime/ps.ts";
 export { runContainer, runInForeground } from "./runtime/run.ts";
 export { startContainer } from "./runtime/start.ts";
+export { MissingError } from "./runtime/state.ts";
 export { type TryOptions, type TryResult, tryCommand } from "./runtime/try.ts";
 export { readResources, updateContainer } from "./runtime/update.ts";
 export { COMMIT, SPEC_VERSION, VERSION } from "./runtime/version.ts";

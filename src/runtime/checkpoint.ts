@@ -1,4 +1,5 @@
 /** `checkpoint` and `restore`. What they are made of is loaded on demand: hardly any container ever needs it. */
+import { leaveContainer } from "./children.ts";
 import type { CheckpointOptions, RestoreOptions, RunResult } from "./options.ts";
 
 /**
@@ -19,6 +20,7 @@ export async function checkpointContainer(options: CheckpointOptions): Promise<v
 export async function restoreContainer(options: RestoreOptions): Promise<RunResult> {
   const { restore } = await import("./restore.ts");
   const { record } = restore({ ...options, detach: true });
+  leaveContainer(record.pid);
   return { id: record.id, pid: record.pid };
 }
 

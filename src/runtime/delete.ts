@@ -9,6 +9,7 @@ import { warn } from "../log.ts";
 import type { Hooks } from "../spec/types.ts";
 import { ownTrees, removeRootfs } from "../storage/rootfs.ts";
 import { statSync } from "../sys/fs.ts";
+import { collectContainer } from "./children.ts";
 import { endContainer } from "./end.ts";
 import { inUserNamespace } from "./helper-init.ts";
 import { runHooksAnyhow } from "./hooks.ts";
@@ -69,6 +70,7 @@ export function deleteLocked(state: StateDirectory, record: StateRecord, force: 
   // Before the state goes: should we be killed meanwhile, the next delete runs them.
   if (record.hooks?.includes("poststop")) runPoststop(state, record, force);
   removeState(state);
+  collectContainer(record.pid);
 }
 
 function runPoststop(state: StateDirectory, record: StateRecord, force: boolean): void {

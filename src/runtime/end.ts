@@ -2,13 +2,13 @@
 import { killCgroup } from "../cgroup/manager.ts";
 import { isErrno, StateError } from "../errors.ts";
 import { closeQuiet } from "../sys/file.ts";
-import { pidfdOpen, pollFd } from "../sys/process.ts";
+import { pidfdOpen } from "../sys/process.ts";
+import { pollEnd } from "./children.ts";
 import { signalProcess } from "./kill.ts";
 import { isAlive } from "./lifecycle.ts";
 import type { StateRecord } from "./state.ts";
 
 const SIGKILL = 9;
-const POLLIN = 1;
 /** How long a process may take to die: one that waits for a disk or a network file system does not at once. */
 const KILL_TIMEOUT_MS = 10_000;
 
@@ -24,7 +24,7 @@ export function endContainer(record: StateRecord): void {
     throw error;
   }
   try {
-    if (isAlive(record.pid, record.startTime) && pollFd(pidFd, POLLIN, KILL_TIMEOUT_MS) === 0) {
+    if (isAlive(record.pid, record.startTime) && !pollEnd(pidFd, KILL_TIMEOUT_MS)) {
       throw new StateError("container init still running", {
         fix: `process ${record.pid} does not die: see /proc/${record.pid}/stack for what it waits for`,
       });

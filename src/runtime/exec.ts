@@ -3,7 +3,7 @@ import { areFrozen, execCgroups } from "../cgroup/exec.ts";
 import { detectCgroups, joinFds } from "../cgroup/manager.ts";
 import { isErrno, SpecError, StateError, TsrunError } from "../errors.ts";
 import { type Host, hostFacts } from "../host.ts";
-import { becomeMonitor } from "../init/monitor.ts";
+import { becomeMonitor, untilEnd } from "../init/monitor.ts";
 import { spawnInit } from "../init/spawn.ts";
 import { debug, flushLog, isDebugging, warn } from "../log.ts";
 import { planExec } from "../plan/exec.ts";
@@ -20,6 +20,7 @@ import { inspectProcess } from "../spec/validate.ts";
 import { O_CLOEXEC, O_PATH, O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open } from "../sys/file.ts";
 import { pidfdOpen } from "../sys/process.ts";
+import { awaitExeced, leaveExeced } from "./children.ts";
 import { converse } from "./converse.ts";
 import { homeDirectory } from "./home.ts";
 import { joinRdt } from "./intel-rdt.ts";
@@ -32,7 +33,6 @@ import { openRoot } from "./root-place.ts";
 import { compiledSeccomp, handOverListener } from "./seccomp.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
 import { checkTerminal, inheritTerminalSize } from "./terminal.ts";
-import { exitOf } from "./wait.ts";
 
 /**
  * `tsrun exec`. Detached, it returns once the process is executed; in the foreground the calling process is
@@ -50,8 +50,11 @@ export function execInForeground(options: ExecOptions): ExecResult {
 /** Runs a process inside a program that goes on meanwhile; resolves when it has ended, detached at once. */
 export async function execProcess(options: ExecOptions): Promise<ExecResult> {
   const { pid } = launchExec(options);
-  if (options.detach) return { id: options.id, pid };
-  const { exitCode } = await exitOf(pid);
+  if (options.detach) {
+    leaveExeced(pid);
+    return { id: options.id, pid };
+  }
+  const { exitCode } = await awaitExeced(pid, (pidFd) => untilEnd(pid, pidFd));
   return { id: options.id, pid, exitCode };
 }
 

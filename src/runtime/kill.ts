@@ -1,6 +1,7 @@
 /** `kill`: a signal to the container's process, or to all of them. Rules: OCI runtime.md "Kill"; runc-kill(8). */
 import { hasOwnProcesses, isFrozen, killCgroup, thaw } from "../cgroup/manager.ts";
-import { isErrno, StateError } from "../errors.ts";
+import { isErrno, StateError, TsrunError } from "../errors.ts";
+import { signalNumber } from "../sys/constants.ts";
 import { closeQuiet } from "../sys/file.ts";
 import { pidfdOpen, pidfdSendSignal } from "../sys/process.ts";
 import { isAlive, statusOf } from "./lifecycle.ts";
@@ -10,8 +11,24 @@ import { StateDirectory, type StateRecord } from "./state.ts";
 
 const SIGKILL = 9;
 
-/** @param signal its number @throws StateError "container not running" */
-export function killContainer(root: string | undefined, id: string, signal: number, options: KillOptions = {}): void {
+export { SIGNALS, signalNumber } from "../sys/constants.ts";
+
+/**
+ * @param signal its number, where 0 asks whether the process is there, or its name: "SIGTERM", "TERM", "RTMIN+3"
+ * @throws StateError "container not running"; TsrunError for what is no signal
+ */
+export function killContainer(
+  root: string | undefined,
+  id: string,
+  signal: number | string,
+  options: KillOptions = {},
+): void {
+  const number = typeof signal === "number" ? signal : signalNumber(signal);
+  if (number === undefined) throw new TsrunError(`unknown signal ${JSON.stringify(signal)}`);
+  sendSignal(root, id, number, options);
+}
+
+function sendSignal(root: string | undefined, id: string, signal: number, options: KillOptions): void {
   const record = new StateDirectory(stateRoot(root), id).read();
   const status = statusOf(record);
   if (options.all) {

@@ -20,7 +20,7 @@ export function containerState(root: string | undefined, id: string): ContainerS
 }
 
 /** Every container of a root, by name. One that is being made or removed meanwhile is left out. */
-export function listContainers(root: string | undefined): ContainerSummary[] {
+export function listContainers(root?: string | undefined): ContainerSummary[] {
   const directory = stateRoot(root);
   let names: string[];
   try {

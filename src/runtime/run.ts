@@ -9,6 +9,7 @@ import { O_DIRECTORY, O_RDONLY } from "../sys/constants.ts";
 import { open } from "../sys/file.ts";
 import { readlinkSync } from "../sys/fs.ts";
 import { pidfdOpen } from "../sys/process.ts";
+import { leaveContainer } from "./children.ts";
 import { deleteContainer } from "./delete.ts";
 import { newId } from "./id.ts";
 import { type Launched, type LaunchedSoFar, type LaunchOptions, launch } from "./launch.ts";
@@ -135,6 +136,7 @@ export async function runContainer(options: RunOptions): Promise<RunResult> {
   using readiness = launched.readiness;
   const { id, pid } = record;
   if (options.detach) {
+    leaveContainer(pid);
     readiness?.wait(record);
     return { id, pid };
   }

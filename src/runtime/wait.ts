@@ -5,7 +5,7 @@ import { pidfdOpen, type WaitStatus, waitid } from "../sys/process.ts";
 import type { Readiness } from "./notify.ts";
 
 /**
- * @param pid a child of this process: the one that `run` or `exec` made
+ * @param pid a child of this process: the one that `run` made
  * @param readiness passed on meanwhile
  */
 export async function exitOf(pid: number, readiness?: Readiness): Promise<WaitStatus> {

@@ -346,6 +346,7 @@ const SIGNAL_ALIASES: Readonly<Record<string, string>> = {
   SIGCLD: "SIGCHLD",
   SIGPOLL: "SIGIO",
   SIGIOT: "SIGABRT",
+  SIGUNUSED: "SIGSYS",
 };
 
 /**

@@ -73,6 +73,40 @@ try {
 }
 `;
 
+const LONG_LIVED = `
+import { existsSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  containerState, createContainer, deleteContainer, execProcess, killContainer, MissingError, runContainer, startContainer,
+} from "tsrun";
+const [bundle, id] = process.argv.slice(2);
+const gone = async (pid) => {
+  for (let i = 0; i < 1000 && existsSync("/proc/" + pid); i++) await sleep(5);
+  return !existsSync("/proc/" + pid);
+};
+const { pid } = createContainer({ bundle, id });
+startContainer(undefined, id);
+const { pid: left } = await execProcess({ id, args: ["true"], detach: true });
+console.log("exec -d", await gone(left));
+await execProcess({ id, args: ["sleep", "1000"], detach: true });
+killContainer(undefined, id, "SIGKILL");
+for (let i = 0; i < 1000 && containerState(undefined, id).status !== "stopped"; i++) await sleep(5);
+console.log("killed", containerState(undefined, id).status, containerState(undefined, id).exit.exitCode);
+deleteContainer(undefined, id);
+console.log("deleted", existsSync("/proc/" + pid));
+const { pid: second } = await runContainer({ bundle, id, detach: true });
+const awaited = execProcess({ id, args: ["sleep", "1000"] });
+const begin = Date.now();
+deleteContainer(undefined, id, { force: true });
+console.log("deleted by force", Date.now() - begin < 5000, existsSync("/proc/" + second));
+console.log("exec", (await awaited).exitCode);
+try {
+  killContainer(undefined, id, "SIGKILL");
+} catch (error) {
+  console.log(error instanceof MissingError);
+}
+`;
+
 function runProgram(engine: string, bundle: Bundle): { code: number | null; stdout: string; stderr: string } {
   const dir = consumer("program.mjs", PROGRAM);
   const result = spawnSync(engine, ["program.mjs", bundle.path, newId("lib")], { cwd: dir, encoding: "utf8" });
@@ -112,6 +146,26 @@ describe("the library", () => {
         "exit 6",
         "aborted",
         "StateError",
+        "",
+      ]);
+      expectNothingLeft(before);
+    }
+  });
+
+  root("a program that goes on waits for what it has put into containers, so that they can end", () => {
+    for (const engine of [process.execPath, findBun()]) {
+      const before = inventory();
+      const dir = consumer("program.mjs", LONG_LIVED);
+      const args = ["program.mjs", makeBundle({ args: ["sleep", "1000"] }).path, newId("lib")];
+      const result = spawnSync(engine, args, { cwd: dir, encoding: "utf8", timeout: 60_000 });
+      expect(result.stderr).toBe("");
+      expect(result.stdout.split("\n")).toEqual([
+        "exec -d true",
+        "killed stopped 137",
+        "deleted false",
+        "deleted by force true false",
+        "exec 137",
+        "true",
         "",
       ]);
       expectNothingLeft(before);

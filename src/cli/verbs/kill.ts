@@ -2,7 +2,7 @@ import { killContainer } from "../../index.ts";
 import { defineVerb } from "../flags.ts";
 import { UsageError } from "../parse.ts";
 import { forEachMatch } from "../regex.ts";
-import { signalNumber } from "../signals.ts";
+import { parseSignal } from "../signals.ts";
 
 export const kill = defineVerb({
   name: "kill",
@@ -22,7 +22,7 @@ export const kill = defineVerb({
   stopAtId: true,
   run({ values, args, globals }) {
     const id = args[0] as string;
-    const signal = signalNumber(args[1] ?? "TERM");
+    const signal = parseSignal(args[1] ?? "TERM");
     const options = { all: values.all };
     if (values.regex)
       return forEachMatch(globals.root, id, (match) => killContainer(globals.root, match, signal, options));

@@ -10,8 +10,15 @@ const answers: Record<string, unknown> = {};
 const out: string[] = [];
 const err: string[] = [];
 
-vi.mock("../../../src/index.ts", () => {
-  const library: Record<string, unknown> = { VERSION: "1.2.3", COMMIT: "abcdef", SPEC_VERSION: "1.3.0" };
+vi.mock("../../../src/index.ts", async () => {
+  const { SIGNALS, signalNumber } = await import("../../../src/sys/constants.ts");
+  const library: Record<string, unknown> = {
+    VERSION: "1.2.3",
+    COMMIT: "abcdef",
+    SPEC_VERSION: "1.3.0",
+    SIGNALS,
+    signalNumber,
+  };
   for (const name of [
     "createContainer",
     "runInForeground",

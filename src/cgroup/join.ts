@@ -10,18 +10,36 @@ export interface CgroupJoin {
   name: string;
   path: string;
   kind: "tasks" | "directory";
+  /**
+   * A directory that was there before: nobody may be cloned into it, as what was in it before may have been killed by
+   * its cgroup.kill. The kernel counts those kills and ends a clone at birth when the count of its cgroup is another
+   * one than that of the caller's (seen up to Linux 6.18).
+   */
+  isReused?: true;
 }
 
-/** None for a cgroup of systemd's, which has put the process there. */
-export function joinFds({ paths, systemd }: Pick<CgroupRecord, "paths" | "systemd">): CgroupJoin[] {
+/**
+ * None for a cgroup of systemd's, which has put the process there.
+ *
+ * @param record `made` as in it; left out, no directory counts as one that was there before
+ */
+export function joinFds({
+  paths,
+  systemd,
+  made,
+}: Pick<CgroupRecord, "paths" | "systemd"> & { made?: readonly string[] | undefined }): CgroupJoin[] {
   if (systemd !== undefined) return [];
   const joins: CgroupJoin[] = [];
   const seen = new Set<string>();
   for (const [controller, dir] of Object.entries(paths)) {
     if (seen.has(dir)) continue;
     seen.add(dir);
-    if (controller === "") joins.push({ name: "unified", path: dir, kind: "directory" });
-    else joins.push({ name: controller, path: `${dir}/tasks`, kind: "tasks" });
+    const isMade = made === undefined || made.some((own) => dir === own || dir.startsWith(`${own}/`));
+    if (controller === "") {
+      joins.push({ name: "unified", path: dir, kind: "directory", ...(isMade ? {} : { isReused: true }) });
+    } else {
+      joins.push({ name: controller, path: `${dir}/tasks`, kind: "tasks" });
+    }
   }
   return joins;
 }

@@ -24,7 +24,7 @@ export function planClone(b: PlanBuilder, container: ContainerSpec, parameters: 
     const last = Number(x.flag === CLONE_NEWUSER) - Number(y.flag === CLONE_NEWUSER);
     return container.host.privileged ? last : -last;
   });
-  const entersFirst = parameters.cgroupDirectory && entersCgroupFirst(container);
+  const entersFirst = parameters.cgroupDirectory && (parameters.cgroupReused || entersCgroupFirst(container));
   if (entersFirst) {
     const procs = b.inherit("cgroup:procs");
     b.add("linux.cgroupsPath", "write", procs, "0");

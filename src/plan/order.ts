@@ -33,6 +33,8 @@ export interface CgroupView {
 export interface PlanParameters {
   /** A v2 cgroup to clone into: the descriptor "cgroup" is inherited. */
   cgroupDirectory: boolean;
+  /** Nobody may be cloned into it: the first process enters it through "cgroup:procs", and its child is born there. */
+  cgroupReused: boolean;
   /** Does the first process wait until systemd has put it into a cgroup, which it then hands on? */
   cgroupBySystemd: boolean;
   /** v1 hierarchies whose `tasks` file the process writes itself into: descriptors "tasks:<name>". */

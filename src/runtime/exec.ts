@@ -77,10 +77,10 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
   if (record.rootPlace) fds.set("root", openRoot(record));
   if (!isAlive(record.pid, record.startTime)) throw new StateError("cannot exec in a stopped container");
   const paths = record.cgroup ? execCgroups(record.cgroup, record.pid, hierarchies, options.cgroup) : {};
-  const joins = joinFds({ paths });
+  const joins = joinFds({ paths, made: record.cgroup?.systemd ? undefined : record.cgroup?.made });
   for (const join of joins) {
     // Into a user namespace that is joined nobody may clone with a cgroup: the process writes itself in.
-    if (join.kind === "directory" && record.userns)
+    if (join.kind === "directory" && (record.userns || join.isReused))
       fds.set("tasks:unified", open(`${join.path}/cgroup.procs`, O_WRONLY | O_CLOEXEC));
     else if (join.kind === "directory") fds.set("cgroup", open(join.path, O_PATH | O_CLOEXEC));
     else fds.set(`tasks:${join.name}`, open(join.path, O_WRONLY | O_CLOEXEC));

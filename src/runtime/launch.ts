@@ -256,7 +256,7 @@ function openInherited(
     fds.set("rootfs", mountLayers(record.overlay, container, fds.get("ns:user")));
   }
   for (const join of record.cgroup ? joinFds(record.cgroup) : []) {
-    if (join.kind === "directory" && entersCgroupFirst(container)) {
+    if (join.kind === "directory" && (join.isReused || entersCgroupFirst(container))) {
       fds.set("cgroup:procs", open(`${join.path}/cgroup.procs`, O_WRONLY | O_CLOEXEC));
     } else if (join.kind === "directory") fds.set("cgroup", open(join.path, O_PATH | O_CLOEXEC));
     else fds.set(`tasks:${join.name}`, open(join.path, O_WRONLY | O_CLOEXEC));

@@ -103,6 +103,7 @@ export function planParameters(
   return {
     ...how,
     cgroupDirectory: joins.some((join) => join.kind === "directory"),
+    cgroupReused: joins.some((join) => join.isReused),
     cgroupBySystemd: cgroup?.systemd !== undefined,
     cgroupTasks: joins.filter((join) => join.kind === "tasks").map((join) => join.name),
     cgroupViews: hasCgroupMount(container) && cgroup ? cgroupViews(cgroup, loaded.hierarchies) : [],

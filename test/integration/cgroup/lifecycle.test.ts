@@ -19,6 +19,7 @@ import { planCgroup } from "../../../src/cgroup/plan.ts";
 import { SIGNALS } from "../../../src/sys/constants.ts";
 import { makeBundle } from "../../helpers/bundle.ts";
 import { needs } from "../../helpers/needs.ts";
+import { newId, RUNTIME, run } from "../../helpers/runtime.ts";
 import { destroyAll, ended, left, make, newName, runIn, startIn } from "./helpers.ts";
 
 afterEach(destroyAll);
@@ -301,4 +302,32 @@ describe("cgroup lifecycle", () => {
       expect(Object.keys(seen).length).toBeGreaterThan(0);
     });
   }
+
+  needs({ root: true, tsrun: true, cgroup: ["hybrid", "v2"] })(
+    "a cgroup that was there before serves again and again",
+    () => {
+      const { unified } = detectCgroups();
+      const name = newName();
+      const dir = directoryOf(unified as NonNullable<typeof unified>, `/${name}`);
+      mkdirSync(dir);
+      try {
+        const bundle = makeBundle({
+          args: ["sleep", "1000"],
+          edit: (spec) => {
+            spec.linux.cgroupsPath = `/${name}`;
+          },
+        });
+        for (const time of ["first", "second"]) {
+          const id = newId();
+          expect(spawnSync(RUNTIME, ["run", "-d", "-b", bundle.path, id], { stdio: "ignore" }).status, time).toBe(0);
+          expect(run(["exec", id, "true"]), time).toMatchObject({ code: 0, stderr: "" });
+          // By cgroup.kill.
+          expect(run(["delete", "--force", id]).code, time).toBe(0);
+          expect(existsSync(dir)).toBe(true);
+        }
+      } finally {
+        rmdirSync(dir);
+      }
+    },
+  );
 });

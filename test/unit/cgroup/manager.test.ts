@@ -22,6 +22,15 @@ describe("cgroup/manager", () => {
     expect(joinFds({ paths: {} })).toEqual([]);
   });
 
+  test("a v2 cgroup that was there before is not one to be born in, but one below a new one is", () => {
+    const paths = { "": "/c/p/x" };
+    const join = { name: "unified", path: "/c/p/x", kind: "directory" };
+    expect(joinFds({ paths, made: [] })).toEqual([{ ...join, isReused: true }]);
+    expect(joinFds({ paths, made: ["/c/p/x"] })).toEqual([join]);
+    expect(joinFds({ paths, made: ["/c/p"] })).toEqual([join]);
+    expect(joinFds({ paths, made: ["/c/p/x2"] })).toEqual([{ ...join, isReused: true }]);
+  });
+
   test("removal goes bottom up, and parents are told from the container's own cgroups", () => {
     expect(removalOrder(hybrid)).toEqual([
       { path: "/c/unified/p/x", leaf: true },

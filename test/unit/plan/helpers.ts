@@ -33,6 +33,7 @@ export function containerOf({ spec: change, options, host }: Case = {}): Contain
 
 export const PARAMETERS: PlanParameters = {
   cgroupDirectory: false,
+  cgroupReused: false,
   cgroupBySystemd: false,
   cgroupTasks: [],
   cgroupViews: [],

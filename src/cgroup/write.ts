@@ -10,6 +10,8 @@ export interface CgroupWrite {
   value: string;
   /** Refused with EINVAL, it is tried once more after the rest: two limits bound each other, and what is there is not known. */
   again?: true;
+  /** The caller has named the file, and is told in the words of runc that it is not there. */
+  named?: true;
   /** A kernel without this file already does what is asked. */
   optional?: true;
   /** What to write when this file does not exist. */
@@ -73,6 +75,7 @@ function openForWrite(dir: string, controller: string, write: CgroupWrite): numb
   } catch (error) {
     if (isErrno(error, "ENOENT")) {
       if (write.optional || write.otherwise !== undefined) return undefined;
+      if (write.named) throw new TsrunError(`cannot set ${write.file}: open ${path}: no such file or directory`);
       // Never the text of ENOENT: callers take it for a missing command (exit code 127).
       throw new TsrunError(`cannot set ${controller} limit: missing cgroup file ${path}`, {
         fix: `this kernel or this cgroup lacks it: is the ${controller} controller enabled?`,

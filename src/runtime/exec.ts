@@ -196,7 +196,7 @@ function fromOptions(options: ExecOptions, config: Spec): Process {
   const base: Process = config.process ?? { cwd: "/", user: { uid: 0, gid: 0 } };
   const process: Process = { ...base, args: [...(options.args ?? [])], terminal: options.tty ?? false };
   if (options.cwd !== undefined) process.cwd = options.cwd;
-  if (options.env) process.env = [...(base.env ?? []), ...options.env];
+  if (options.env) process.env = withVariables(base.env ?? [], options.env);
   if (options.user !== undefined) {
     const { uid, gid } = parseUser(options.user);
     process.user = { ...base.user, uid, gid: gid ?? base.user?.gid ?? 0 };
@@ -223,6 +223,14 @@ function fromOptions(options: ExecOptions, config: Spec): Process {
     };
   }
   return process;
+}
+
+/** What is added takes the place of what has its name: programs differ in which of two they take. */
+function withVariables(env: readonly string[], added: readonly string[]): string[] {
+  const nameOf = (entry: string) => entry.split("=", 1)[0];
+  const names = new Set(added.map(nameOf));
+  const last = added.filter((entry, i) => !added.slice(i + 1).some((later) => nameOf(later) === nameOf(entry)));
+  return [...env.filter((entry) => !names.has(nameOf(entry))), ...last];
 }
 
 function homeOf(record: StateRecord, process: ResolvedProcess): string | undefined {

@@ -106,6 +106,11 @@ describe("where the process is", () => {
   root("the last of two settings of a variable counts", () => {
     expect(sh("echo $KEPT", "-e", "KEPT=no")).toBe("no\n");
   });
+
+  own("a variable that is set anew is there once: programs differ in which of two they take", () => {
+    const variables = exec(["-e", "KEPT=no", "-e", "NEW=1", "-e", "NEW=2=3"], "env").stdout.split("\n");
+    expect(variables.filter((entry) => /^(KEPT|NEW)=/.test(entry))).toEqual(["KEPT=no", "NEW=2=3"]);
+  });
 });
 
 describe("who the process is", () => {

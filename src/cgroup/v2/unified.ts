@@ -15,6 +15,6 @@ export function unifiedWrites(unified: Record<string, string>): { controller: st
     }
     const lines = text.split("\n").filter((line) => line !== "");
     const values = lines.length === 0 ? [text] : lines;
-    return { controller: file.slice(0, dot), writes: values.map((value) => ({ file, value })) };
+    return { controller: file.slice(0, dot), writes: values.map((value) => ({ file, value, named: true })) };
   });
 }

@@ -29,6 +29,11 @@ describe("cgroup/write", () => {
     expect(write).not.toThrow(/no such file or directory/i);
   });
 
+  test("a missing file that the caller has named is told of as runc does", () => {
+    const write = () => applyWrites(dir, "memory", [{ file: "memory.nothing", value: "1", named: true }]);
+    expect(write).toThrow(`cannot set memory.nothing: open ${dir}/memory.nothing: no such file or directory`);
+  });
+
   test("a missing file is made up for by another, or does not matter", () => {
     make("other.weight");
     applyWrites(dir, "io", [

@@ -6,20 +6,20 @@ describe("cgroup/v2/unified", () => {
     expect(
       unifiedWrites({ "memory.high": "100", "io.max": "8:0 rbps=1\n8:16 wbps=2\n", "cgroup.freeze": "0" }),
     ).toEqual([
-      { controller: "memory", writes: [{ file: "memory.high", value: "100" }] },
+      { controller: "memory", writes: [{ file: "memory.high", value: "100", named: true }] },
       {
         controller: "io",
         writes: [
-          { file: "io.max", value: "8:0 rbps=1" },
-          { file: "io.max", value: "8:16 wbps=2" },
+          { file: "io.max", value: "8:0 rbps=1", named: true },
+          { file: "io.max", value: "8:16 wbps=2", named: true },
         ],
       },
-      { controller: "cgroup", writes: [{ file: "cgroup.freeze", value: "0" }] },
+      { controller: "cgroup", writes: [{ file: "cgroup.freeze", value: "0", named: true }] },
     ]);
   });
 
   test("an empty value is written, as it clears a file such as cpuset.cpus", () => {
-    expect(unifiedWrites({ "cpuset.cpus": "" })[0]?.writes).toEqual([{ file: "cpuset.cpus", value: "" }]);
+    expect(unifiedWrites({ "cpuset.cpus": "" })[0]?.writes).toEqual([{ file: "cpuset.cpus", value: "", named: true }]);
   });
 
   test("a name is never a path", () => {

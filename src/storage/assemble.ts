@@ -49,7 +49,8 @@ async function* pieces(storageRoot: string, layer: StoredLayer): AsyncGenerator<
   using root = new Fd(open(contentDir(storageRoot, layer), O_PATH | O_DIRECTORY));
   const queue: (Uint8Array | TarEntry)[] = [];
   const reader = new TarReader(
-    { skeleton: (bytes) => queue.push(bytes), entry: () => {}, end: (entry) => queue.push(entry) },
+    // Copied: the reader puts its next block into the same buffer.
+    { skeleton: (bytes) => queue.push(bytes.slice()), entry: () => {}, end: (entry) => queue.push(entry) },
     { isSkeleton: true },
   );
   for await (const chunk of source) {

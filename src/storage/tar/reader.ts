@@ -28,7 +28,7 @@ import {
 } from "./header.ts";
 
 export interface TarSink {
-  /** Bytes that are not content of a file, before anything that they are about. */
+  /** Bytes that are not content of a file, before anything that they are about. They are the reader's again afterwards. */
   skeleton?(bytes: Uint8Array): void;
   /** An entry. For a file `data` follows, then `end`; a reader of a skeleton has no `data`. */
   entry(entry: TarEntry): void;

@@ -3,10 +3,12 @@ import { createHash } from "node:crypto";
 import { existsSync, lstatSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { LayerStore } from "../../../src/storage/layer-store.ts";
 import { makeLayout, readLayout, tool } from "../../helpers/images.ts";
 import { describeNeeds, needs } from "../../helpers/needs.ts";
 import { deleteContainers, newId, run, runOk, stateOf } from "../../helpers/runtime.ts";
 import { scratch, TEST_PREFIX } from "../../helpers/scratch.ts";
+import { makeTar } from "../../helpers/tar.ts";
 
 const STORE = "/var/lib/tsrun";
 const WANTED = { root: true, tsrun: true, commands: ["umoci", "skopeo"] } as const;
@@ -322,6 +324,76 @@ needs(WANTED)("`image pull` takes what skopeo copies, here from a layout", () =>
   runOk(["image", "pull", "-q", "--store", store, `oci:${layout}:v1`, "pulled:1"]);
   expect(runOk(["image", "list", "-q", "--store", store]).trim()).toBe(image("web:v1").id);
 });
+
+needs({ root: true, tsrun: true })("a layer of twenty thousand files comes out byte for byte", async () => {
+  const store = scratch("store");
+  const tar = join(scratch("tar"), "many.tar");
+  // Headers are only compressed to pieces of odd lengths when they are not all alike.
+  const entries = Array.from({ length: 20_000 }, (_, i) => ({
+    name: `d${i % 50}/${sha(String(i))}`,
+    content: `${i}`,
+    uid: i,
+  }));
+  writeFileSync(tar, makeTar(entries));
+  const chainId = runOk(["layer", "import", "-q", "--store", store, tar]).trim();
+  expect(run(["layer", "check", "--store", store])).toMatchObject({ code: 0, stdout: "" });
+  expect(await new LayerStore({ storageRoot: store }).check()).toEqual([]);
+  const again = join(scratch("tar"), "again.tar");
+  runOk(["layer", "export", "--store", store, chainId, "-o", again]);
+  expect(readFileSync(again).equals(readFileSync(tar))).toBe(true);
+});
+
+describeNeeds(WANTED)("an image without a name of its own", () => {
+  const listed = (store: string) =>
+    (JSON.parse(runOk(["image", "list", "-f", "json", "--store", store])) as { names: string[] }[]).flatMap(
+      ({ names }) => names,
+    );
+
+  test("is called after where it comes from, and what is given has the tag latest", () => {
+    const store = scratch("store");
+    const to = scratch("transports");
+    tool("skopeo", ["copy", "-q", `oci:${layout}:v1`, `dir:${to}/as-dir`]);
+    tool("skopeo", ["copy", "-q", `oci:${layout}:v1`, `docker-archive:${to}/saved.tar:web:3`]);
+    for (const source of [`dir:${to}/as-dir`, `docker-archive:${to}/saved.tar`, `docker-archive:${to}/saved.tar:web:3`])
+      runOk(["image", "pull", "-q", "--store", store, source]);
+    runOk(["image", "pull", "-q", "--store", store, `oci:${layout}:v1`, "given"]);
+    expect(listed(store).sort()).toEqual(["as-dir:latest", "given:latest", "saved:latest", "web:3"]);
+    const refused = run(["image", "inspect", "--store", store, "web"]);
+    expect(refused.stderr).toContain('has no image "web"\n  fix: there is web:3\n');
+  });
+
+  test("is refused before it is copied when the name that is given is none", () => {
+    const result = run(["image", "pull", "--store", scratch("store"), `oci:${layout}:v1`, "no name"]);
+    expect([result.code, result.stdout, result.stderr]).toEqual([
+      1,
+      "",
+      expect.stringContaining('"no name" is no name of an image'),
+    ]);
+  });
+
+  test("what skopeo says is told in one line", () => {
+    const result = run(["image", "pull", "--store", scratch("store"), `oci:${layout}:nope`, "x"]);
+    expect(result.stderr).toMatch(/^tsrun: image pull: skopeo: [^\n]*no descriptor found for reference "nope"\n$/);
+  });
+});
+
+test.each([
+  ["a file that is empty", () => "/dev/null", "/dev/null is empty"],
+  ["a text", () => "/etc/passwd", "/etc/passwd is no tar: the header at byte 0"],
+  ["a layout with a tag", () => `${layout}:v1`, "/web:v1 does not exist\n  fix: "],
+  ["a directory of skopeo's", () => skopeoDirectory(), "is a directory of skopeo's transport dir:"],
+])("what is no image is called by what it is: %s", (_, path, message) => {
+  const result = run(["image", "import", "--store", scratch("store"), path(), "x"]);
+  expect([result.code, result.stdout]).toEqual([1, ""]);
+  expect(result.stderr).toContain(message);
+});
+
+/** As `skopeo copy ... dir:` begins one. */
+function skopeoDirectory(): string {
+  const path = scratch("dir");
+  writeFileSync(join(path, "manifest.json"), JSON.stringify({ schemaVersion: 2, config: {}, layers: [] }));
+  return path;
+}
 
 needs({ root: true, tsrun: true })("`image pull` without skopeo says how to get it", () => {
   const result = run(["image", "pull", "--store", scratch("store"), "web"], { env: { PATH: "/nonexistent" } });

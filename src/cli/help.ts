@@ -30,13 +30,14 @@ export function buildProgram(globals: readonly Flag[], verbs: readonly Verb[]): 
     .configureHelp({ showGlobalOptions: false });
   addFlags(program, globals);
   for (const verb of verbs) {
-    const command = program
-      .command(verb.name)
+    // Not program.command(): that takes the second word of "image list" for an argument.
+    const command = new Command(verb.name)
       .summary(verb.summary)
       .description(verb.summary)
       .usage(`${verb.flags.length > 0 ? "[flags] " : ""}${verb.usage}`)
       .helpOption("-h, --help", "print this help");
     addFlags(command, verb.flags);
+    program.addCommand(command);
   }
   return program;
 }

@@ -24,6 +24,7 @@ import { type ArchiveFile, indexArchive } from "./archive-index.ts";
 import { type Compression, compressionOf, decompressed, fileBytes } from "./compression.ts";
 import { checkDigest, type Digest, digestOf, hexOf } from "./digest.ts";
 import { isObject, MAX_JSON, parseJson } from "./image-config.ts";
+import { TarError } from "./tar/header.ts";
 import { TarReader } from "./tar/reader.ts";
 
 /** A part of an open file. */
@@ -188,6 +189,10 @@ export class ImageSource {
   #dockerImages(options: SourceOptions): SourceImage[] {
     const what = `${this.path}/manifest.json`;
     const manifest = parseJson(this.#text("manifest.json"), what);
+    if (isObject(manifest) && manifest.schemaVersion !== undefined)
+      throw new TsrunError(`${this.path} is a directory of skopeo's transport dir:, no OCI image layout`, {
+        fix: `tsrun image pull dir:${this.path} NAME`,
+      });
     if (!Array.isArray(manifest)) throw new TsrunError(`${what} is no list`);
     return manifest.flatMap((image: unknown) => {
       const { Config, Layers, RepoTags } = isObject(image) ? image : {};
@@ -307,7 +312,7 @@ function contentOf({ fd, offset, size, path }: Blob): Uint8Array {
  */
 export async function openSource(path: string, spool: string, { isTar = false } = {}): Promise<ImageSource> {
   const stats = path === "-" ? undefined : statSync(path);
-  if (path !== "-" && stats === undefined) throw new TsrunError(`${path} does not exist`);
+  if (path !== "-" && stats === undefined) throw notThere(path);
   if (stats?.isDirectory()) {
     if (isTar) throw new TsrunError(`${path} is a directory, not a tar`);
     return new ImageSource(path, new Fd(open(path, O_PATH | O_DIRECTORY)), undefined, 0);
@@ -336,6 +341,13 @@ export async function openSource(path: string, spool: string, { isTar = false } 
   }
 }
 
+function notThere(path: string): TsrunError {
+  const [, before = "", after = ""] = /^(.+):([^:/]+)$/.exec(path) ?? [];
+  // As umoci and skopeo name an image in a layout.
+  const fix = before !== "" && statSync(before) !== undefined ? `${before} does: --reference ${after}` : undefined;
+  return new TsrunError(`${path} does not exist`, fix === undefined ? {} : { fix });
+}
+
 /** Names with which archives of images begin: an OCI image layout, docker save in its versions. */
 const IMAGE_FILES =
   /^(\.\/)?(oci-layout|index\.json|manifest\.json|repositories|blobs\/?.*|(sha256:)?[0-9a-f]{64}([/.].*)?)$/;
@@ -344,9 +356,16 @@ const IMAGE_FILES =
 async function isImageArchive(fd: number, size: number, compression: Compression, path: string): Promise<boolean> {
   const names: string[] = [];
   const reader = new TarReader({ entry: ({ name }) => names.push(name) });
-  for await (const piece of decompressed(fileBytes(fd, 0, size, path), compression)) {
-    reader.push(piece);
-    if (names.length >= 4 || reader.isOver) break;
+  if (size === 0) throw new TsrunError(`${path} is empty: not even the end of a tar is in it`);
+  try {
+    for await (const piece of decompressed(fileBytes(fd, 0, size, path), compression)) {
+      reader.push(piece);
+      if (names.length >= 4 || reader.isOver) break;
+    }
+  } catch (cause) {
+    // Behind the first entry it is a tar, and a damaged one.
+    if (!(cause instanceof TarError) || names.length > 0) throw cause;
+    throw new TarError(`${path} is no tar: ${cause.message}`, { cause });
   }
   return names.slice(0, 4).some((name) => IMAGE_FILES.test(name));
 }

@@ -157,9 +157,19 @@ export function findImage(storageRoot: string, reference: string): Digest {
     if (found.length > 1) throw new StateError(`${reference} is the beginning of ${found.length} image ids`);
     if (found.length === 1) return found[0] as Digest;
   }
+  const others = name === undefined ? [] : otherTags(names, name);
   throw new StateError(`the store at ${storageRoot} has no image ${JSON.stringify(reference)}`, {
-    fix: "`tsrun image list` prints those it has; `tsrun image import` brings one in",
+    fix:
+      others.length > 0
+        ? `there is ${others.join(", ")}`
+        : "`tsrun image list` prints those it has; `tsrun image import` brings one in",
   });
+}
+
+/** Names that differ from this one in the tag. */
+function otherTags(names: Names, name: string): string[] {
+  const { repository } = splitName(name);
+  return [...names.keys()].filter((other) => splitName(other).repository === repository);
 }
 
 function tryFullName(reference: string): string | undefined {

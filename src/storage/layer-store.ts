@@ -74,6 +74,11 @@ export class LayerStore {
     return (await import("./inspect.ts")).findLayerId(this.storageRoot, text);
   }
 
+  /** A name of an image with its tag, "latest" where there is none. @throws TsrunError for what is no name */
+  async imageName(text: string): Promise<string> {
+    return (await import("./imagedb.ts")).fullName(text);
+  }
+
   /** The images, with names and sizes. */
   async images(): Promise<ImageRow[]> {
     return (await import("./inspect.ts")).images(this.storageRoot);

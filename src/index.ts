@@ -1,6 +1,7 @@
 /** tsrun as a library: everything that the command line can do. */
 export type { CgroupStats } from "./cgroup/stats.ts";
 export { type Problem, SpecError, StateError, StepError, SyscallError, TsrunError } from "./errors.ts";
+export { StdioPipes } from "./io/stdio.ts";
 export type { Plan, Step } from "./plan/step.ts";
 export { checkpointContainer, restoreContainer, restoreInForeground } from "./runtime/checkpoint.ts";
 export { createContainer } from "./runtime/create.ts";

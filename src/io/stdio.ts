@@ -47,7 +47,10 @@ export class StdioPipes {
     this.#close(this.stdin);
   }
 
-  /** Waits for the end of the output and returns it. Both streams are read as they come, so neither blocks the other. */
+  /**
+   * Waits for the end of the output and returns it. Both streams are read as they come, so neither blocks the other; the
+   * event loop is blocked meanwhile.
+   */
   collect(): { stdout: Uint8Array; stderr: Uint8Array } {
     const chunks = new Map<number, Uint8Array[]>([
       [this.stdout, []],

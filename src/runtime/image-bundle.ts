@@ -15,7 +15,7 @@ import { removeTree } from "../sys/remove.ts";
 import type { ImageBundle, ImageBundleOptions } from "./image.ts";
 import { callerIds } from "./own-ids.ts";
 
-export function makeImageBundle(options: ImageBundleOptions): ImageBundle {
+export function makeImageBundle(options: ImageBundleOptions & { storageRoot: string }): ImageBundle {
   const { storageRoot, directory } = options;
   ensureStore(storageRoot);
   const imageId = findImage(storageRoot, options.image);

@@ -41,7 +41,7 @@ export interface RuntimeInfo {
 }
 
 /** @param root where states are; undefined: as for containers @throws StateError when there is no place for states */
-export function runtimeInfo(root: string | undefined): RuntimeInfo {
+export function runtimeInfo(root?: string | undefined): RuntimeInfo {
   const hierarchies = detectCgroups();
   const host = hostFacts(hierarchies.layout);
   const mounted = [...hierarchies.v1, ...(hierarchies.unified ? [hierarchies.unified] : [])];

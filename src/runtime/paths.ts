@@ -1,7 +1,9 @@
 /** Where state is kept, and paths as the caller meant them. */
 import { StateError } from "../errors.ts";
 import { resolve } from "../path.ts";
-import { readFileSync, statSync } from "../sys/fs.ts";
+import { statSync } from "../sys/fs.ts";
+
+export { storageRoot } from "../storage/location.ts";
 
 /**
  * The directory of container states.
@@ -32,21 +34,4 @@ function runtimeDirectory(uid: number, env: Record<string, string | undefined>):
 /** A path as the caller's working directory has it. */
 export function absolutePath(path: string): string {
   return resolve(path);
-}
-
-/** As where the states of the command line are: not root, or root of a user namespace who has a directory of his own. */
-function isUnprivileged({ USER, XDG_RUNTIME_DIR }: Record<string, string | undefined>): boolean {
-  if (process.geteuid?.() !== 0) return true;
-  return Boolean(XDG_RUNTIME_DIR) && USER !== "root" && !isInitialMap(readFileSync("/proc/self/uid_map"));
-}
-
-function isInitialMap(text: string): boolean {
-  return /^\s*0\s+0\s+4294967295\s*$/.test(text);
-}
-
-/** Where layers are kept: beside the state for others than root. */
-export function storageRoot(): string {
-  if (!isUnprivileged(process.env)) return "/var/lib/tsrun";
-  const data = process.env.XDG_DATA_HOME ?? `${process.env.HOME ?? "/nonexistent"}/.local/share`;
-  return `${resolve(data)}/tsrun`;
 }

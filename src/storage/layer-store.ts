@@ -11,13 +11,13 @@ import type { HistoryEntry, ImageConfig } from "./image-config.ts";
 import type { Platform } from "./image-source.ts";
 import type { ImportedImage, ImportOptions, Progress } from "./import.ts";
 import type { ChangedPath, ImageRow, LayerRow, OriginRow, StoreUsage } from "./inspect.ts";
-import { DEFAULT_STORAGE_ROOT } from "./layout.ts";
+import { storageRoot } from "./location.ts";
 import type { RwLayerRow } from "./rw-layers.ts";
 import type { SaveOptions } from "./save.ts";
 import type { CheckOptions, Fault } from "./verify.ts";
 
 export interface LayerStoreOptions {
-  /** Where the store is. Default: /var/lib/tsrun. */
+  /** Where the store is. Default: /var/lib/tsrun, for others than root $XDG_DATA_HOME/tsrun. */
   storageRoot?: string | undefined;
   /** Owners of imported files as they are to be on disk; a store has one mapping for all its layers. */
   idMap?: IdMap | undefined;
@@ -27,9 +27,9 @@ export class LayerStore {
   readonly storageRoot: string;
   readonly #idMap: IdMap | undefined;
 
-  constructor({ storageRoot = DEFAULT_STORAGE_ROOT, idMap }: LayerStoreOptions = {}) {
-    this.storageRoot = storageRoot;
-    this.#idMap = idMap;
+  constructor(options: LayerStoreOptions = {}) {
+    this.storageRoot = options.storageRoot ?? storageRoot();
+    this.#idMap = options.idMap;
   }
 
   async #context(): Promise<StoreContext> {

@@ -3,7 +3,6 @@ import { errnoText } from "../errno.ts";
 import { isErrno, StateError, StepError } from "../errors.ts";
 import { type InitMessage, SyncSocket } from "../init/sync.ts";
 import { AWAIT } from "../plan/step.ts";
-import type { Hooks } from "../spec/types.ts";
 import { Fd } from "../sys/file.ts";
 import { existsSync, unlinkSync } from "../sys/fs.ts";
 import { unixConnect } from "../sys/socket.ts";
@@ -71,20 +70,16 @@ function startLocked(
   using sync = new SyncSocket(fd);
   const first = sync.next();
   unlinkSync(state.startSocket);
-  converseAtStart(sync, first, state, record);
-  const poststart = readHooks(state, record, "poststart");
-  if (poststart !== undefined) runPoststart(poststart, record);
-  undo.keep();
-  return { record, readiness };
-}
-
-function runPoststart(poststart: Hooks, record: StateRecord): void {
   try {
-    runHooks(poststart, "poststart", record);
+    converseAtStart(sync, first, state, record);
+    runHooks(readHooks(state, record, "poststart"), "poststart", record);
   } catch (error) {
+    // The init ends by itself, but a little later: the state is to say so at once.
     endContainer(record);
     throw error;
   }
+  undo.keep();
+  return { record, readiness };
 }
 
 /** Until the process is executed. Whatever is thrown here, the end of the connection is the end of the init. */

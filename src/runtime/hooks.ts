@@ -7,11 +7,12 @@ import { spawnInit } from "../init/spawn.ts";
 import type { SyncSocket } from "../init/sync.ts";
 import { debug, isDebugging, warn } from "../log.ts";
 import { planHook } from "../plan/hooks.ts";
+import { HOOK_OUTPUT } from "../spec/crun.ts";
 import type { Hook, Hooks } from "../spec/types.ts";
 import { type Captured, capture } from "../sys/capture.ts";
 import { signalName } from "../sys/constants.ts";
 import { closeQuiet, Fd } from "../sys/file.ts";
-import { readFileSync } from "../sys/fs.ts";
+import { appendFileSync, readFileSync } from "../sys/fs.ts";
 import { pidfdOpen, waitid } from "../sys/process.ts";
 import { posixSpawn } from "../sys/spawn.ts";
 import { stepFailure } from "./failure.ts";
@@ -94,6 +95,7 @@ function runHook(
     if (isErrno(cause, "ENOENT")) throw new TsrunError(`${what}: there is no such program`);
     throw new TsrunError(what, { cause });
   }
+  keepOutput(result, record.annotations);
   const { status, timedOut, milliseconds, stdout, stderr } = result;
   const took = `after ${(milliseconds / 1000).toFixed(2)} s`;
   if (status.exitCode === 0) {
@@ -106,6 +108,14 @@ function runHook(
       ? `ended with exit code ${status.exitCode} ${took}`
       : `killed by ${signalName(status.signal)}${status.signal === SIGSYS ? " (bad system call)" : ""} ${took}`;
   throw new TsrunError(`${what}: ${end}${printed(stdout, stderr)}`);
+}
+
+/** What a hook printed, so much as was kept of it. @throws SyscallError */
+function keepOutput(result: Captured, annotations: StateRecord["annotations"]): void {
+  for (const stream of ["stdout", "stderr"] as const) {
+    const file = annotations[HOOK_OUTPUT[stream]];
+    if (file) appendFileSync(file, result[stream], { mode: 0o600 });
+  }
 }
 
 function printed(stdout: string, stderr: string): string {

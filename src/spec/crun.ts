@@ -10,12 +10,13 @@ type Annotations = Spec["annotations"];
 const KEEP_GROUPS = "run.oci.keep_original_groups";
 const PIDFD_RECEIVER = "run.oci.pidfd_receiver";
 
+/** Files that what hooks print is added to. */
+export const HOOK_OUTPUT = { stdout: "run.oci.hooks.stdout", stderr: "run.oci.hooks.stderr" } as const;
+
 /** Nothing of them is carried out: a container that relies on one is not what its owner thinks. */
 export const NOT_CARRIED_OUT: readonly string[] = [
   "delegate-cgroup",
   "handler",
-  "hooks.stderr",
-  "hooks.stdout",
   "mount_context_type",
   "seccomp.plugins",
   "seccomp_bpf_data",

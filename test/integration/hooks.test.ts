@@ -54,6 +54,28 @@ describe("hooks", () => {
     expect(lines(log).slice(4)).toEqual(["poststop"]);
   });
 
+  needs({ root: true, tsrun: true })("what they print is added to the files that crun's annotations name", () => {
+    const dir = scratch("hooks");
+    const bundle = hooked(
+      STAGES.filter((stage) => stage !== "poststart"),
+      "echo $1; echo of $1 >&2",
+    );
+    bundle.edit((spec) => {
+      spec.annotations = { "run.oci.hooks.stdout": `${dir}/out`, "run.oci.hooks.stderr": `${dir}/err` };
+    });
+    writeFileSync(`${dir}/out`, "before\n");
+    expect(runBundle(bundle)).toMatchObject({ code: 0, stdout: "", stderr: "" });
+    const stages = ["prestart", "createRuntime", "createContainer", "startContainer", "poststop"];
+    expect(lines(`${dir}/out`)).toEqual(["before", ...stages]);
+    expect(lines(`${dir}/err`)).toEqual(stages.map((stage) => `of ${stage}`));
+    bundle.edit((spec) => {
+      spec.annotations = { "run.oci.hooks.stdout": "/nowhere/out" };
+    });
+    const failed = runBundle(bundle);
+    expect(failed.code).toBe(1);
+    expect(failed.stderr).toContain("open /nowhere/out: ENOENT");
+  });
+
   root("a hook has the state on standard input, with the status of its stage", () => {
     const directory = scratch("hooks");
     const bundle = hooked(

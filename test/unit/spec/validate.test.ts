@@ -166,7 +166,7 @@ describe("spec/validate", () => {
     expect(said("run.oci.seccomp_bpf_data")).toEqual([
       'annotations["run.oci.seccomp_bpf_data"]: is crun\'s, and not carried out',
     ]);
-    for (const known of ["keep_original_groups", "pidfd_receiver", "seccomp.receiver", "hooks.nosuch"]) {
+    for (const known of ["keep_original_groups", "pidfd_receiver", "seccomp.receiver", "hooks.stdout", "nosuch"]) {
       expect(said(`run.oci.${known}`)).toEqual([]);
     }
   });

@@ -116,6 +116,10 @@ function misfit(plan: Plan, index: number, step: Step, code: string): string | u
 
 function fixFor(step: Step, code: string): string | undefined {
   switch (`${step.op} ${code}`) {
+    case "open EACCES":
+      return step.about === "root.path"
+        ? "root of the container's user namespace must be let through every directory on the way (chmod o+x)"
+        : undefined;
     case "target ENOTDIR":
       return "a part of the path is a file; are you trying to mount a directory onto a file (or vice-versa)?";
     case "target EROFS":

@@ -9,6 +9,7 @@ import { O_CREAT, O_EXCL, O_RDONLY, O_TRUNC, O_WRONLY } from "../sys/constants.t
 import { Fd, fsync, open, statx, write } from "../sys/file.ts";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "../sys/fs.ts";
 import { removeTree } from "../sys/remove.ts";
+import { WholeFile } from "../sys/whole-file.ts";
 import { layerTar } from "./assemble.ts";
 import { type Compression, compressed, fileBytes } from "./compression.ts";
 import { chainIdsOf, type Digest, digestOf, hexOf, Sha256 } from "./digest.ts";
@@ -71,36 +72,24 @@ function findSaved(storageRoot: string, reference: string): Saved {
 
 /** A file that appears whole, or standard output. */
 class Output {
-  readonly #path: string;
-  readonly #temporary: string;
-  readonly #fd: number;
-  readonly #file: Fd | undefined;
-  #isDone = false;
+  readonly #file: WholeFile | undefined;
 
   constructor(path: string) {
-    this.#path = path;
-    this.#temporary = `${path}.${process.pid}.new`;
-    this.#file = path === "-" ? undefined : new Fd(open(this.#temporary, O_WRONLY | O_CREAT | O_EXCL, 0o644));
-    this.#fd = this.#file?.fd ?? 1;
+    this.#file = path === "-" ? undefined : new WholeFile(path);
   }
 
   write(bytes: Uint8Array): void {
-    write(this.#fd, bytes, this.#path === "-" ? "standard output" : this.#path);
+    if (this.#file === undefined) write(1, bytes, "standard output");
+    else this.#file.write(bytes);
   }
 
   finish(): void {
     this.write(TRAILER);
-    if (this.#file === undefined) return;
-    fsync(this.#file.fd, this.#path);
-    renameSync(this.#temporary, this.#path);
-    this.#isDone = true;
+    this.#file?.finish();
   }
 
   [Symbol.dispose](): void {
     this.#file?.[Symbol.dispose]();
-    if (this.#file !== undefined && !this.#isDone) {
-      removeTree(dirname(this.#temporary), this.#temporary.slice(this.#temporary.lastIndexOf("/") + 1));
-    }
   }
 
   head(name: string, size: number, type: "file" | "directory" = "file"): void {

@@ -3,7 +3,7 @@
  * was, and takes no room.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, statfsSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readdirSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { busyboxRootfs } from "../../helpers/bundle.ts";
@@ -111,6 +111,32 @@ describeNeeds(WANTED)("a disk that is full", () => {
     runOk(["layer", "gc", ...store]);
     expect(names()).toEqual(before);
     expect(free()).toBe(room);
+  });
+});
+
+describeNeeds(WANTED)("what is written out", () => {
+  test("goes into a device or a pipe, and does not take its place", () => {
+    const device = join(disk, "null");
+    tool("mknod", [device, "c", "1", "3"]);
+    for (const args of [
+      ["image", "save", ...store, "base", "-o", device],
+      ["image", "save", ...store, "base", "--format", "oci-archive", "-o", device],
+      ["layer", "export", ...store, "base", "-o", device],
+    ]) {
+      expect(run(args), args.join(" ")).toMatchObject({ code: 0, stdout: "", stderr: "" });
+      expect(lstatSync(device).isCharacterDevice()).toBe(true);
+    }
+  });
+
+  test("is refused with the name that was given, where there is no place for it", () => {
+    for (const verb of [
+      ["image", "save"],
+      ["layer", "export"],
+    ]) {
+      const result = (path: string) => run([...verb, ...store, "base", "-o", path]).stderr;
+      expect(result("/no/such/file")).toMatch(/: open \/no\/such\/file: ENOENT \(/);
+      expect(result(disk)).toContain(`: open ${disk}: EISDIR (`);
+    }
   });
 });
 

@@ -43,6 +43,12 @@ describe("runtime/failure", () => {
     expect(stepFailure(planOf(step), 0, "EROFS").fix).toContain("the place is missing");
   });
 
+  test("a root file system that the container's root cannot reach is told as that", () => {
+    const step: Step = { op: "open", args: [6, "/home/me/rootfs", 0], about: "root.path" };
+    expect(stepFailure(planOf(step), 0, "EACCES").fix).toContain("every directory on the way");
+    expect(stepFailure(planOf({ ...step, about: "mounts[0] /a" }), 0, "EACCES").fix).toBeUndefined();
+  });
+
   test("a bind that does not fit its target is told with both types", () => {
     const like = (source: string, code: string) => {
       const open: Step = { op: "openTree", args: [7, -1, source, 0], about: "mounts[2] /a" };

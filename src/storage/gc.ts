@@ -122,8 +122,10 @@ function refuseIfUsed(storageRoot: string, id: Digest): void {
     return;
   const containers = [...users(storageRoot).values()].filter((name) => parentOf(storageRoot, name) === top);
   if (containers.length === 0) return;
+  const named = containers.filter(isNamed).map((layer) => `tsrun container remove ${layerName(layer)}`);
+  const first = [...named, ...(containers.length > named.length ? ["delete these containers"] : [])].join(", ");
   throw new StateError(`image ${id} is used by ${containers.join(", ")}`, {
-    fix: "delete these containers first, or use --force: their layers stay until they are deleted",
+    fix: `${first} first, or use --force: their layers stay until then`,
   });
 }
 

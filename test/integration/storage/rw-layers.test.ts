@@ -79,6 +79,20 @@ describe("storage/rw-layers", () => {
     expect(await store.check()).toEqual([]);
   });
 
+  test("an image under a named layer is not removed, and what to remove before is said", async () => {
+    const tar = join(scratch("tar"), "image.tar");
+    writeFileSync(tar, makeTar([{ name: "other", content: "image" }]));
+    const [image] = await store.importImage(tar, { name: "base" });
+    layers = [image?.chainId as string];
+    end(start("c", "data"));
+    await expect(store.removeImage("base")).rejects.toMatchObject({
+      message: expect.stringContaining("is used by rw-data"),
+      fix: "tsrun container remove data first, or use --force: their layers stay until then",
+    });
+    await store.removeRwLayer("data");
+    expect((await store.removeImage("base")).layers).toEqual(layers);
+  });
+
   test("a layer that a container has stays, whatever it is called by", async () => {
     const named = start("c", "data");
     const own = start("d");

@@ -6,7 +6,7 @@
 import { AT_FDCWD, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, CLONE_NEWCGROUP, CLONE_NEWUSER, O_PATH } from "../linux.ts";
 import { mountMappings } from "../spec/idmap.ts";
 import { type MountOptions, parseMountOptions } from "../spec/mount-options.ts";
-import type { Linux, Mount } from "../spec/types.ts";
+import type { Linux, Mount, Spec } from "../spec/types.ts";
 import { PlanBuilder } from "./builder.ts";
 import { isBind, labelFilesystem, planBind, planFilesystem, planRemount } from "./mounts.ts";
 import type { Plan } from "./step.ts";
@@ -20,13 +20,14 @@ export interface LivePlanRequest {
   setgroups: boolean;
   /** Of its config.json: mappings and label for its mounts. */
   linux: Linux;
+  annotations?: Spec["annotations"] | undefined;
   /** Mounts with copy-symlink whose source is a link: their index, and where the link points. */
   sourceLinks: ReadonlyMap<number, string>;
 }
 
 /** One after another; descriptors "tree:N" and "userns:N" are the idmapped ones, as for a new container. */
 export function planAddMounts(request: LivePlanRequest): Plan {
-  const { mounts, linux, sourceLinks } = request;
+  const { mounts, sourceLinks } = request;
   const b = new PlanBuilder(3);
   b.inherit("sync");
   b.inherit("plan");
@@ -36,7 +37,7 @@ export function planAddMounts(request: LivePlanRequest): Plan {
   mounts.forEach((mount, i) => {
     const about = aboutMount(mount, i);
     const options = parseMountOptions(mount.options);
-    labelFilesystem(mount, options, linux.mountLabel);
+    labelFilesystem(mount, options, request);
     const link = sourceLinks.get(i);
     if (link !== undefined) b.add(about, "symlink", root, link, mount.destination, 1);
     else if (options.remount) planRemount(b, about, mount, options, root);

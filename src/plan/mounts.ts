@@ -17,9 +17,10 @@ import {
   MS_REC,
 } from "../linux.ts";
 import type { ContainerSpec } from "../spec/container.ts";
+import { mountContextType } from "../spec/crun.ts";
 import { mountMappings } from "../spec/idmap.ts";
 import { type MountOptions, MS, needsMount2, parseMountOptions } from "../spec/mount-options.ts";
-import type { Mount } from "../spec/types.ts";
+import type { Linux, Mount, Spec } from "../spec/types.ts";
 import type { PlanBuilder } from "./builder.ts";
 import type { CgroupView, PlanParameters } from "./order.ts";
 import { AWAIT } from "./step.ts";
@@ -58,7 +59,7 @@ export function planMounts(
     const options = parseMountOptions(mount.options ?? []);
     // What is made in /dev comes after its mount: it becomes read-only when all of it is there (planDevEnd).
     if (isReadOnlyDev(mount, options)) options.attrSet &= ~MOUNT_ATTR_RDONLY;
-    labelFilesystem(mount, options, container.spec.linux?.mountLabel);
+    labelFilesystem(mount, options, container.spec);
     if (options.remount) {
       planRemount(b, about, mount, options, root);
       return;
@@ -100,8 +101,14 @@ export function isBind(mount: Mount, { bind }: MountOptions): boolean {
 }
 
 /** Adds the label that files of the container's own file systems have. */
-export function labelFilesystem(mount: Mount, options: MountOptions, label: string | undefined): void {
-  if (label && LABELLED_TYPES.includes(mount.type ?? "")) options.data.push(`context=${label}`);
+export function labelFilesystem(
+  mount: Mount,
+  options: MountOptions,
+  { linux, annotations }: { linux?: Linux; annotations?: Spec["annotations"] | undefined },
+): void {
+  const label = linux?.mountLabel;
+  if (!label || !LABELLED_TYPES.includes(mount.type ?? "")) return;
+  options.data.push(`${mountContextType(annotations)}=${label}`);
 }
 
 function isReadOnlyDev(mount: Mount, { attrSet, bind }: MountOptions): boolean {

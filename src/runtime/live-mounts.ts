@@ -10,7 +10,7 @@ import { aboutMount, type LivePlanRequest, planAddMounts, planRemoveMounts } fro
 import type { Plan } from "../plan/step.ts";
 import { parseList } from "../spec/load.ts";
 import { resolveMount } from "../spec/resolve.ts";
-import type { Linux, Mount } from "../spec/types.ts";
+import type { Mount } from "../spec/types.ts";
 import { inspectDestinations, inspectMounts } from "../spec/validate.ts";
 import { closeQuiet, open, readText } from "../sys/file.ts";
 import { pidfdOpen } from "../sys/process.ts";
@@ -31,7 +31,7 @@ export function addMounts(root: string | undefined, id: string, asked: readonly 
   const state = new StateDirectory(stateRoot(root), id);
   using _lock = state.lock();
   const record = runningRecord(state);
-  const linux: Linux = readConfig(state).linux ?? {};
+  const { linux = {}, annotations } = readConfig(state);
   const { problems, warnings, mounts } = inspectMounts(asked, linux);
   if (problems.length > 0) throw new SpecError(problems);
   for (const { path, message } of warnings) warn(`${path}: ${message}`);
@@ -41,7 +41,7 @@ export function addMounts(root: string | undefined, id: string, asked: readonly 
   using _fds = { [Symbol.dispose]: () => fds.forEach(closeQuiet) };
   openIdmapped(spec, fds);
   const place = placeOf(record);
-  const plan = planAddMounts({ ...place, mounts: resolved, linux, sourceLinks: sourceLinks(spec) });
+  const plan = planAddMounts({ ...place, mounts: resolved, linux, annotations, sourceLinks: sourceLinks(spec) });
   try {
     inContainer(record, plan, fds);
   } catch (error) {

@@ -2,6 +2,8 @@
  * Annotations of crun's that engines set: what is carried out here, and what is not. Rules: crun(1), "Extensions to OCI";
  * the one of seccomp is in listener.ts.
  */
+import type { Problem } from "../errors.ts";
+import { joinPath, quote } from "./text.ts";
 import type { Spec } from "./types.ts";
 
 type Annotations = Spec["annotations"];
@@ -17,7 +19,6 @@ export const HOOK_OUTPUT = { stdout: "run.oci.hooks.stdout", stderr: "run.oci.ho
 export const NOT_CARRIED_OUT: readonly string[] = [
   "delegate-cgroup",
   "handler",
-  "mount_context_type",
   "seccomp.plugins",
   "seccomp_bpf_data",
   "seccomp_fail_unknown_syscall",
@@ -25,6 +26,23 @@ export const NOT_CARRIED_OUT: readonly string[] = [
   "systemd.subgroup",
   "timens_offset",
 ].map((name) => `run.oci.${name}`);
+
+const CONTEXT_TYPE = "run.oci.mount_context_type";
+/** mount(8), "Filesystem-independent mount options", those of SELinux. */
+const CONTEXT_TYPES: readonly string[] = ["context", "fscontext", "defcontext", "rootcontext"];
+
+/** Of what linux.mountLabel is the label: a word of CONTEXT_TYPES. Podman asks for "rootcontext". */
+export function mountContextType(annotations: Annotations): string {
+  if (annotations === undefined || !Object.hasOwn(annotations, CONTEXT_TYPE)) return "context";
+  return annotations[CONTEXT_TYPE] ?? "context";
+}
+
+export function contextTypeProblem(annotations: Annotations): Problem | undefined {
+  const type = mountContextType(annotations);
+  if (CONTEXT_TYPES.includes(type)) return undefined;
+  const message = `must be one of ${CONTEXT_TYPES.join(", ")}, not ${quote(type)}`;
+  return { path: joinPath("annotations", CONTEXT_TYPE), message };
+}
 
 /** Do the processes keep the groups of who starts them, those that no id of theirs is mapped to included? */
 export function keepsGroups(annotations: Annotations): boolean {

@@ -1,6 +1,6 @@
 /** annotations. Rules: OCI config.md "Annotations"; our own are in ../annotations.ts. */
 import { ANNOTATION, readAnnotations } from "../annotations.ts";
-import { NOT_CARRIED_OUT } from "../crun.ts";
+import { contextTypeProblem, NOT_CARRIED_OUT } from "../crun.ts";
 import { type MapShape, S } from "../structure.ts";
 import { joinPath } from "../text.ts";
 import type { RuleContext } from "./context.ts";
@@ -20,5 +20,7 @@ export function checkAnnotations({ spec, report, warn, suggest }: RuleContext): 
     if (!key.startsWith(PREFIX) || OURS.includes(key)) continue;
     warn(joinPath("annotations", key), `is not known${suggest(key, OURS)}`);
   }
+  const contextType = contextTypeProblem(spec.annotations);
+  if (contextType !== undefined) report(contextType.path, contextType.message);
   readAnnotations(spec.annotations, (problem) => report(problem.path, problem.message));
 }

@@ -55,4 +55,19 @@ describe("plan/labels", () => {
     );
     expect(steps.filter((step) => step.includes("context="))).toHaveLength(1);
   });
+
+  test("an annotation of crun's says which of their contexts it is", () => {
+    const steps = stepsOf(
+      {
+        spec: (spec) => {
+          spec.linux.mountLabel = "u:r:t:s0";
+          spec.annotations = { "run.oci.mount_context_type": "rootcontext" };
+          spec.mounts.push({ destination: "/run", type: "tmpfs", source: "tmpfs" });
+        },
+        host: { selinux: true },
+      },
+      "mounts[",
+    );
+    expect(steps.filter((step) => step.includes("context=")).join()).toContain("rootcontext=u:r:t:s0");
+  });
 });

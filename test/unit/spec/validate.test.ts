@@ -166,6 +166,9 @@ describe("spec/validate", () => {
     expect(said("run.oci.seccomp_bpf_data")).toEqual([
       'annotations["run.oci.seccomp_bpf_data"]: is crun\'s, and not carried out',
     ]);
+    expect(problemsOf((spec) => (spec.annotations = { "run.oci.mount_context_type": "nocontext" }))).toEqual([
+      'annotations["run.oci.mount_context_type"]: must be one of context, fscontext, defcontext, rootcontext, not "nocontext"',
+    ]);
     for (const known of ["keep_original_groups", "pidfd_receiver", "seccomp.receiver", "hooks.stdout", "nosuch"]) {
       expect(said(`run.oci.${known}`)).toEqual([]);
     }

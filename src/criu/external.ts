@@ -90,5 +90,23 @@ export function isOutside(name: string): boolean {
   return isOutsideFile(name) || name.startsWith("pipe:[");
 }
 
+/** The name of a descriptor of /dev/null. */
+export const NULL = "null";
+
+/**
+ * What takes the place of standard input, output and error that led outside, of the names that a dump has kept: the
+ * descriptor of the same number, or NULL for what was the null device. A pipe there would be sought in, and criu fail.
+ */
+export function inheritedStdio(kept: readonly unknown[]): Map<string, number | typeof NULL> {
+  const found = new Map<string, number | typeof NULL>();
+  const nulls = kept.slice(3);
+  kept.slice(0, 3).forEach((name, fd) => {
+    // Of several that are one pipe, criu takes one.
+    if (typeof name !== "string" || !isOutside(name) || found.has(name)) return;
+    found.set(name, nulls.includes(name) ? NULL : fd);
+  });
+  return found;
+}
+
 export const NETWORK_NAMESPACE = "extRootNetNS";
 export const PID_NAMESPACE = "extRootPidNS";

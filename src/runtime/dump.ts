@@ -2,7 +2,8 @@
  * The way of a container into files. criu stops its processes and writes them down; what is not theirs is named
  * (outside.ts), and what goes with the container is kept beside the images:
  *
- *   descriptors.json   what standard input, output and error were, as runc and crun have it
+ *   descriptors.json   what standard input, output and error were, as runc and crun have it; then, which of these
+ *                      names are the host's null device
  *   rw-layer/          what it wrote, when its layers are ours and the read-write one has no name
  */
 import { detectCgroups } from "../cgroup/manager.ts";
@@ -25,7 +26,7 @@ import { endContainer } from "./end.ts";
 import { statusOf } from "./lifecycle.ts";
 import { NOTIFY_DIRECTORY } from "./notify.ts";
 import type { CheckpointOptions } from "./options.ts";
-import { dumpedExternals, refuseSharedMounts, refuseWhatCriuCannot, stdioNames } from "./outside.ts";
+import { dumpedExternals, nullNames, refuseSharedMounts, refuseWhatCriuCannot, stdioNames } from "./outside.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
 
@@ -99,7 +100,7 @@ function writeImages(
   const external: string[] = [];
   if (!preDump) {
     const stdio = stdioNames(pid);
-    writeFileSync(`${imagePath}/${DESCRIPTORS}`, JSON.stringify(stdio), { mode: 0o600 });
+    writeFileSync(`${imagePath}/${DESCRIPTORS}`, JSON.stringify([...stdio, ...nullNames(pid, stdio)]), { mode: 0o600 });
     external.push(...dumpedExternals(record, config, detectCgroups()), ...new Set(stdio.filter(isOutsideFile)));
   }
   const request = dumpRequest(options, {

@@ -9,6 +9,7 @@ import {
   fileName,
   type HostNode,
   isOutside,
+  isOutsideFile,
   NETWORK_NAMESPACE,
   PID_NAMESPACE,
   parseMountinfo,
@@ -194,6 +195,16 @@ export function stdioNames(pid: number): string[] {
     const inode = statSync(path)?.ino ?? 0;
     return mounts.has(mount) ? target : fileName(mount, inode);
   });
+}
+
+/** Major 1, minor 3, as stat(2) is read here. */
+const NULL_DEVICE = 0x100003;
+
+/** Those of stdioNames() that are the null device of the host: nothing else can take their place, and nothing need. */
+export function nullNames(pid: number, names: readonly string[]): string[] {
+  const isNull = (name: string, fd: number) =>
+    isOutsideFile(name) && statSync(`/proc/${pid}/fd/${fd}`)?.rdev === NULL_DEVICE;
+  return [...new Set(names.filter(isNull))];
 }
 
 /** The host's nodes that are bound in containers: the null device over masked paths and, in a user namespace, all. */

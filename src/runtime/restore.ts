@@ -7,7 +7,7 @@ import { parseCgroupFile } from "../cgroup/hierarchies.ts";
 import { createCgroup, createScope, destroyCgroup, joinFds, settleScope } from "../cgroup/manager.ts";
 import { planCgroup } from "../cgroup/plan.ts";
 import type { CgroupRequest } from "../cgroup/record.ts";
-import { isOutside, restoredMounts } from "../criu/external.ts";
+import { inheritedStdio, NULL, restoredMounts } from "../criu/external.ts";
 import { RESTORE_LOG, restoreRequest } from "../criu/requests.ts";
 import { SpecError, TsrunError } from "../errors.ts";
 import { sendConsole } from "../io/console.ts";
@@ -19,7 +19,7 @@ import { restoredLabelProblems } from "../spec/host-checks.ts";
 import { copyTree } from "../storage/copy-tree.ts";
 import { overlayDir } from "../storage/layout.ts";
 import type { RootfsRecord } from "../storage/rootfs.ts";
-import { O_CLOEXEC, O_DIRECTORY, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
+import { O_CLOEXEC, O_DIRECTORY, O_RDONLY, O_RDWR, O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, Fd, open } from "../sys/file.ts";
 import { existsSync, readFileSync } from "../sys/fs.ts";
 import { blockSignals } from "../sys/process.ts";
@@ -124,9 +124,12 @@ function runRestore(options: RestoreOptions, loaded: Loaded, at: Place): number 
   const fds = new Map<string, number>();
   using _fds = { [Symbol.dispose]: () => fds.forEach(closeQuiet) };
   const plan = openForRestore(fds, container, record, state.path);
+  const stdio = stdioOf(imagePath);
+  const hasNull = [...stdio.values()].includes(NULL);
+  if (hasNull) fds.set(NULL, open("/dev/null", O_RDWR | O_CLOEXEC));
   let master: number | undefined;
   const response = runCriu({
-    plan: { kept: byDescriptor.map(({ type }) => `ns:${type}`), restore: plan },
+    plan: { kept: [...byDescriptor.map(({ type }) => `ns:${type}`), ...(hasNull ? [NULL] : [])], restore: plan },
     fds,
     stdio: options.stdio,
     onCgroup: (pid) => {
@@ -145,7 +148,7 @@ function runRestore(options: RestoreOptions, loaded: Loaded, at: Place): number 
         root: rootIn(state.path),
         external: restoredMounts(sources),
         inheritFds: [
-          ...stdioOf(imagePath),
+          ...[...stdio].map(([key, fd]) => ({ key, fd: fd === NULL ? (numbers.get(NULL) ?? -1) : fd })),
           ...byDescriptor.map(({ type, key }) => ({ key, fd: numbers.get(`ns:${type}`) ?? -1 })),
         ],
         joinNamespaces: byPath,
@@ -201,23 +204,17 @@ function openForRestore(
   };
 }
 
-/** Descriptors that led outside get those of this call in their place, by their number. */
-function stdioOf(imagePath: string): { key: string; fd: number }[] {
+/** Descriptors that led outside, by criu's names. @see inheritedStdio */
+function stdioOf(imagePath: string): ReturnType<typeof inheritedStdio> {
   const path = `${imagePath}/${DESCRIPTORS}`;
-  if (!existsSync(path)) return [];
+  if (!existsSync(path)) return new Map();
   let names: unknown;
   try {
     names = JSON.parse(readFileSync(path));
   } catch (cause) {
     throw new TsrunError(`${path} is damaged`, { cause });
   }
-  if (!Array.isArray(names)) return [];
-  const found = new Map<string, number>();
-  names.slice(0, 3).forEach((name, fd) => {
-    // Of several that are one pipe, criu takes one.
-    if (typeof name === "string" && isOutside(name) && !found.has(name)) found.set(name, fd);
-  });
-  return [...found].map(([key, fd]) => ({ key, fd }));
+  return inheritedStdio(Array.isArray(names) ? names : []);
 }
 
 /**

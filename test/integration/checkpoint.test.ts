@@ -96,6 +96,23 @@ describe("checkpoint and restore", () => {
   );
 
   criu(
+    "what was the null device stays it, when the restore has pipes",
+    async () => {
+      const bundle = counting();
+      const id = started(bundle);
+      const was = await counted(id);
+      const images = scratch("images");
+      checkpoint(id, images);
+      runOk(["restore", "-d", "-b", bundle.path, "--image-path", images, id], { timeoutMs: 60_000 });
+      expect((await counted(id, was.count + 1)).name).toBe(was.name);
+      const stdio = "for fd in 0 1 2; do stat -L -c %t:%T /proc/1/fd/$fd; done";
+      expect(runOk(["exec", id, "sh", "-c", stdio])).toBe("1:3\n1:3\n1:3\n");
+      runOk(["delete", "--force", id]);
+    },
+    LONG,
+  );
+
+  criu(
     "--leave-running leaves it running, and what comes later is not in the files",
     async () => {
       const bundle = counting();

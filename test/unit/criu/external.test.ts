@@ -2,8 +2,10 @@ import { describe, expect, test } from "vitest";
 import {
   dumpedMounts,
   fileName,
+  inheritedStdio,
   isOutside,
   isOutsideFile,
+  NULL,
   parseMountinfo,
   restoredMounts,
 } from "../../../src/criu/external.ts";
@@ -73,5 +75,15 @@ describe("criu/external", () => {
       false,
       false,
     ]);
+  });
+
+  test("a pipe leads to the one at the same descriptor, one that is there twice once; the null device stays itself", () => {
+    const [pipe, file] = ["pipe:[1]", "file[a3:22]"];
+    expect([...inheritedStdio([file, pipe, pipe, file])]).toEqual([
+      [file, NULL],
+      [pipe, 1],
+    ]);
+    expect([...inheritedStdio(["/dev/pts/0", file, 7])]).toEqual([[file, 1]]);
+    expect([...inheritedStdio([])]).toEqual([]);
   });
 });

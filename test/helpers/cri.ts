@@ -116,7 +116,7 @@ function podConfig(name: string, logs: string, isSystemd: boolean, more: Message
   const { linux = {}, ...rest } = more;
   const parent = isSystemd ? `${TEST_PREFIX.replaceAll("-", "_")}.slice` : `/${TEST_PREFIX}-pods/${name}`;
   return {
-    metadata: { name, uid: `uid-${name}`, namespace: "default" },
+    metadata: { name, uid: `uid-${name}`, namespace: "default", attempt: ++attempts },
     hostname: name,
     log_directory: logs,
     ...rest,
@@ -125,14 +125,17 @@ function podConfig(name: string, logs: string, isSystemd: boolean, more: Message
   };
 }
 
+/** The kubelet counts the tries of one pod or container; so a test that is tried again does not meet its own name. */
+let attempts = 0;
+
 async function runPod(call: Cri["call"], logs: string, config: Message): Promise<Pod> {
-  mkdirSync(logs);
+  mkdirSync(logs, { recursive: true });
   const { pod_sandbox_id: id } = await call("RunPodSandbox", { config, runtime_handler: "tsrun" });
   const create = async (name: string, command: readonly string[], more: Message = {}) => {
     const { linux = {}, ...rest } = more;
     const security_context = { ...config.linux.security_context, ...linux.security_context };
     const container = {
-      metadata: { name },
+      metadata: { name, attempt: ++attempts },
       image: { image: IMAGE },
       command,
       log_path: `${name}.log`,

@@ -1,6 +1,6 @@
 /** Under buildah, in runc's place: the commands of a build run in it. */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { busyboxTar } from "../../helpers/engine-image.ts";
@@ -8,7 +8,8 @@ import { missing } from "../../helpers/needs.ts";
 import { RUNTIME } from "../../helpers/runtime.ts";
 import { scratch } from "../../helpers/scratch.ts";
 
-const reason = missing({ root: true, tsrun: true, native: true, commands: ["buildah", "unshare"] });
+const reason = missing({ root: true, tsrun: true, commands: ["buildah", "unshare"] });
+const isSystemd = existsSync("/run/systemd/system");
 let env: Record<string, string>;
 let dir: string;
 
@@ -19,7 +20,7 @@ function buildah(args: string[]) {
     encoding: "utf8",
     env,
     cwd: dir,
-    timeout: 120_000,
+    timeout: 240_000,
   });
   return { code: child.status, stdout: child.stdout, stderr: child.stderr };
 }
@@ -36,7 +37,8 @@ function buildah(args: string[]) {
       CONTAINERS_CONF: join(dir, "containers.conf"),
       BUILDAH_ISOLATION: "oci",
     };
-    writeFileSync(join(dir, "containers.conf"), `[network]\nnetwork_config_dir = "${join(dir, "net")}"\n`);
+    const manager = `[engine]\ncgroup_manager = "${isSystemd ? "systemd" : "cgroupfs"}"\n`;
+    writeFileSync(join(dir, "containers.conf"), `${manager}[network]\nnetwork_config_dir = "${join(dir, "net")}"\n`);
     const storage = `driver = "vfs"\ngraphroot = "${join(dir, "root")}"\nrunroot = "${join(dir, "run")}"`;
     writeFileSync(join(dir, "storage.conf"), `[storage]\n${storage}\n`);
     writeFileSync(join(dir, "policy.json"), '{"default": [{"type": "insecureAcceptAnything"}]}');
@@ -52,10 +54,20 @@ function buildah(args: string[]) {
     const built = buildah(["bud", ...flags, ...limits, "-t", "built", context]);
     expect(built.stderr).not.toContain("tsrun:");
     expect(built.code, built.stderr).toBe(0);
-    const from = buildah(["from", "--signature-policy", join(dir, "policy.json"), "--name", "c", "localhost/built"]);
+    const from = buildah([
+      "from",
+      "--signature-policy",
+      join(dir, "policy.json"),
+      "--cgroupns=host",
+      "--name",
+      "c",
+      "localhost/built",
+    ]);
     expect(from.code, from.stderr).toBe(0);
     const run = buildah(["run", "--runtime", RUNTIME, "--network=none", "c", "--", "cat", "/built"]);
     expect(run, run.stderr).toMatchObject({ code: 0, stdout: "built by 0\n" });
     expect(buildah(["run", "--runtime", RUNTIME, "--network=none", "c", "--", "sh", "-c", "exit 3"]).code).toBe(3);
+    const cgroup = buildah(["run", "--runtime", RUNTIME, "--network=none", "c", "--", "cat", "/proc/self/cgroup"]);
+    expect(cgroup.stdout).toMatch(isSystemd ? /^0::\/.*\.slice\/.*\.scope$/m : /:\/.*buildah-/);
   });
 });

@@ -1,59 +1,26 @@
-/** Under Docker, in runc's place: Debian's docker.io, with everything it keeps in a directory that is thrown away. */
+/** Under Docker, in runc's place. */
 import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { busyboxTar, type Daemon, directories, startDaemon } from "../../helpers/engine-image.ts";
+import { type Docker, IMAGE, startDocker } from "../../helpers/docker.ts";
 import { makeLayout } from "../../helpers/images.ts";
 import { missing } from "../../helpers/needs.ts";
-import { RUNTIME, runOk } from "../../helpers/runtime.ts";
+import { runOk } from "../../helpers/runtime.ts";
 import { scratch } from "../../helpers/scratch.ts";
 
 const reason = missing({ root: true, tsrun: true, native: true, commands: ["dockerd", "docker", "tar"] });
-let daemon: Daemon;
-let host: string;
+let engine: Docker;
 
-interface Output {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-function docker(args: string[], input = ""): Output {
-  const env = { ...process.env, DOCKER_HOST: host };
-  const child = spawnSync("docker", args, { encoding: "utf8", env, input, timeout: 60_000 });
-  return { code: child.status, stdout: child.stdout, stderr: child.stderr };
-}
-
-const IMAGE = "tsrun-test";
+const docker = (args: string[], input = "") => engine.run(args, input);
+const ok = (args: string[]) => engine.ok(args);
 const runArgs = (...args: string[]) => docker(["run", "--rm", "--network=none", ...args]);
-const ok = (args: string[]) => {
-  const result = docker(args);
-  if (result.code !== 0) throw new Error(`docker ${args.join(" ")}: ${result.stderr}`);
-  return result.stdout.trim();
-};
 const detached = (...args: string[]) => ok(["run", "-d", "--network=none", ...args]);
 
 (reason === undefined ? describe : describe.skip)(`docker${reason ? ` (skipped: ${reason})` : ""}`, () => {
   beforeAll(async () => {
-    const [data, exec, run] = directories("data", "exec", "run") as [string, string, string];
-    host = `unix://${join(run, "docker.sock")}`;
-    // Root of most CI machines may not raise limits; no bridge, as the machine's firewall is left alone.
-    const quiet = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--default-ulimit=nofile=1024:1024"];
-    const places = ["--data-root", data, "--exec-root", exec, "-p", join(run, "pid"), "-H", host];
-    const config = join(run, "daemon.json");
-    writeFileSync(config, JSON.stringify({ "deprecated-key-path": join(run, "key.json") }));
-    const ours = ["--add-runtime", `tsrun=${RUNTIME}`, "--default-runtime=tsrun", "--storage-driver=vfs"];
-    daemon = await startDaemon(
-      ["dockerd", "--config-file", config, ...places, ...quiet, ...ours],
-      () => docker(["version"]).code === 0,
-    );
-    ok(["import", busyboxTar(), IMAGE]);
+    engine = await startDocker();
   }, 90_000);
-  afterAll(async () => {
-    for (const id of (docker(["ps", "-aq"]).stdout ?? "").split("\n").filter(Boolean)) docker(["rm", "-f", id]);
-    await daemon?.stop();
-  }, 60_000);
+  afterAll(() => engine?.stop(), 60_000);
 
   test("a command runs, with its input, its output and its exit code", () => {
     expect(runArgs(IMAGE, "echo", "hi")).toMatchObject({ code: 0, stdout: "hi\n" });
@@ -149,9 +116,8 @@ const detached = (...args: string[]) => ok(["run", "-d", "--network=none", ...ar
   });
 
   test("twenty at once", async () => {
-    const env = { ...process.env, DOCKER_HOST: host };
     const script = `for i in $(seq 20); do docker run --rm --network=none ${IMAGE} echo c$i & done; wait`;
-    const result = spawnSync("sh", ["-c", script], { encoding: "utf8", env, timeout: 60_000 });
+    const result = spawnSync("sh", ["-c", script], { encoding: "utf8", env: engine.env, timeout: 60_000 });
     expect(result.stdout.trim().split("\n").sort()).toEqual(Array.from({ length: 20 }, (_, i) => `c${i + 1}`).sort());
   });
 

@@ -15,19 +15,30 @@ export const COUNT =
 
 export const counting = (request: BundleRequest = {}) => makeBundle({ args: ["sh", "-c", COUNT], ...request });
 
+export interface Count {
+  /** A name that no other run of the counter has. */
+  name: string;
+  count: number;
+}
+
 /** How far a container has counted, once it is at least at `least`. */
-export async function counted(id: string, least = 1): Promise<{ name: string; count: number }> {
-  let found: { name: string; count: number } | undefined;
+export function counted(id: string, least = 1): Promise<Count> {
+  return countedBy(() => run(["exec", id, "cat", "/dev/shm/n"]).stdout, id, least);
+}
+
+/** The same of a container of an engine, by a way to read /dev/shm/n. */
+export async function countedBy(read: () => string, id: string, least = 1): Promise<Count> {
+  let found: Count | undefined;
   await until(
     () => {
-      const [name = "", count] = run(["exec", id, "cat", "/dev/shm/n"]).stdout.trim().split(" ");
+      const [name = "", count] = read().trim().split(" ");
       if (Number(count) >= least) found = { name, count: Number(count) };
       return found !== undefined;
     },
     `${id} counts to ${least}`,
     20_000,
   );
-  return found as { name: string; count: number };
+  return found as Count;
 }
 
 /** Runs a verb to its end with the null device for all that its container may write to. */

@@ -17,6 +17,8 @@ export interface Output {
 
 export class OrdinaryUser {
   readonly home = scratch("home");
+  /** Its supplementary groups. */
+  groups: readonly number[] = [];
   /** Further variables of its environment. */
   readonly env: Record<string, string> = {};
 
@@ -41,10 +43,11 @@ export class OrdinaryUser {
    */
   run(script: string, before = "", namespaces: readonly string[] = []): Output {
     const { home } = this;
+    const groups = this.groups.length === 0 ? "--clear-groups" : `--groups=${this.groups.join()}`;
     const setUp = `mount --bind ${home}/passwd /etc/passwd; mount --bind ${home}/group /etc/group
       for f in subuid subgid; do [ ! -e /etc/$f ] || mount --bind ${home}/subuid /etc/$f; done
       ${before}
-      exec setpriv --reuid=${UID} --regid=${UID} --clear-groups --inh-caps=-all "$@"`;
+      exec setpriv --reuid=${UID} --regid=${UID} ${groups} --inh-caps=-all "$@"`;
     return spawnSync(
       "unshare",
       [

@@ -1,5 +1,5 @@
 /** Under the Podman of an ordinary user: tsrun is root of the user namespace that Podman made, and of nothing else. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { chownSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { busyboxRootfs } from "../../helpers/bundle.ts";
@@ -71,6 +71,17 @@ const RUN = "$P run --rm --ulimit nofile=1024:1024 --ulimit nproc=1000:1000";
       ["0", "0", UID, "1", "1", SUBORDINATE.first, SUBORDINATE.count].map(String),
     );
     expect(status).toBe(5);
+  });
+
+  test("--group-add keep-groups: the user's groups open files in the container, too", () => {
+    const dir = scratch("shared");
+    writeFileSync(join(dir, "file"), "of the group\n", { mode: 0o640 });
+    chownSync(join(dir, "file"), 0, 7001);
+    user.groups = [7001];
+    const cat = (flags: string) => script(`${RUN} --network=none ${flags} -v ${dir}:/shared bb cat /shared/file`);
+    expect(cat("").status).toBe(1);
+    expect(cat("--group-add keep-groups")).toMatchObject({ status: 0, stdout: "of the group\n" });
+    user.groups = [];
   });
 
   test("another user, the caller's own id, and the host's network", () => {

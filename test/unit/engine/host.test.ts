@@ -132,7 +132,7 @@ describe.skipIf(!hasSmallEngine)("the small engine (needs build/engine)", () => 
        print(String(performance.now() - before >= 29));
        { using held = { [Symbol.dispose]() { print("given back"); } }; print("held"); }
        print(String(Math.abs(performance.timeOrigin + performance.now() - Date.now()) < 1000));`,
-      'import { sleepMs } from "src/cgroup/files.ts";',
+      'import { sleepMs } from "src/sys/wait.ts";',
     );
     expect(printed).toEqual(["true", "held", "given back", "true"]);
   });

@@ -160,7 +160,9 @@ function fixFor(step: Step, code: string): string | undefined {
       return "raising a hard limit needs CAP_SYS_RESOURCE";
     case "fsmount EPERM":
       return "in a user namespace: needs a new network namespace for sysfs, a fully visible /proc for proc";
+    case "mountSetattr ENOSYS":
     case "cloexecFrom ENOSYS":
+    case "cloexecFrom EINVAL": // Linux 5.9 and 5.10 have the call without the flag
       return "tsrun needs Linux 5.12 or newer";
     case "pivot EINVAL":
       return "on an initramfs pivot_root does not work: use --no-pivot";

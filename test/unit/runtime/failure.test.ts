@@ -49,6 +49,13 @@ describe("runtime/failure", () => {
     expect(stepFailure(planOf({ ...step, about: "mounts[0] /a" }), 0, "EACCES").fix).toBeUndefined();
   });
 
+  test("a kernel that is too old is told as that", () => {
+    const old = (op: "cloexecFrom" | "mountSetattr", code: string) =>
+      stepFailure(planOf({ op, args: [3], about: "process.args" }), 0, code).fix;
+    for (const code of ["ENOSYS", "EINVAL"]) expect(old("cloexecFrom", code)).toBe("tsrun needs Linux 5.12 or newer");
+    expect(old("mountSetattr", "ENOSYS")).toBe("tsrun needs Linux 5.12 or newer");
+  });
+
   test("a bind that does not fit its target is told with both types", () => {
     const like = (source: string, code: string) => {
       const open: Step = { op: "openTree", args: [7, -1, source, 0], about: "mounts[2] /a" };

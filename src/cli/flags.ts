@@ -44,6 +44,8 @@ export interface Globals {
   /** Who makes the cgroup of a new container; the others find what was made in the state. */
   cgroupManager: "cgroupfs" | "systemd" | "disabled";
   rootless: boolean | "auto";
+  /** The program for checkpoint and restore. */
+  criu: string | undefined;
 }
 
 export interface Verb<T extends readonly Flag[] = readonly Flag[]> {

@@ -46,6 +46,7 @@ export const GLOBAL_FLAGS = [
     help: "forgive a cgroup that cannot be written: true, false or auto",
   },
   { name: "systemd-log", kind: "bool", help: "log to systemd's journal: as --log journald:tsrun" },
+  { name: "criu", kind: "string", argument: "path", help: "the criu program (default: criu, in PATH)" },
   { name: "version", short: "v", kind: "bool", help: "print the version" },
 ] as const satisfies readonly Flag[];
 
@@ -67,6 +68,8 @@ export function resolveGlobals(values: GlobalValues): Globals {
     root: rootDirectory(values.root, process.env),
     cgroupManager: values["systemd-cgroup"] ? "systemd" : ((named ?? "cgroupfs") as Globals["cgroupManager"]),
     rootless: rootless === "auto" ? "auto" : rootless === "true",
+    // A name alone is one to look for: "criu" is what runc's own default says.
+    criu: values.criu?.includes("/") ? absolute(values.criu) : values.criu || undefined,
   };
 }
 

@@ -17,6 +17,7 @@ import { waitid } from "../sys/process.ts";
 import { socketpair } from "../sys/socket.ts";
 import { posixSpawn } from "../sys/spawn.ts";
 import { stepFailure } from "./failure.ts";
+import { absolutePath } from "./paths.ts";
 
 /** In place of a PATH: engines call with an environment that is empty but for a variable or two. */
 const USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -24,6 +25,8 @@ const USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const VERSION_TIMEOUT_MS = 30_000;
 
 export interface CriuJob {
+  /** A path, or a name that is looked for. Default: "criu". */
+  program?: string | undefined;
   plan: Omit<CriuPlanRequest, "program" | "env">;
   /** Descriptors that the plan names. */
   fds: ReadonlyMap<string, number>;
@@ -40,7 +43,7 @@ export interface CriuJob {
 
 /** @throws TsrunError with the last errors of criu's log; criu has ended then */
 export function runCriu(job: CriuJob): CriuResponse {
-  const program = findCriu();
+  const program = findCriu(job.program ?? "criu");
   checkVersion(program);
   // criu has programs of its own to find: iptables, ip, tar.
   const env = { ...process.env, PATH: [process.env.PATH, USUAL_PATH].filter(Boolean).join(":") };
@@ -82,13 +85,14 @@ export function checkRoot(what: string): void {
   throw new TsrunError(`only root can ${what} a container: criu does not work for others`);
 }
 
-function findCriu(): string {
-  const found = (process.env.PATH || USUAL_PATH)
-    .split(":")
-    .map((directory) => `${directory}/criu`)
-    .find((path) => path.startsWith("/") && isExecutable(path));
+function findCriu(program: string): string {
+  const directories = (process.env.PATH || USUAL_PATH).split(":");
+  const places = program.includes("/")
+    ? [absolutePath(program)]
+    : directories.map((directory) => `${directory}/${program}`);
+  const found = places.find((path) => path.startsWith("/") && isExecutable(path));
   if (found !== undefined) return found;
-  throw new TsrunError("criu is not installed, and it is what makes and restores checkpoints", {
+  throw new TsrunError(`${program} is not installed, and it is what makes and restores checkpoints`, {
     fix: "apt-get install criu",
   });
 }

@@ -113,6 +113,7 @@ function writeImages(
     freezeCgroup: cgroup && !cgroup.shared ? freezerOf(cgroup)?.dir : undefined,
   });
   runCriu({
+    program: options.criu,
     plan: { kept: [] },
     fds: new Map(),
     request: () => request,

@@ -128,6 +128,8 @@ export interface ExecOptions extends RootOption {
 
 interface ImageOptions extends RootOption {
   id: string;
+  /** The program: a path, or a name that is looked for in PATH. Default: "criu". */
+  criu?: string | undefined;
   /** The directory of criu's images. */
   imagePath: string;
   /** Where criu's log is and what it needs while it works. Default: imagePath. */

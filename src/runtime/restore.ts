@@ -129,6 +129,7 @@ function runRestore(options: RestoreOptions, loaded: Loaded, at: Place): number 
   if (hasNull) fds.set(NULL, open("/dev/null", O_RDWR | O_CLOEXEC));
   let master: number | undefined;
   const response = runCriu({
+    program: options.criu,
     plan: { kept: [...byDescriptor.map(({ type }) => `ns:${type}`), ...(hasNull ? [NULL] : [])], restore: plan },
     fds,
     stdio: options.stdio,

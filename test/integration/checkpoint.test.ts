@@ -330,6 +330,13 @@ describe("what cannot be", () => {
     const failed = run(["checkpoint", "--image-path", scratch("images"), id], { env: { PATH: directory } });
     expect(failed.code).toBe(1);
     expect(failed.stderr).toContain("it is criu 3.15, and 3.17 is needed");
+    const named = join(directory, "another");
+    writeFileSync(named, "#!/bin/sh\necho Version: 3.16\n", { mode: 0o755 });
+    const globally = (program: string, env = {}) =>
+      run(["--criu", program, "checkpoint", "--image-path", scratch("images"), id], { env }).stderr;
+    expect(globally(named)).toContain(`${named}: it is criu 3.16, and 3.17 is needed`);
+    expect(globally("another", { PATH: directory })).toContain(`${named}: it is criu 3.16`);
+    expect(globally("/nowhere/criu")).toContain("/nowhere/criu is not installed");
     runOk(["delete", "--force", id]);
   });
 

@@ -38,6 +38,7 @@ export const checkpoint = defineVerb({
   run({ values, args, globals }) {
     const options = {
       root: globals.root,
+      criu: globals.criu,
       id: args[0] as string,
       imagePath: absolute(values["image-path"] || "checkpoint"),
       workPath: optionalPath(values["work-path"]),

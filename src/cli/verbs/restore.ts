@@ -35,6 +35,7 @@ export const restore = defineVerb({
     }
     const options = {
       root: globals.root,
+      criu: globals.criu,
       id: args[0] as string,
       bundle: absolute(values.bundle || "."),
       configFile: values.config || undefined,

@@ -1,10 +1,11 @@
 /** The devices that a container may make and open, in a cgroup that was just made. Rules: OCI config-linux.md "Devices". */
 import { isErrno, TsrunError } from "../errors.ts";
+import { mkdirSync } from "../sys/fs.ts";
 import { attachDeviceFilter, attachedFilters, detachFilters } from "./device-attach.ts";
 import { defaultDeviceFilter, deviceFilter } from "./device-filter.ts";
 import { allowsEverything, type DeviceRule, deviceRules, isDefaultRules } from "./device-rules.ts";
 import type { CgroupRecord, CgroupRequest } from "./record.ts";
-import { DEFAULT_DEVICE_WRITES, deviceWrites } from "./v1/devices.ts";
+import { DEFAULT_DEVICE_WRITES, deviceWrites, settle } from "./v1/devices.ts";
 import { applyWrites, type CgroupWrite } from "./write.ts";
 
 /** Device rules: v1 by its devices controller, v2 (or a hybrid layout without that one) by an eBPF program. */
@@ -12,8 +13,10 @@ export function limitDevices(request: CgroupRequest, record: CgroupRecord): void
   const dir = record.paths.devices;
   const unified = record.paths[""];
   try {
-    if (dir !== undefined) applyWrites(dir, "devices", deviceWritesOf(request));
-    else if (unified !== undefined)
+    if (dir !== undefined) {
+      applyWrites(dir, "devices", deviceWritesOf(request));
+      if (record.systemd !== undefined && !hasDefaultRules(request)) keepDeviceRules(dir, deviceRulesOf(request));
+    } else if (unified !== undefined)
       limitByFilter(request, unified, record.systemd !== undefined || record.made.includes(unified));
     else if (record.layout !== "none" && !request.rootless && !allowsEverything(deviceRulesOf(request))) {
       throw new TsrunError("cannot limit devices: no cgroup with a devices controller");
@@ -23,6 +26,18 @@ export function limitDevices(request: CgroupRequest, record: CgroupRecord): void
     if (request.rootless && isErrno(error, "EPERM", "EACCES", "EROFS")) return;
     throw error;
   }
+}
+
+/**
+ * A systemd that has taken the devices of a unit upon itself allows all of them whenever it writes the unit's files, as it
+ * was told of no list: everything but some is none. The kernel lets nobody do that to a cgroup that has one below it. A
+ * systemd that leaves the devices alone (252 does) may remove that one again, and does no harm either.
+ *
+ * @see kernel security/device_cgroup.c, devcgroup_update_access
+ */
+function keepDeviceRules(dir: string, rules: readonly DeviceRule[]): void {
+  const { allow, exceptions } = settle(rules);
+  if (allow && exceptions.length > 0) mkdirSync(`${dir}/kept`, { recursive: true });
 }
 
 function limitByFilter(request: CgroupRequest, dir: string, isNew: boolean): void {

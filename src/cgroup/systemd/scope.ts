@@ -10,6 +10,7 @@ import { deviceRulesOf } from "../limit-devices.ts";
 import type { CgroupRecord, CgroupRequest } from "../record.ts";
 import { removeIfUnused } from "../remove.ts";
 import { resourceWrites } from "../resources.ts";
+import { removeBelow } from "../tree.ts";
 import type { ControllerWrites } from "../write.ts";
 import { writeFile } from "../write.ts";
 import { deviceProperties } from "./devices.ts";
@@ -84,7 +85,12 @@ export function stopScope(record: CgroupRecord): void {
     const areGone = () => paths.every((dir) => !existsSync(dir));
     // Out of our reach it may still hear of the end from the kernel, and must do so before the directory is gone. Without
     // it the directories are ours to remove, once we know that they were the container's.
-    if (!record.planned && !waitUntil(areGone, NOTICE_MS)) for (const dir of paths) removeIfUnused(dir);
+    if (!record.planned && !waitUntil(areGone, NOTICE_MS)) {
+      for (const dir of paths) {
+        removeBelow(dir);
+        removeIfUnused(dir);
+      }
+    }
     if (!areGone()) throw error;
   }
 }

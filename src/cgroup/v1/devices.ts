@@ -37,11 +37,14 @@ export function deviceWrites(rules: readonly DeviceRule[]): CgroupWrite[] {
 }
 
 interface Settled {
+  /** The answer for every device. */
   allow: boolean;
+  /** All of them the other way. */
   exceptions: DeviceRule[];
 }
 
-function settle(rules: readonly DeviceRule[]): Settled {
+/** What the rules come to. @throws SpecError as deviceWrites */
+export function settle(rules: readonly DeviceRule[]): Settled {
   let allow = false;
   let exceptions: DeviceRule[] = [];
   rules.forEach((rule, i) => {

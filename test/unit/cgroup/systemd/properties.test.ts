@@ -126,12 +126,20 @@ describe("device rules as properties", () => {
     expect(devices(rules).DeviceAllow).toContainEqual(["/dev/char/10:229", "r"]);
   });
 
-  test("an exception from what is allowed cannot be said, and is refused", () => {
+  test("everything but some devices is no list, and is left to the files", () => {
+    const rules = [
+      { allow: true, access: "rwm" },
+      { allow: false, type: "c", major: 10, minor: 229, access: "rwm" },
+    ];
+    expect(devices(rules)).toEqual({ DevicePolicy: "auto" });
+  });
+
+  test("a part of what is allowed cannot be denied on v1, and is refused", () => {
     const rules = [
       { allow: true, type: "c", major: 10, access: "rw" },
       { allow: false, type: "c", major: 10, minor: 229, access: "w" },
     ];
-    expect(() => devices(rules)).toThrow("device c 10:229 cannot be denied while c 10:* is allowed");
+    expect(() => devices(rules)).toThrow("cgroup v1 cannot deny c 10:229 w after allowing c 10:* rw");
   });
 });
 

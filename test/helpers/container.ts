@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Bundle, makeBundle } from "./bundle.ts";
-import { newId, RUNTIME, type RunOptions, runOk, until } from "./runtime.ts";
+import { newId, program, type RunOptions, runOk, until } from "./runtime.ts";
 import { scratch } from "./scratch.ts";
 
 export interface Detached {
@@ -21,7 +21,7 @@ export function runDetached(args: readonly string[], options: RunOptions = {}): 
   const dir = scratch("output");
   const paths = [join(dir, "stdout"), join(dir, "stderr")] as const;
   const [stdout, stderr] = [openSync(paths[0], "w"), openSync(paths[1], "w")];
-  const result = spawnSync(options.runtime ?? RUNTIME, args, {
+  const result = spawnSync(options.runtime ?? program(), args, {
     stdio: ["ignore", stdout, stderr],
     env: options.env === undefined ? process.env : { ...process.env, ...options.env },
     cwd: options.cwd,

@@ -15,6 +15,24 @@ export const ROOT = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/
 export const RUNTIME = process.env.TSRUN ?? join(ROOT, "dist/tsrun");
 export const isTsrun = basename(RUNTIME).startsWith("tsrun");
 
+/** The program that the helpers run, and where it keeps what it knows of containers. */
+export interface Caller {
+  program: string;
+  stateRoot: string;
+}
+
+const USUAL: Caller = { program: RUNTIME, stateRoot: "/run/tsrun" };
+let caller = USUAL;
+
+/** From here on containers are another caller's: one with flags or rights of its own. Without one, ours again. */
+export function callAs(other: Caller = USUAL): void {
+  caller = other;
+}
+
+export const program = () => caller.program;
+/** Where the state of a container is. */
+export const stateDirectory = (id: string) => join(caller.stateRoot, id);
+
 export interface Result {
   /** Exit code, or -1 when a signal ended it. */
   code: number;
@@ -38,7 +56,7 @@ const SLOWNESS = process.env.TSRUN_VM === "1" ? 10 : 1;
 
 /** Runs the runtime to its end. */
 export function run(args: readonly string[], options: RunOptions = {}): Result {
-  const result = spawnSync(options.runtime ?? RUNTIME, args, {
+  const result = spawnSync(options.runtime ?? caller.program, args, {
     input: options.input ?? "",
     encoding: "utf8",
     env: options.env === undefined ? process.env : { ...process.env, ...options.env },
@@ -80,7 +98,7 @@ export interface Started {
 
 /** Starts the runtime (or `options.runtime`) and lets it run. */
 export function spawn(args: readonly string[], options: SpawnOptions & { runtime?: string } = {}): Started {
-  const { runtime = RUNTIME, ...rest } = options;
+  const { runtime = caller.program, ...rest } = options;
   const child = nodeSpawn(runtime, args, { stdio: ["pipe", "pipe", "pipe"], ...rest });
   let stdout = "";
   let stderr = "";
@@ -146,9 +164,12 @@ export async function until(isTrue: () => boolean, what: string, timeoutMs = 10_
 /** Takes away every container of this process that a test left. Called after each file. */
 export function deleteContainers(): void {
   if (!existsSync(RUNTIME) && RUNTIME.includes("/")) return;
-  for (const id of ids.splice(0)) {
-    if (stateOf(id) !== undefined) run(["delete", "--force", id]);
-  }
+  const mine = ids.splice(0);
+  if (mine.length === 0) return;
+  // One question for all of them, as each takes its time where the CPU is emulated.
+  const list = run(["list", "--quiet"]);
+  const isThere = (id: string) => (list.code === 0 ? list.stdout.split("\n").includes(id) : stateOf(id) !== undefined);
+  for (const id of mine) if (isThere(id)) run(["delete", "--force", id]);
 }
 
 /** Mounts of this mount namespace: `mountpoint type source options`, sorted; what must not change. */
@@ -217,7 +238,9 @@ const STATE_DIRS = [
 
 /** Entries of the runtime's own directories. */
 export function stateFiles(): string[] {
-  return STATE_DIRS.flatMap((dir) => (existsSync(dir) ? readdirSync(dir).map((name) => join(dir, name)) : []));
+  return [...new Set([...STATE_DIRS, caller.stateRoot])].flatMap((dir) =>
+    existsSync(dir) ? readdirSync(dir).map((name) => join(dir, name)) : [],
+  );
 }
 
 export interface Leftovers {

@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { afterAll, describe, expect } from "vitest";
 import { makeBundle } from "../helpers/bundle.ts";
 import { createContainer, sleepingBundle, startContainer } from "../helpers/container.ts";
+import { eventsOf, followed } from "../helpers/events.ts";
 import { cgroupLayout, isKernel, needs } from "../helpers/needs.ts";
 import { deleteContainers, newId, run, runOk, spawn, stateOf, until } from "../helpers/runtime.ts";
 
@@ -12,75 +13,9 @@ const own = (...controllers: string[]) => needs({ root: true, tsrun: true, cgrou
 const MEGABYTE = 2 ** 20;
 afterAll(deleteContainers);
 
-/** A container that waits for a line of input, and the stream of its events. */
-async function followed(bundle: { path: string }, flags: string[]) {
-  const id = newId();
-  const container = spawn(["run", "-b", bundle.path, id]);
-  await until(() => stateOf(id)?.status === "running", "it runs");
-  const stream = spawn(["events", ...flags, id]);
-  await until(() => existsSync(`/run/tsrun/${id}/exit`), "it is followed");
-  return { id, container, stream };
-}
-
-const eventsOf = (text: string) =>
-  text
-    .split("\n")
-    .filter(Boolean)
-    .map((line) => JSON.parse(line));
-
 const stats = (id: string) => JSON.parse(runOk(["events", "--stats", id]));
 
 describe("events", () => {
-  on("memory", "pids")("--stats prints one line with the figures of the container", () => {
-    const bundle = sleepingBundle();
-    bundle.edit((spec) => {
-      spec.linux.resources = {
-        ...spec.linux.resources,
-        memory: { limit: 64 * MEGABYTE },
-        pids: { limit: 25 },
-        cpu: { quota: 50_000, period: 100_000 },
-      };
-    });
-    const { id } = startContainer(bundle);
-    const output = runOk(["events", "--stats", id]);
-    expect(output.trim().split("\n")).toHaveLength(1);
-    const { type, data, ...rest } = JSON.parse(output);
-    expect({ type, rest }).toEqual({ type: "stats", rest: { id } });
-    expect(data.memory.usage).toMatchObject({ limit: 64 * MEGABYTE, failcnt: 0 });
-    expect(data.memory.usage.usage).toBeGreaterThan(0);
-    expect(data.memory.usage.usage).toBeLessThan(64 * MEGABYTE);
-    expect(data.pids).toEqual({ current: 1, limit: 25 });
-    expect(data.cpu.usage.total).toBeGreaterThan(0);
-    expect(data.memory.raw).toHaveProperty(cgroupLayout() === "v2" ? "anon" : "rss");
-    expect(data).toMatchObject({ intel_rdt: {}, network_interfaces: null, hugetlb: expect.any(Object) });
-    // A v1 layout alone has no pressure of cgroups.
-    if (existsSync("/proc/pressure/io") && cgroupLayout() !== "v1") {
-      const figures = { avg10: expect.any(Number), avg60: expect.any(Number), avg300: expect.any(Number) };
-      for (const part of ["cpu", "memory", "blkio"]) {
-        expect(data[part].psi.some).toEqual({ ...figures, total: expect.any(Number) });
-      }
-    }
-  });
-
-  on("cpu")("CPU time grows by what the container works, and throttling is counted", async () => {
-    const bundle = makeBundle({
-      args: ["sh", "-c", "echo ready; while :; do :; done"],
-      edit: (spec) => {
-        spec.linux.resources = { ...spec.linux.resources, cpu: { quota: 20_000, period: 100_000 } };
-      },
-    });
-    const container = startContainer(bundle);
-    await container.waitFor("ready");
-    const before = stats(container.id).data.cpu;
-    await new Promise((resolve) => setTimeout(resolve, 600));
-    const after = stats(container.id).data.cpu;
-    const worked = after.usage.total - before.usage.total;
-    expect(worked).toBeGreaterThan(20e6);
-    expect(worked).toBeLessThan(600e6);
-    expect(after.throttling.throttledPeriods).toBeGreaterThan(0);
-    expect(after.throttling.throttledTime).toBeGreaterThan(0);
-  });
-
   on("pids")("a stream has figures at every interval and ends with the container", async () => {
     const { id } = startContainer(sleepingBundle());
     const stream = spawn(["events", "--interval", "100ms", id]);
@@ -92,35 +27,6 @@ describe("events", () => {
     expect((await stream.exit).code).toBe(0);
     for (const line of stream.stdout().trim().split("\n"))
       expect(JSON.parse(line)).toMatchObject({ type: "stats", id });
-  });
-
-  on("memory")("running out of memory is told while it happens", async () => {
-    const bundle = makeBundle({
-      args: ["sh", "-c", "read go; sh -c 'head -c 200m /dev/zero | tail'; sleep 1000"],
-      edit: (spec) => {
-        spec.linux.resources = {
-          ...spec.linux.resources,
-          memory: { limit: 24 * MEGABYTE, swap: 24 * MEGABYTE },
-        };
-      },
-    });
-    const id = newId();
-    const container = spawn(["run", "-b", bundle.path, id]);
-    while (run(["state", id]).stdout.indexOf('"running"') === -1)
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    const stream = spawn(["events", "--interval", "100ms", id]);
-    await stream.waitFor('"stats"');
-    container.child.stdin?.write("go\n");
-    await stream.waitFor('"oom"');
-    expect(
-      stream
-        .stdout()
-        .split("\n")
-        .find((line) => line.includes('oom"')),
-    ).toBe(`{"type":"oom","id":"${id}"}`);
-    runOk(["kill", id, "KILL"]);
-    await container.exit;
-    expect((await stream.exit).code).toBe(0);
   });
 
   needs({ root: true, tsrun: true, commands: ["ip"] })("interfaces of its own network namespace are counted", () => {
@@ -161,7 +67,7 @@ describe("events", () => {
         };
       },
     });
-    const { container, stream } = await followed(bundle, ["--type", "oom", "--type", "exit"]);
+    const { container, stream } = await followed(bundle, ["oom", "exit"]);
     container.child.stdin?.write("go\n");
     await container.exit;
     expect((await stream.exit).code).toBe(0);
@@ -170,47 +76,6 @@ describe("events", () => {
     expect({ type, data }).toMatchObject({ type: "exit", data: { oomKilled: true } });
     expect(events.slice(0, -1).map(({ type }) => type)).toEqual(Array(data.oomKills).fill("oom"));
     expect(data.oomKills).toBeLessThan(5);
-  });
-
-  own("memory")("a kill that ends the container is told, though its cgroup goes at once", async () => {
-    for (let round = 0; round < 5; round++) {
-      const bundle = makeBundle({
-        args: ["sh", "-c", "read go; exec tail /dev/zero"],
-        edit: (spec) => {
-          spec.linux.resources = {
-            ...spec.linux.resources,
-            memory: { limit: 24 * MEGABYTE, swap: 24 * MEGABYTE },
-          };
-        },
-      });
-      const { id, container, stream } = await followed(bundle, ["--type", "oom", "--type", "exit"]);
-      container.child.stdin?.write("go\n");
-      expect((await container.exit).code).toBe(137);
-      expect((await stream.exit).code).toBe(0);
-      const events = eventsOf(stream.stdout());
-      expect(events).toMatchObject([
-        { type: "oom", id },
-        { type: "exit", id, data: { exitCode: 137, signal: "SIGKILL", oomKilled: true, oomKills: 1 } },
-      ]);
-      expect(events[1].data.memoryPeak).toBeGreaterThan(16 * MEGABYTE);
-    }
-  });
-
-  own("freezer")("pause and resume are told, and how it ended is the last", async () => {
-    const bundle = makeBundle({ args: ["sh", "-c", "read code; exit $code"] });
-    const { id, container, stream } = await followed(bundle, ["--type", "freeze", "--type", "exit"]);
-    runOk(["pause", id]);
-    await stream.waitFor('"frozen":true');
-    runOk(["resume", id]);
-    await stream.waitFor('"frozen":false');
-    container.child.stdin?.write("9\n");
-    expect((await container.exit).code).toBe(9);
-    expect((await stream.exit).code).toBe(0);
-    expect(eventsOf(stream.stdout())).toMatchObject([
-      { type: "freeze", id, data: { frozen: true } },
-      { type: "freeze", id, data: { frozen: false } },
-      { type: "exit", id, data: { exitCode: 9 } },
-    ]);
   });
 
   needs({ root: true, tsrun: true, cgroup: ["hybrid", "v2"], controllers: ["cpu"], files: ["/proc/pressure/cpu"] })(
@@ -222,7 +87,7 @@ describe("events", () => {
           spec.linux.resources = { ...spec.linux.resources, cpu: { quota: 10_000, period: 100_000 } };
         },
       });
-      const { id, container, stream } = await followed(bundle, ["--type", "pressure", "--pressure", "100ms"]);
+      const { id, container, stream } = await followed(bundle, ["pressure"], ["--pressure", "100ms"]);
       container.child.stdin?.write("go\n");
       await stream.waitFor("\n");
       const [event] = eventsOf(stream.stdout());

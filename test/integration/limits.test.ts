@@ -1,11 +1,10 @@
-/** Limits of config.json as a container meets them; the same tests on cgroup v1 and v2. */
+/** Devices of config.json and the place of the cgroup, on cgroup v1 and v2. What limits do is in cgroup/modes. */
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import type { LinuxResources } from "../../src/spec/types.ts";
 import { type Bundle, type FullSpec, makeBundle } from "../helpers/bundle.ts";
 import { cgroupOf } from "../helpers/cgroup.ts";
-import { createContainer, sleepingBundle, startContainer } from "../helpers/container.ts";
+import { sleepingBundle, startContainer } from "../helpers/container.ts";
 import { cgroupLayout, needs } from "../helpers/needs.ts";
 import {
   deleteContainers,
@@ -13,11 +12,9 @@ import {
   inventory,
   type Leftovers,
   newId,
-  run,
   runBundle,
   runOk,
   stateOf,
-  until,
 } from "../helpers/runtime.ts";
 import { TEST_PREFIX } from "../helpers/scratch.ts";
 
@@ -43,77 +40,6 @@ function limited(script: string, resources: LinuxResources, edit?: (spec: FullSp
     },
   });
 }
-
-const MEGABYTE = 2 ** 20;
-
-describe("memory", () => {
-  const limit = 24 * MEGABYTE;
-
-  on("memory")("a process that takes more than its limit is killed, one that takes less is not", () => {
-    const take = (size: string) => `exec dd if=/dev/zero of=/dev/null bs=${size} count=1`;
-    const resources = { memory: { limit, swap: limit } };
-    expect(runBundle(limited(take("4M"), resources)).code).toBe(0);
-    expect(runBundle(limited(take("64M"), resources)).code).toBe(137);
-  });
-
-  own("memory")("a container starts under a limit of two megabytes", () => {
-    const resources = { memory: { limit: 2 * MEGABYTE, swap: 2 * MEGABYTE } };
-    expect(runBundle(limited("exec true", resources)).code).toBe(0);
-  });
-
-  on("memory")("what exec runs is under the same limit", () => {
-    const bundle = sleepingBundle({
-      edit: (spec) => {
-        spec.linux.resources = { memory: { limit, swap: limit } };
-      },
-    });
-    const { id } = startContainer(bundle);
-    expect(run(["exec", id, "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]).code).toBe(137);
-    expect(stateOf(id)?.status).toBe("running");
-    runOk(["delete", "--force", id]);
-  });
-});
-
-describe("pids", () => {
-  const forks = "sleep 60 & sleep 60 & sleep 60 & sleep 60 & echo forked; kill -9 -1";
-
-  on("pids")("no more processes are made than the limit says", () => {
-    const few = runBundle(limited(forks, { pids: { limit: 3 } }));
-    expect(few.stderr).toContain("can't fork");
-    expect(runBundle(limited(forks, { pids: { limit: 30 } })).stdout).toBe("forked\n");
-  });
-
-  for (const limit of [1, 0]) {
-    own("pids")(`a limit of ${limit} lets the first process in and no other`, () => {
-      const result = runBundle(limited("echo first; sleep 0", { pids: { limit } }));
-      expect(result.stdout).toBe("first\n");
-      expect(runBundle(limited("sleep 0 & wait", { pids: { limit } })).stderr).toContain("can't fork");
-    });
-  }
-
-  on("pids")("-1 is no limit", () => {
-    const { id } = createContainer(limited("true", { pids: { limit: -1 } }));
-    expect(readFileSync(join(cgroupOf(id, "pids"), "pids.max"), "utf8")).toBe("max\n");
-    runOk(["delete", id]);
-  });
-});
-
-describe("cpu", () => {
-  on("cpu")("a quota throttles a busy process", async () => {
-    const { id } = startContainer(limited("while :; do :; done", { cpu: { quota: 2000, period: 100000 } }));
-    const throttled = () =>
-      Number(/^nr_throttled (\d+)/m.exec(readFileSync(join(cgroupOf(id, "cpu"), "cpu.stat"), "utf8"))?.[1]);
-    await until(() => throttled() > 0, "it is throttled");
-    runOk(["delete", "--force", id]);
-  });
-
-  on("cpuset")("a cpuset is what the process may run on", () => {
-    const result = runBundle(
-      limited("grep Cpus_allowed_list /proc/self/status; nproc", { cpu: { cpus: "0", mems: "0" } }),
-    );
-    expect(result.stdout).toBe("Cpus_allowed_list:\t0\n1\n");
-  });
-});
 
 describe("devices", () => {
   // A controller of v1; on v2 a program of the kernel's.
@@ -175,12 +101,5 @@ describe("the cgroup itself", () => {
     expect(result.stderr).toContain("container's cgroup is not empty: 1 process(es) found");
     expect(stateOf(first.id)?.status).toBe("running");
     runOk(["delete", "--force", first.id]);
-  });
-
-  own("pids")("a limit that the kernel refuses is told with its file, and nothing is left", () => {
-    const result = runBundle(limited("true", { cpu: { cpus: "9999" } }));
-    expect(result.code).toBe(1);
-    expect(result.stderr).toContain("cpuset.cpus");
-    expect(result.stderr.toLowerCase()).not.toContain("no such file");
   });
 });

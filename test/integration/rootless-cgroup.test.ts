@@ -1,4 +1,4 @@
-/** Limits of an ordinary user: in cgroups that were given to him, on v2 and on v1. Rules: kernel cgroup-v2.rst "Delegation". */
+/** Limits of an ordinary user: in cgroups that were given to him. What they do is in cgroup/modes. Rules: kernel cgroup-v2.rst "Delegation". */
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +12,6 @@ import { scratch, TEST_PREFIX } from "../helpers/scratch.ts";
 
 const wanted = { root: true, tsrun: true, commands: ["setpriv", "unshare"] };
 const v2 = needs({ ...wanted, cgroup: "v2", controllers: ["memory", "pids", "cpu"] });
-const v1 = needs({ ...wanted, cgroup: "v1", controllers: ["memory", "pids"] });
 const anyLayout = needs({ ...wanted, cgroup: ["v1", "v2"] });
 const hybrid = needs({ ...wanted, cgroup: "hybrid" });
 const systemd = needs({ ...wanted, cgroup: "v2", systemd: true, commands: ["as-user"] });
@@ -97,13 +96,6 @@ describe("a delegated cgroup", () => {
     expect(status).toBe(0);
   });
 
-  v2("a process that takes more memory than its limit is killed", () => {
-    const bundle = bundleOf("exec dd if=/dev/zero of=/dev/null bs=64M count=1", {
-      memory: { limit: 24 * MEGABYTE, swap: 24 * MEGABYTE },
-    });
-    expect(delegated(`$R run -b ${bundle} ${newId()}`).status).toBe(137);
-  });
-
   v2("with a cgroup namespace of its own it is the root of what the container sees", () => {
     const bundle = bundleOf("cat /proc/self/cgroup; cat /sys/fs/cgroup/pids.max", { pids: { limit: 9 } }, (spec) => {
       spec.linux.namespaces = [...(spec.linux.namespaces ?? []), { type: "cgroup" }];
@@ -113,19 +105,6 @@ describe("a delegated cgroup", () => {
     const { stdout, stderr } = delegated(`$R run -b ${bundle} ${newId()}`);
     expect(stderr).toBe("");
     expect(stdout).toBe("0::/\n9\n");
-  });
-
-  v1("on v1, of the hierarchies that were given to the user", () => {
-    const id = newId();
-    const bundle = bundleOf("exec sleep 3600", { memory: { limit: 64 * MEGABYTE }, pids: { limit: 20 } });
-    const { stdout, stderr } = delegated(`
-      $R run -d -b ${bundle} ${id} < /dev/null > ${user.home}/out || exit 1
-      cat /sys/fs/cgroup/memory/${NAME}/own/${id}/memory.limit_in_bytes /sys/fs/cgroup/pids/${NAME}/own/${id}/pids.max
-      $R exec ${id} sh -c 'grep -o "pids:.*" /proc/self/cgroup'
-      $R delete -f ${id}
-      ls -d /sys/fs/cgroup/*/${NAME}/own/*/ 2>/dev/null`);
-    expect(stderr).toBe("");
-    expect(stdout).toBe(`${64 * MEGABYTE}\n20\npids:/${NAME}/own/${id}\n`);
   });
 
   /** A container in a cgroup that is asked for by name, below one that the user has in some hierarchies. */

@@ -59,7 +59,8 @@ export function joinRest(record: CgroupRecord, pid: number): void {
 
 /** May the container have one process alone? Then the limit waits until the first process has ended. */
 export function isTight(resources: LinuxResources | undefined): boolean {
-  return resources?.pids?.limit === 1;
+  const limit = resources?.pids?.limit;
+  return limit === 0 || limit === 1;
 }
 
 export function withRoom(resources: LinuxResources | undefined): LinuxResources {

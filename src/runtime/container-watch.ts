@@ -67,6 +67,8 @@ export class ContainerWatch implements EventSource {
   #pidFd: Readiness = { fd: -1, events: POLLIN };
   #exitFd: number | undefined;
   #oom: ReturnType<typeof watchOom>;
+  /** For want of memory, as far as it was told. */
+  #kills = 0;
   #isOver = false;
 
   /** Of a container that has ended meanwhile it is over at once. */
@@ -88,7 +90,8 @@ export class ContainerWatch implements EventSource {
     if (cgroup === undefined) return;
     const { types, pressureMs } = this.#wanted;
     const { id } = this.#record;
-    const oom = types.includes("oom") ? watchOom(cgroup) : undefined;
+    // How it ended says so too, and of a cgroup that systemd removes with the last process there is no count then.
+    const oom = types.includes("oom") || types.includes("exit") ? watchOom(cgroup) : undefined;
     if (oom !== undefined) this.#parts.push({ watch: oom, take: () => this.#ooms(oom.news()) });
     this.#oom = oom;
     const freezer = types.includes("freeze") ? watchFreezer(cgroup) : undefined;
@@ -107,6 +110,8 @@ export class ContainerWatch implements EventSource {
   }
 
   #ooms(count: number): ContainerEvent[] {
+    this.#kills += count;
+    if (!this.#wanted.types.includes("oom")) return [];
     return Array.from({ length: count }, () => ({ type: "oom", id: this.#record.id }));
   }
 
@@ -138,10 +143,11 @@ export class ContainerWatch implements EventSource {
     this.#isOver = true;
     const exit = this.#exit();
     const late = this.#oom === undefined ? 0 : this.#oom.news() + this.#oom.missed(exit.oomKills ?? 0);
-    const { id } = this.#record;
-    return this.#wanted.types.includes("exit")
-      ? [...this.#ooms(late), { type: "exit", id, data: exit }]
-      : this.#ooms(late);
+    const told = this.#ooms(late);
+    if (!this.#wanted.types.includes("exit")) return told;
+    const { oomKills = this.#kills } = exit;
+    const data = oomKills > 0 ? { ...exit, oomKilled: true, oomKills } : exit;
+    return [...told, { type: "exit", id: this.#record.id, data }];
   }
 
   #exit(): ContainerExit {

@@ -1,6 +1,6 @@
 /** Takes away what nobody needs: layers, leftovers, images by name. */
 import { StateError } from "../errors.ts";
-import { existsSync, readdirSync } from "../sys/fs.ts";
+import { existsSync, lstatSync, readdirSync } from "../sys/fs.ts";
 import { removeTree } from "../sys/remove.ts";
 import { removeBundles } from "./bundles.ts";
 import { type Digest, hexOf } from "./digest.ts";
@@ -58,10 +58,11 @@ function removeCopies(storageRoot: string): number {
 function removeDeadLinks(storageRoot: string): number {
   const overlay = overlayDir(storageRoot);
   let count = 0;
-  const there = new Set(readdirSync(overlay));
   for (const link of readdirSync(`${overlay}/l`)) {
     const id = /^\.\.\/([^/]+)\/diff$/.exec(linkTarget(`${overlay}/l/${link}`))?.[1];
-    if (id !== undefined && there.has(id) && linkOf(storageRoot, id) === link) continue;
+    // Its name is written down before the link is made.
+    if (id !== undefined && linkOf(storageRoot, id) === link) continue;
+    if (lstatSync(`${overlay}/l/${link}`) === undefined) continue; // its container was deleted meanwhile
     removeTree(`${overlay}/l`, link);
     count++;
   }

@@ -116,13 +116,17 @@ function depth(storageRoot: string, chainId: Digest): number {
 
 /** Directories in overlay2 that nothing knows: left by a tsrun that was killed. */
 export function orphans(storageRoot: string): string[] {
+  // Before what is known of them: a container that is being made of directories holds no lock, but has a record first.
+  const names = readdirSync(overlayDir(storageRoot));
   const known = new Set<string>(["l"]);
   for (const chainId of chainIds(storageRoot)) {
     const layer = readLayer(storageRoot, chainId);
     if (layer !== undefined) known.add(layer.cacheId);
   }
   for (const mountId of users(storageRoot).keys()) known.add(mountId).add(initId(mountId));
-  return readdirSync(overlayDir(storageRoot)).filter((name) => !known.has(name) && !name.startsWith(TEMPORARY));
+  // And after it: one that was deleted meanwhile is gone as a whole.
+  const isThere = (name: string) => existsSync(`${overlayDir(storageRoot)}/${name}`);
+  return names.filter((name) => !known.has(name) && !name.startsWith(TEMPORARY) && isThere(name));
 }
 
 /** Names of an image. */

@@ -248,6 +248,31 @@ kubernetes("CRI", () => {
     await all.remove();
   });
 
+  test("ten containers of a pod start at once", async () => {
+    const names = Array.from({ length: 10 }, (_, i) => `many${i}`);
+    const many = await Promise.all(names.map((name) => pod.run(name, ["sh", "-c", `echo ${name}; exec sleep 100000`])));
+    expect(await Promise.all(many.map((id) => sh(id, "cat /proc/1/comm")))).toEqual(names.map(() => "sleep\n"));
+    expect(names.map((name) => pod.log(name).trim().split(" ").pop())).toEqual(names);
+    await Promise.all(many.map(remove));
+  });
+
+  test("when the shim is killed the engine ends its pod with the runtime, and nothing is left", async () => {
+    const lost = await cri.runPod("lost");
+    const ids = [lost.id, await lost.run("one", FOREVER)];
+    const shims = processesNamed(`-id ${lost.id}`).map((line) => Number.parseInt(line, 10));
+    expect(shims).toHaveLength(1);
+    process.kill(shims[0] ?? 0, "SIGKILL");
+    for (;;) {
+      const { status } = await cri.call("PodSandboxStatus", { pod_sandbox_id: lost.id });
+      if (status.state === "SANDBOX_NOTREADY") break;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    expect(await ended(ids[1] ?? "")).toMatchObject({ state: "CONTAINER_EXITED" });
+    await lost.remove();
+    expect(readdirSync(STATES).filter((name) => ids.includes(name))).toEqual([]);
+    expect(ids.flatMap((id) => [...cgroupsNamed(id), ...processesNamed(id)])).toEqual([]);
+  });
+
   test("removal of a pod leaves nothing: no cgroup, no process, no mount, no state", async () => {
     const mounts = () => readFileSync(`/proc/${cri.daemon.pid}/mountinfo`, "utf8").split("\n").sort();
     const before = mounts();

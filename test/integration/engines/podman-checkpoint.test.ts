@@ -41,7 +41,7 @@ describeNeeds({ root: true, tsrun: true, criu: true, commands: ["podman"] })("po
   );
 
   test(
-    "--pre-checkpoint, then --with-previous and --export; --import under another name on two places",
+    "--pre-checkpoint, then --with-previous and --export; --import under two other names",
     async () => {
       const dir = scratch("exported");
       const id = podman.ok("run", "-d", NET, "bb", ...COUNTING);
@@ -50,13 +50,14 @@ describeNeeds({ root: true, tsrun: true, criu: true, commands: ["podman"] })("po
       expect(state(id)).toMatch(/^running/);
       podman.ok("container", "checkpoint", "--with-previous", "--export", join(dir, "after.tar"), id);
       podman.ok("rm", id);
-      for (const name of ["one", "two"]) {
+      const [one, two] = [`one-${id.slice(0, 12)}`, `two-${id.slice(0, 12)}`];
+      for (const name of [one, two]) {
         const from = ["--import-previous", join(dir, "before.tar"), "--import", join(dir, "after.tar")];
         podman.ok("container", "restore", ...from, "--name", name);
       }
-      expect((await counted("one", was.count + 1)).name).toBe(was.name);
-      expect((await counted("two", was.count + 1)).name).toBe(was.name);
-      podman.ok("rm", "-f", "-t", "0", "one", "two");
+      expect((await counted(one, was.count + 1)).name).toBe(was.name);
+      expect((await counted(two, was.count + 1)).name).toBe(was.name);
+      podman.ok("rm", "-f", "-t", "0", one, two);
     },
     LONG,
   );

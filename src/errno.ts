@@ -108,11 +108,6 @@ export function errnoName(errno: number): string {
   return `E${errno}`;
 }
 
-/** The number of an errno name, 0 when unknown. */
-export function errnoNumber(name: string): number {
-  return TABLE[name]?.[0] ?? 0;
-}
-
 /** What strerror(3) says. */
 export function errnoText(name: string): string {
   return TABLE[name]?.[1] ?? "Unknown error";

@@ -41,7 +41,6 @@ export const FS_MAGIC: Readonly<Record<string, number>> = {
 export const O_WRONLY = 0x1;
 export const O_RDWR = 0x2;
 export const O_PATH = 0x200000;
-export const O_DIRECTORY = 0x10000; // x86_64; aarch64 differs, see oDirectory()
 export const O_CLOEXEC = 0x80000;
 
 export const S_IFCHR = 0o020000;

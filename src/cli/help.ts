@@ -21,7 +21,7 @@ const PROGRAM_NOTES = `A bundle is a directory with a config.json (OCI runtime s
   tsrun run -b <bundle> <id>       the same under a name, as engines call it
   tsrun plan <bundle>              see what it would do`;
 
-export function buildProgram(globals: readonly Flag[], verbs: readonly Verb[]): Command {
+function buildProgram(globals: readonly Flag[], verbs: readonly Verb[]): Command {
   const program = new Command("tsrun")
     .description("OCI container runtime")
     .usage("[global flags] <command> [flags] [arguments]")

@@ -22,7 +22,7 @@ export interface LogTarget {
   write(lines: readonly LogLine[]): void;
 }
 
-export const SOCKETS = { journal: "/run/systemd/journal/socket", syslog: "/dev/log" };
+const SOCKETS = { journal: "/run/systemd/journal/socket", syslog: "/dev/log" };
 
 /** @param where `[file:]PATH`, `journald:IDENTIFIER` or `syslog:IDENTIFIER`; without an identifier it is "tsrun" */
 export function logTarget(where: string, format: LogFormat, sockets = SOCKETS): LogTarget {

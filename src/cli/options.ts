@@ -7,7 +7,7 @@ import type { Target } from "./target.ts";
 type ContainerValues = Values<typeof CONTAINER_FLAGS>;
 type CreateValues = ContainerValues & Values<typeof CREATE_FLAGS>;
 
-export function planOptions(values: ContainerValues, globals: Globals, target: Target): PlanOptions {
+function planOptions(values: ContainerValues, globals: Globals, target: Target): PlanOptions {
   return {
     root: globals.root,
     id: target.id,

@@ -24,7 +24,7 @@ export function printTable(pids: readonly number[], options: readonly string[]):
  *
  * @throws TsrunError when ps was told not to print a PID column
  */
-export function filterTable(output: string, pids: readonly number[]): string {
+function filterTable(output: string, pids: readonly number[]): string {
   const [header = "", ...lines] = output.split("\n");
   const column = header.trim().split(/\s+/).indexOf("PID");
   if (column === -1) {

@@ -24,7 +24,7 @@ const ACTIONS: Record<string, number> = {
   SCMP_ACT_LOG: RET_LOG,
   SCMP_ACT_ALLOW: RET_ALLOW,
 };
-export const ACTION_NAMES: readonly string[] = Object.keys(ACTIONS);
+const ACTION_NAMES: readonly string[] = Object.keys(ACTIONS);
 
 export const RET_KILL_THREAD = 0;
 export const RET_ERRNO_ENOSYS = 0x00050000 | 38;
@@ -45,7 +45,7 @@ const OPERATORS: Record<string, Operator> = {
   SCMP_CMP_GT: "GT",
   SCMP_CMP_MASKED_EQ: "MASKED_EQ",
 };
-export const OPERATOR_NAMES: readonly string[] = Object.keys(OPERATORS);
+const OPERATOR_NAMES: readonly string[] = Object.keys(OPERATORS);
 
 export type Operator = "NE" | "LT" | "LE" | "EQ" | "GE" | "GT" | "MASKED_EQ";
 

@@ -81,7 +81,7 @@ function parseJson(text: string, name: string): unknown {
 }
 
 /** A copy without the members that are null; lists keep theirs. */
-export function withoutNulls(value: unknown): unknown {
+function withoutNulls(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutNulls);
   if (typeof value !== "object" || value === null) return value;
   const copy: Record<string, unknown> = {};

@@ -17,8 +17,3 @@ export function int64Text(value: number): string {
   const exact = BigInt(value);
   return String(exact > INT64_MAX ? INT64_MAX : exact);
 }
-
-/** An integer of a config as uint64, in decimal digits. */
-export function uint64Text(value: number | bigint): string {
-  return Number.isSafeInteger(value) ? String(value) : String(uint64(value));
-}

@@ -53,7 +53,7 @@ export interface WordShape {
 }
 
 /** More than any real config has, and few enough to stay bounded. */
-export const MAX_LIST = 100_000;
+const MAX_LIST = 100_000;
 
 const MAX_TEXT = 1024 * 1024;
 /** MAX_ARG_STRLEN of the kernel without the NUL at the end. */

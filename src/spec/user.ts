@@ -29,7 +29,7 @@ export function parseUser(text: string): ParsedUser {
 }
 
 /** A user or group id in decimal; undefined when `text` is anything else. */
-export function parseId(text: string | undefined): number | undefined {
+function parseId(text: string | undefined): number | undefined {
   if (text === undefined || !/^\d{1,10}$/.test(text)) return undefined;
   const id = Number(text);
   return id <= MAX_ID ? id : undefined;

@@ -53,11 +53,6 @@ export function validate(value: unknown): Problem[] {
   return inspect(value).problems;
 }
 
-/** All problems of a process object on its own, as exec takes it. Paths begin with `process`. */
-export function validateProcess(value: unknown): Problem[] {
-  return inspectProcess(value).problems;
-}
-
 /** A resources object on its own, as update takes it. Paths begin with `resources`. */
 export function inspectResources(value: unknown): { problems: Problem[]; resources: LinuxResources } {
   const { problems, left } = examine(RESOURCES, value, "resources", false, (context, resources) => {

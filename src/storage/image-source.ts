@@ -69,7 +69,7 @@ export interface SourceOptions {
 export type SourceKind = "oci" | "docker-archive" | "rootfs";
 
 /** An opened source; disposing of it closes its files. */
-export class ImageSource {
+class ImageSource {
   readonly kind: SourceKind;
   readonly path: string;
   readonly #root: Fd;
@@ -270,7 +270,7 @@ function platformOfConfig(text: string): Platform {
   return platformOf(parseJson(text, "a config")) ?? { os: "", architecture: "" };
 }
 
-export function platformText({ os, architecture, variant }: Platform): string {
+function platformText({ os, architecture, variant }: Platform): string {
   return variant === undefined || variant === "" ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`;
 }
 

@@ -3,7 +3,6 @@
  * and the names they have (image/overlay2/repositories.json, in the shape that Docker gave it).
  */
 import { StateError, TsrunError } from "../errors.ts";
-import { utf8Bytes } from "../sys/call.ts";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from "../sys/fs.ts";
 import { removePath } from "../sys/remove.ts";
 import { type Digest, digestOf, hexOf, isDigest } from "./digest.ts";
@@ -14,7 +13,7 @@ function imageDir(storageRoot: string): string {
   return `${storageRoot}/image/overlay2`;
 }
 
-export function configsDir(storageRoot: string): string {
+function configsDir(storageRoot: string): string {
   return `${imageDir(storageRoot)}/imagedb/content/sha256`;
 }
 
@@ -182,8 +181,4 @@ function tryFullName(reference: string): string | undefined {
 
 export function makeImageDirs(storageRoot: string): void {
   mkdirSync(configsDir(storageRoot), { mode: 0o700, recursive: true });
-}
-
-export function configSize(text: string): number {
-  return utf8Bytes(text).length;
 }

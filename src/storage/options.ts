@@ -35,7 +35,7 @@ export function commonOptions({
 }
 
 /** The most that one string given to fsconfig(2) may have, without the NUL. */
-export const FSCONFIG_STRING_MAX = 255;
+const FSCONFIG_STRING_MAX = 255;
 
 /** Can fsconfig(2) take this path as a string, whatever way the kernel has of treating special characters? */
 export function isPlainValue(path: string): boolean {

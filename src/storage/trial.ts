@@ -38,7 +38,7 @@ function trialsDir(storageRoot: string): string {
 }
 
 /** Names of the trials that were kept. */
-export function trials(storageRoot: string): string[] {
+function trials(storageRoot: string): string[] {
   return all(storageRoot)
     .filter((name) => !isTemporary(`${trialsDir(storageRoot)}/${name}`))
     .sort();

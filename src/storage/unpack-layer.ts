@@ -103,7 +103,7 @@ export async function unpackStream(
 }
 
 /** Collects the skeleton of a tar, compressed. */
-export class SkeletonFile {
+class SkeletonFile {
   readonly #file: Fd;
   readonly #buffer = new Uint8Array(1 << 20);
   #length = 0;

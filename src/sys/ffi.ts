@@ -112,7 +112,7 @@ export function syscall(
 }
 
 /** errno as the last native call left it. Only true directly after that call. */
-export function lastErrno(): number {
+function lastErrno(): number {
   return readErrno === undefined ? 0 : readErrno();
 }
 

@@ -16,7 +16,6 @@ import {
   LOCK_EX,
   LOCK_NB,
   LOCK_SH,
-  LOCK_UN,
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   MFD_EXEC,
@@ -245,13 +244,6 @@ export function isMountPoint(path: string, dirFd = AT_FDCWD): boolean {
   return mountId(place.fd) !== mountId(parent.fd);
 }
 
-/** The magic number (such as PROC_SUPER_MAGIC) of the filesystem that a descriptor lies on. */
-export function filesystemType(fd: number, path?: PathArg): number {
-  const buffer = new Uint8Array(120);
-  check(retrying(SYS.fstatfs, fd, buffer), "statfs", path);
-  return new DataView(buffer.buffer).getUint32(0, true);
-}
-
 /** syncfs(2): all of the filesystem of `fd` is on disk. */
 export function syncfs(fd: number, path?: PathArg): void {
   check(syscall(SYS.syncfs, fd), "syncfs", path);
@@ -306,10 +298,6 @@ export interface LockOptions {
 /** flock(2). */
 export function flock(fd: number, { exclusive = true, nonBlock = false, path }: LockOptions = {}): void {
   check(retrying(SYS.flock, fd, (exclusive ? LOCK_EX : LOCK_SH) | (nonBlock ? LOCK_NB : 0)), "flock", path);
-}
-
-export function unlock(fd: number): void {
-  check(syscall(SYS.flock, fd, LOCK_UN), "flock");
 }
 
 /**

@@ -124,32 +124,18 @@ export function realpathSync(path: string): string {
 
 /** The names in a directory, without "." and "..", in no order. */
 export function readdirSync(path: string): string[] {
-  return entries(path).map(({ name }) => name);
-}
-
-/** The names of the directories in a directory. */
-export function subdirectories(path: string): string[] {
-  return entries(path)
-    .filter(({ name, type }) => (type === DT_UNKNOWN ? lstatSync(`${path}/${name}`)?.isDirectory() : type === DT_DIR))
-    .map(({ name }) => name);
-}
-
-const DT_UNKNOWN = 0;
-const DT_DIR = 4;
-
-/** struct linux_dirent64: d_ino (8), d_off (8), d_reclen (2), d_type (1), d_name. */
-function entries(path: string): { name: string; type: number }[] {
-  const found: { name: string; type: number }[] = [];
+  const names: string[] = [];
   const fd = open(path, O_RDONLY | O_DIRECTORY);
   try {
+    // struct linux_dirent64: d_ino (8), d_off (8), d_reclen (2), d_type (1), d_name.
     const buffer = new Uint8Array(32768);
     const view = new DataView(buffer.buffer);
     for (;;) {
       const length = check(syscall(SYS.getdents64, fd, buffer, buffer.length), "read directory", path);
-      if (length === 0) return found;
+      if (length === 0) return names;
       for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
         const name = utf8Text(buffer.subarray(at + 19, buffer.indexOf(0, at + 19)));
-        if (name !== "." && name !== "..") found.push({ name, type: view.getUint8(at + 18) });
+        if (name !== "." && name !== "..") names.push(name);
       }
     }
   } finally {

@@ -5,7 +5,6 @@ import {
   AT_EMPTY_PATH,
   CLD_DUMPED,
   CLD_EXITED,
-  NS_GET_NSTYPE,
   P_PID,
   P_PIDFD,
   PIDFD_GET_INFO,
@@ -199,11 +198,6 @@ export function setns(fd: number, flags: number): void {
 /** unshare(2) of this thread. */
 export function unshare(flags: number): void {
   check(syscall(SYS.unshare, flags), "unshare");
-}
-
-/** The CLONE_NEW* flag of the namespace that a descriptor is; ENOTTY when it is none. */
-export function namespaceType(fd: number, path?: string): number {
-  return check(syscall(SYS.ioctl, fd, NS_GET_NSTYPE, 0), "ioctl NS_GET_NSTYPE", path);
 }
 
 export function ioctl(fd: number, request: number, argument: NativeArg = 0): number {

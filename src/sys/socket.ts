@@ -10,12 +10,10 @@ import {
   O_DIRECTORY,
   O_PATH,
   POLLOUT,
-  SO_PEERCRED,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
   SOCK_NONBLOCK,
   SOCK_SEQPACKET,
-  SOL_SOCKET,
 } from "./constants.ts";
 import { syscall } from "./ffi.ts";
 import { close, closeQuiet, Fd, fchmod, open, renameat, unlinkat } from "./file.ts";
@@ -168,15 +166,6 @@ function connect(fd: number, address: string, path: string): void {
 export function accept(fd: number, { nonBlock = false } = {}): number {
   const flags = SOCK_CLOEXEC | (nonBlock ? SOCK_NONBLOCK : 0);
   return check(retrying(SYS.accept4, fd, null, null, flags), "accept");
-}
-
-/** Who is at the other end of a unix socket (as of connect or listen). */
-export function peerCredentials(fd: number): { pid: number; uid: number; gid: number } {
-  const credentials = new Uint8Array(12);
-  const length = new Uint8Array([12, 0, 0, 0]);
-  check(syscall(SYS.getsockopt, fd, SOL_SOCKET, SO_PEERCRED, credentials, length), "getsockopt SO_PEERCRED");
-  const view = viewOf(credentials);
-  return { pid: view.getInt32(0, true), uid: view.getUint32(4, true), gid: view.getUint32(8, true) };
 }
 
 /** shutdown(2); `how` is SHUT_RD, SHUT_WR or SHUT_RDWR. */

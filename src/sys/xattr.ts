@@ -11,7 +11,7 @@ const ENOTSUP = 95;
 const ERANGE = 34;
 
 /** The path of a name in an open directory, for calls that take a path alone. */
-export function pathAt(dirFd: number, name: Uint8Array): Uint8Array {
+function pathAt(dirFd: number, name: Uint8Array): Uint8Array {
   const prefix = cString(`/proc/self/fd/${dirFd}/`, "open").subarray(0, -1);
   const path = new Uint8Array(prefix.length + name.length);
   path.set(prefix);

@@ -2,7 +2,7 @@
  * The unit of a container at systemd's: started with the process that becomes the container, told of new limits,
  * stopped in the end. Rules: org.freedesktop.systemd1(5); systemd.scope(5).
  */
-import { isErrno, TsrunError } from "../../errors.ts";
+import { TsrunError } from "../../errors.ts";
 import { randomBytes } from "../../sys/random.ts";
 import { sleepMs } from "../../sys/wait.ts";
 import { groupProcesses } from "../files.ts";
@@ -180,9 +180,4 @@ function resetFailed(bus: SystemdBus, unit: string): void {
     if (!(error instanceof BusError)) throw error;
     // It is gone, or has not failed.
   }
-}
-
-/** Is it systemd that is missing, and with it every unit there was? */
-export function isSystemdAway(error: unknown): boolean {
-  return error instanceof TsrunError && error.cause !== undefined && isErrno(error.cause, "ENOENT", "ECONNREFUSED");
 }

@@ -72,7 +72,7 @@ const tree = defineVerb({
 });
 
 /** Each layer below the one that it lies on, with the images that end there and the containers above. */
-export function treeText(layers: readonly LayerRow[]): string {
+function treeText(layers: readonly LayerRow[]): string {
   const known = new Map(layers.map((layer) => [layer.chainId, layer]));
   const lines: string[] = [];
   const print = (layer: LayerRow, indent: string, own: string, below: string): void => {

@@ -63,7 +63,7 @@ export const checkpoint = defineVerb({
 });
 
 /** An address of IPv6 has colons itself, and may stand in brackets. */
-export function pageServerOf(text: string): { address: string; port: number } {
+function pageServerOf(text: string): { address: string; port: number } {
   const match = /^\[?([^\]]+?)\]?:(\d{1,5})$/.exec(text);
   const port = Number(match?.[2]);
   if (match?.[1] !== undefined && port > 0 && port < 65536) return { address: match[1], port };

@@ -30,7 +30,7 @@ export const list = defineVerb({
 });
 
 /** The table of `runc list`: columns at least 12 wide, three blanks apart, the last one not padded. */
-export function containerTable(containers: readonly ContainerSummary[]): string {
+function containerTable(containers: readonly ContainerSummary[]): string {
   const rows = [
     ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"],
     ...containers.map((c) => [c.id, String(c.pid), c.status, escapeControl(c.bundle), c.created, c.owner]),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { int64Text, uint64, uint64Text } from "../../../src/spec/numbers.ts";
+import { int64Text, uint64 } from "../../../src/spec/numbers.ts";
 
 describe("spec/numbers", () => {
   test("RLIM_INFINITY survives the rounding of JSON.parse", () => {
@@ -13,7 +13,5 @@ describe("spec/numbers", () => {
   test("digits are never in exponent form", () => {
     expect(int64Text(2 ** 63 - 4096)).toBe("9223372036854771712");
     expect(int64Text(-1)).toBe("-1");
-    expect(uint64Text(2 ** 63)).toBe("9223372036854775808");
-    expect(uint64Text(5n)).toBe("5");
   });
 });

@@ -258,15 +258,6 @@ export const checks = {
     assert.equal(proc.uname().release, release());
   },
 
-  "a namespace descriptor tells its type, another descriptor that it is none": () => {
-    const uts = open("/proc/self/ns/uts", 0);
-    assert.equal(proc.namespaceType(uts, "/proc/self/ns/uts"), k.CLONE_NEWUTS);
-    close(uts);
-    const other = memfdCreate("none");
-    failsWith("ENOTTY", () => proc.namespaceType(other));
-    close(other);
-  },
-
   "a terminal tells its size, a file that it is none": () => {
     const fd = memfdCreate("file");
     assert.equal(proc.isTerminal(fd), false);

@@ -29,11 +29,6 @@ function talk(path: string, type?: socket.SocketType): void {
   const server = socket.accept(listener);
   socket.sendMsg(client, "hello");
   assert.equal(text(socket.recvData(server)), "hello");
-  assert.deepEqual(socket.peerCredentials(server), {
-    pid: process.pid,
-    uid: process.getuid?.(),
-    gid: process.getgid?.(),
-  });
   for (const fd of [listener, client, server]) close(fd);
 }
 

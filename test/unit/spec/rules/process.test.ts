@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { validateProcess } from "../../../../src/spec/validate.ts";
+import { inspectProcess } from "../../../../src/spec/validate.ts";
 import { problemsOf, warningsOf } from "../helpers.ts";
 
 describe("spec/rules/process", () => {
@@ -121,8 +121,8 @@ describe("spec/rules/process", () => {
   });
 
   test("a process on its own, for exec", () => {
-    expect(validateProcess({ cwd: "/", args: ["a"] })).toEqual([]);
-    expect(validateProcess({ cwd: "x" }).map(({ path }) => path)).toEqual(["process.cwd", "process.args"]);
-    expect(validateProcess(null)).toEqual([{ path: "process", message: "must be an object, not null" }]);
+    expect(inspectProcess({ cwd: "/", args: ["a"] }).problems).toEqual([]);
+    expect(inspectProcess({ cwd: "x" }).problems.map(({ path }) => path)).toEqual(["process.cwd", "process.args"]);
+    expect(inspectProcess(null).problems).toEqual([{ path: "process", message: "must be an object, not null" }]);
   });
 });

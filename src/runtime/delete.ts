@@ -89,7 +89,10 @@ function runPoststop(state: StateDirectory, record: StateRecord, force: boolean)
 }
 
 /** What a container of an ordinary user made may belong to his other ids: it is removed in a namespace that has them. */
-function removeLayers(state: StateDirectory, { id, overlay, idMaps, storageRoot: asked }: StateRecord): void {
+function removeLayers(state: StateDirectory, record: StateRecord): void {
+  const { id, phase, overlay, idMaps, storageRoot: asked } = record;
+  // What is made in a store is recorded before a container is created: only a create that was killed has more.
+  if (overlay === undefined && phase !== "creating") return;
   const store = overlay?.storageRoot ?? asked ?? storageRoot();
   const isLimited = overlay === undefined ? undefined : overlay.isLimited === true;
   const request = { id, storageRoot: store, stateDir: state.path, isLimited };
@@ -97,6 +100,8 @@ function removeLayers(state: StateDirectory, { id, overlay, idMaps, storageRoot:
     removeRootfs(request);
     return;
   } catch (error) {
+    // Who may not look into the store has made nothing there.
+    if (overlay === undefined && isErrno(error, "EACCES")) return;
     if (overlay === undefined || idMaps === undefined || !isErrno(error, "EACCES", "EPERM")) throw error;
   }
   const host = { privileged: false, euid: process.geteuid?.() ?? 0, egid: process.getegid?.() ?? 0 };

@@ -1,5 +1,5 @@
 /** Containers of an ordinary user: `tsrun spec --rootless`, one id or, with newuidmap(1), many. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { busyboxRootfs, type FullSpec, makeBundle } from "../helpers/bundle.ts";
@@ -114,6 +114,21 @@ describe("a single id", () => {
       $R delete -f ${id}`);
     expect(stderr).toBe("");
     expect(stdout).toBe("runc\nfile\n");
+  });
+
+  own("delete of a container without layers needs no store: not even one that the user may look into", () => {
+    const closed = scratch("closed");
+    chmodSync(closed, 0o700);
+    const [long, short] = [rootlessBundle("sleep 3600"), rootlessBundle("true")];
+    const { stdout, stderr } = asUser(`
+      export XDG_DATA_HOME=${closed}
+      $R create -b ${long.path} ${newId()} < /dev/null > /dev/null
+      $R run -d -b ${long.path} ${newId()} < /dev/null > /dev/null
+      $R run -b ${short.path} ${newId()}
+      for id in $($R list -q); do echo; $R delete -f $id; done
+      $R list -q`);
+    expect(stderr).toBe("");
+    expect(stdout).toBe("\n\n");
   });
 
   own("a bundle for root is refused with what it needs", () => {

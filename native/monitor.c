@@ -23,8 +23,8 @@
 #define FLAG_NO_SUBREAPER 1
 #define FLAG_WATCH 2
 #define FLAG_NOTIFY 4
-/* How often to look whether the container opened its terminal again: poll(2) does not tell. */
-#define HUNG_UP_NS 250000000
+/* How often to look whether the container opened its terminal again, or ours is in our hands: poll(2) does not tell. */
+#define LOOK_AGAIN_NS 250000000
 
 struct container {
 	int64_t pid, pidfd, master, flags;
@@ -124,16 +124,19 @@ static void wait_for(struct container *container, struct terminal *terminal, int
 	struct pollfd polls[POLL_TERMINAL + 3];
 
 	for (reap(container); !container->gone; reap(container)) {
-		const struct timespec soon = { .nsec = HUNG_UP_NS };
+		const struct timespec soon = { .nsec = LOOK_AGAIN_NS };
 		long ready;
 
 		terminal_poll(terminal, polls);
 		polls[POLL_TERMINAL] = (struct pollfd){ .fd = signals, .events = POLLIN };
 		polls[POLL_TERMINAL + 1] = (struct pollfd){ .fd = (int)container->pidfd, .events = POLLIN };
 		polls[POLL_TERMINAL + 2] = (struct pollfd){ .fd = container->notify.from, .events = POLLIN };
-		ready = SYS(ppoll, polls, POLL_TERMINAL + 3, terminal->hung_up ? &soon : NULL, NULL, 8);
+		ready = SYS(ppoll, polls, POLL_TERMINAL + 3,
+			    terminal->hung_up || terminal->background ? &soon : NULL, NULL, 8);
 		if (ready == 0)
 			terminal->hung_up = 0;
+		if (terminal->background)
+			terminal_resume(terminal);
 		if (ready <= 0)
 			continue;
 		if (polls[POLL_TERMINAL].revents != 0)

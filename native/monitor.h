@@ -18,6 +18,8 @@ struct terminal {
 	struct termios saved;
 	/* Descriptor 0 can be read; not at its end, and not in the background. */
 	int input_open;
+	/* Another job has our terminal: a shell's `fg` is not told to a job that runs, so it is looked at now and then. */
+	int background;
 	/* Nobody in the container has the terminal open just now. */
 	int hung_up;
 	char last_input;

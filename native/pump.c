@@ -29,6 +29,7 @@ void terminal_start(struct terminal *terminal, int master)
 	if (master < 0)
 		return;
 	terminal->input_open = 1;
+	terminal->background = in_background();
 	SYS(fcntl, master, F_SETFD, FD_CLOEXEC);
 	SYS(fcntl, master, F_SETFL, SYS(fcntl, master, F_GETFL) | O_NONBLOCK);
 	make_raw(terminal);
@@ -76,10 +77,11 @@ void terminal_resize(struct terminal *terminal)
 	}
 }
 
-/* After a stop: a shell has set its own modes meanwhile, and the window may have another size. */
+/* In the foreground again: a shell has set its own modes meanwhile, and the window may have another size. */
 void terminal_resume(struct terminal *terminal)
 {
-	if (terminal->master < 0 || in_background())
+	terminal->background = terminal->master >= 0 && in_background();
+	if (terminal->master < 0 || terminal->background)
 		return;
 	make_raw(terminal);
 	terminal_resize(terminal);
@@ -137,8 +139,9 @@ static void read_input(struct terminal *terminal)
 		return;
 	}
 	terminal->input_open = 0;
+	terminal->background = count == -EIO && in_background();
 	/* In raw mode a terminal has no end but that of the line; in the background it only is not ours (EIO). */
-	if (terminal->raw && (count == 0 || (count == -EIO && !in_background())))
+	if (terminal->raw && (count == 0 || (count == -EIO && !terminal->background)))
 		hang_up(terminal);
 	else if (count == 0)
 		end_input(terminal);

@@ -208,6 +208,27 @@ describe("run at a terminal", () => {
   });
 });
 
+describe("run in the background of a shell at a terminal", () => {
+  const bash = needs({ root: true, tsrun: true, commands: ["script", "bash"] });
+
+  bash("leaves the terminal alone, and has it once it is in the foreground: a job that runs is not told", () => {
+    const bundle = terminalBundle("read line; echo got:$line; stty size; exit 7");
+    const { code, output } = atTerminal(
+      `exec bash -c 'set -m
+        '$R' run -b ${bundle.path} ${newId()} &
+        until grep -q tsrun-monitor /proc/$!/cmdline; do :; done
+        '$R' list > /dev/null
+        stty -a | grep -ow -- "-*icanon"
+        stty rows 44 cols 99
+        fg > /dev/null'`,
+      "typed\n",
+    );
+    expect(output).toMatch(/^icanon$/m);
+    expect(output).toMatch(/^got:typed\n44 99$/m);
+    expect(code).toBe(7);
+  });
+});
+
 let state: string;
 beforeAll(() => {
   state = scratch("state");

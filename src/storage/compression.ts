@@ -70,9 +70,13 @@ async function* through(source: Bytes, transform: Transform, name: string): Asyn
     for await (const chunk of transform) yield chunk as unknown as Uint8Array;
     await feeding;
   } catch (error) {
-    if (error instanceof TsrunError) throw error;
-    throw new TsrunError(`${name}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw isDamage(error) ? new TsrunError(`its ${name} is damaged: ${error.message}`) : error;
   }
+}
+
+/** zlib's own errors have such codes. */
+function isDamage(error: unknown): error is Error {
+  return error instanceof Error && /^(Z|ZSTD|ERR)_/.test((error as { code?: string }).code ?? "");
 }
 
 type ZstdFactory = (options?: object) => Transform;

@@ -156,6 +156,8 @@ class ImageSource {
   /** The images behind a descriptor: one, or those of a list of manifests for the platform. */
   #manifests(descriptor: Descriptor, options: SourceOptions, depth: number): { id: Digest; image: SourceImage }[] {
     if (depth > 4) throw new TsrunError(`${this.path}: an index in an index in an index, and so on`);
+    // BuildKit's record of how an image was built looks like one.
+    if (descriptor.annotations["vnd.docker.reference.type"] === "attestation-manifest") return [];
     if (!isWanted(descriptor.platform, options.platform)) return [];
     const text = this.#blobText(descriptor, "manifest");
     const manifest = parseJson(text, `manifest ${descriptor.digest}`);
@@ -363,8 +365,7 @@ async function isImageArchive(fd: number, size: number, compression: Compression
       if (names.length >= 4 || reader.isOver) break;
     }
   } catch (cause) {
-    // Behind the first entry it is a tar, and a damaged one.
-    if (!(cause instanceof TarError) || names.length > 0) throw cause;
+    if (!(cause instanceof TarError) || !cause.message.startsWith("the header at byte 0 ")) throw cause;
     throw new TarError(`${path} is no tar: ${cause.message}`, { cause });
   }
   return names.slice(0, 4).some((name) => IMAGE_FILES.test(name));

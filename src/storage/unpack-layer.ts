@@ -20,6 +20,8 @@ export interface Unpacked {
   /** See LayerWriter. */
   replaced: boolean;
   lost: ReadonlyMap<string, number>;
+  /** The blocks that end a tar were there; without them it is one, too. */
+  hasEnd: boolean;
 }
 
 export interface UnpackLayerOptions {
@@ -67,6 +69,9 @@ export async function unpackLayer(
     if (digest !== blob.digest)
       throw new TsrunError(`${blob.path} is damaged: its digest is ${digest}, not ${blob.digest}`);
   }
+  // Bun's zstd does not mind that the rest is missing, and a tar may end after any entry.
+  if (blob.digest === undefined && compression === "zstd" && !unpacked.hasEnd)
+    throw new TsrunError(`${blob.path} is cut off: the end of its tar is missing`);
   for (const [lost, count] of unpacked.lost) onWarning?.(`${blob.path}: ${count} times ${lost} could not be kept`);
   // A name that the archive has twice: the content of the first is gone.
   if (unpacked.replaced || keepBlobs) keepBlob(blob, work);
@@ -99,7 +104,7 @@ export async function unpackStream(
   skeleton.finish();
   writeText(`${work.path}/tar-size`, String(tarSize));
   const { size, entries, replaced, lost } = writer;
-  return { diffId: hash.digest(), size, entries, replaced, lost };
+  return { diffId: hash.digest(), size, entries, replaced, lost, hasEnd: reader.isOver };
 }
 
 /** Collects the skeleton of a tar, compressed. */

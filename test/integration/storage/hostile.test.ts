@@ -3,6 +3,7 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync
 import { basename, join } from "node:path";
 import fc from "fast-check";
 import { beforeEach, expect, test } from "vitest";
+import { compressed } from "../../../src/storage/compression.ts";
 import { LayerStore } from "../../../src/storage/layer-store.ts";
 import { concat, formatHeader } from "../../../src/storage/tar/writer.ts";
 import { O_DIRECTORY, O_RDONLY } from "../../../src/sys/constants.ts";
@@ -33,6 +34,12 @@ async function unpack(tar: Uint8Array | readonly TestEntry[], parent?: string): 
   return contentOf(chainId);
 }
 
+async function bytesOf(source: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for await (const part of source) parts.push(part);
+  return concat(parts);
+}
+
 function contentOf(chainId: string): string {
   const cacheId = readFileSync(join(dir, "store/image/overlay2/layerdb/sha256", chainId.slice(7), "cache-id"), "utf8");
   return join(dir, "store/overlay2", cacheId, "diff");
@@ -60,6 +67,20 @@ describe("a layer's tar", () => {
     await expectRefused([{ name: `${UP}/victim`, content: "x" }], 'its name has ".." in it');
     await expectRefused([{ name: "a/../../x", content: "x" }], '".."');
     await expectRefused([{ name: "a/../" }], '".."');
+  });
+
+  test.each(["gzip", "zstd"])("whose %s is cut off is refused, wherever that is", async (compression) => {
+    const files = Array.from({ length: 3000 }, (_, i) => ({ name: `f${i}`, content: `${i * 7919}`.repeat(20) }));
+    const whole = await bytesOf(compressed([makeTar(files)], compression as "gzip" | "zstd"));
+    for (let cut = 20; cut < whole.length; cut += Math.ceil(whole.length / 25))
+      await expectRefused(whole.subarray(0, cut), /damaged|cut off|is empty|in the middle of/);
+    expect(readdirSync(await unpack(whole))).toHaveLength(3000);
+  });
+
+  test("whose gzip is none is refused in words", async () => {
+    const damaged = Buffer.from(await bytesOf(compressed([makeTar([{ name: "f", content: "x" }])], "gzip")));
+    damaged.fill(0x55, 12, 20);
+    await expectRefused(damaged, "its gzip is damaged: ");
   });
 
   test("with an ACL that is none is refused, and one on what was replaced stays off what is there", async () => {

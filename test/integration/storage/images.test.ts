@@ -1,5 +1,5 @@
 /** Images of other tools come in, run, are changed, and go out again to other tools, with the same digests. */
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { existsSync, lstatSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -341,6 +341,53 @@ needs({ root: true, tsrun: true })("a layer of twenty thousand files comes out b
   const again = join(scratch("tar"), "again.tar");
   runOk(["layer", "export", "--store", store, chainId, "-o", again]);
   expect(readFileSync(again).equals(readFileSync(tar))).toBe(true);
+});
+
+needs({ root: true, tsrun: true, commands: ["zstd"] })(
+  "a tar whose zstd is cut off is refused, however much of it is there",
+  () => {
+    const dir = scratch("cut");
+    writeFileSync(join(dir, "t.tar"), makeTar([{ name: "f", content: randomBytes(400_000) }]));
+    tool("zstd", ["-q", join(dir, "t.tar")]);
+    const whole = readFileSync(join(dir, "t.tar.zst"));
+    for (const cut of [50_000, 200_000, whole.length - 20]) {
+      writeFileSync(join(dir, "cut.zst"), whole.subarray(0, cut));
+      const result = run(["image", "import", "-q", "--store", dir, join(dir, "cut.zst"), "cut"]);
+      expect([result.code, result.stdout], String(cut)).toEqual([1, ""]);
+      expect(result.stderr).toMatch(/cut\.zst(: | is )(cut off|the archive ends|its zstd is damaged)/);
+    }
+  },
+);
+
+describeNeeds(WANTED)("an index with more than images in it", () => {
+  test("gives its images, and not what BuildKit says of how they were built", () => {
+    const copy = join(scratch("attested"), "web");
+    tool("cp", ["-a", layout, copy]);
+    const blob = (value: object) => {
+      const text = JSON.stringify(value);
+      const digest = sha(text);
+      writeFileSync(join(copy, "blobs/sha256", digest.slice(7)), text);
+      return { digest, size: Buffer.byteLength(text) };
+    };
+    const statement = { mediaType: "application/vnd.in-toto+json", ...blob({ predicateType: "x" }) };
+    const config = { os: "unknown", architecture: "unknown", rootfs: { type: "layers", diff_ids: [statement.digest] } };
+    const manifest = blob({
+      schemaVersion: 2,
+      config: { mediaType: "application/vnd.oci.image.config.v1+json", ...blob(config) },
+      layers: [statement],
+    });
+    const index = JSON.parse(readFileSync(join(copy, "index.json"), "utf8"));
+    index.manifests.push({
+      mediaType: "application/vnd.oci.image.manifest.v1+json",
+      ...manifest,
+      platform: { os: "unknown", architecture: "unknown" },
+      annotations: { "vnd.docker.reference.type": "attestation-manifest" },
+    });
+    writeFileSync(join(copy, "index.json"), JSON.stringify(index));
+    const store = scratch("store");
+    runOk(["image", "import", "-q", "--store", store, "--platform", "all", copy]);
+    expect(runOk(["image", "list", "-q", "--store", store]).trim()).toBe(image("web:v1").id);
+  });
 });
 
 describeNeeds(WANTED)("an image without a name of its own", () => {

@@ -19,7 +19,7 @@ import { UsageError } from "../parse.ts";
 import { configChanges } from "./config-changes.ts";
 import { progressPrinter } from "./progress.ts";
 import { runSubverb } from "./run.ts";
-import { bytesText, FORMAT_FLAG, rwLayerTable, shortId, table } from "./table.ts";
+import { bytesText, countText, FORMAT_FLAG, rwLayerTable, shortId, table } from "./table.ts";
 
 const QUIET_FLAG = { name: "quiet", short: "q", kind: "bool", help: "print ids alone, and no progress" } as const;
 
@@ -344,7 +344,8 @@ const df = defineVerb({
     ]);
     writeOut(table(["IMAGE", "SIZE", "SHARED", "UNIQUE"], sizes));
     if (rwLayers.length > 0) writeOut(`\n${rwLayerTable(rwLayers)}`);
-    writeOut(`\n${layers.count} layers, ${bytesText(layers.size)}; ${bytesText(layers.unneeded)} of it nobody needs\n`);
+    const unneeded = layers.unneeded === 0 ? "" : `; ${bytesText(layers.unneeded)} of it nobody needs (tsrun layer gc)`;
+    writeOut(`\n${countText(layers.count, "layer")}, ${bytesText(layers.size)}${unneeded}\n`);
     return 0;
   },
 });

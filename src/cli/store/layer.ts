@@ -10,7 +10,7 @@ import { openStore, sourceDateEpoch } from "./image.ts";
 import { createFile } from "./output-file.ts";
 import { progressPrinter } from "./progress.ts";
 import { runSubverb } from "./run.ts";
-import { bytesText, FORMAT_FLAG, shortId, table } from "./table.ts";
+import { bytesText, countText, FORMAT_FLAG, shortId, table } from "./table.ts";
 
 const importLayer = defineVerb({
   name: "layer import",
@@ -203,7 +203,7 @@ const gc = defineVerb({
   async run({ values }) {
     const { layers, leftovers } = await openStore(values.store).gc();
     for (const layer of layers) writeOut(`deleted layer ${layer}\n`);
-    if (leftovers > 0) writeOut(`deleted ${leftovers} leftovers\n`);
+    if (leftovers > 0) writeOut(`deleted ${countText(leftovers, "leftover")}\n`);
     return 0;
   },
 });

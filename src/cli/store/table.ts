@@ -50,6 +50,11 @@ export function bytesText(bytes: number): string {
   return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
 }
 
+/** "1 layer", "2 layers". */
+export function countText(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
 /** The first twelve digits of a digest. */
 export function shortId(digest: string): string {
   return digest.replace(/^sha256:/, "").slice(0, 12);

@@ -98,7 +98,7 @@ describeNeeds(WANTED)("on a kernel that says it is old", () => {
     expect(runOld(["image", "commit", ...store, "mapped", "base:mapped"]).code).toBe(0);
     expect(runOk(["layer", "why", ...store, "base:mapped", "/etc/new"])).toContain("7:8");
     runOk(["container", "remove", ...store, "mapped"]);
-    expect(runOk(["layer", "gc", ...store])).toContain("leftovers");
+    expect(runOk(["layer", "gc", ...store])).toContain("leftover");
   });
 
   test("a trial shows what was changed", () => {

@@ -242,7 +242,7 @@ describeNeeds(WANTED)("bundles of `run --image`", () => {
     expect(bundles()).toBe(1);
     expect(stateOf(id)?.status).toBe("running");
     runOk(["delete", "--force", id]);
-    expect(runOk(["layer", "gc", ...flags])).toBe("deleted 1 leftovers\n");
+    expect(runOk(["layer", "gc", ...flags])).toBe("deleted 1 leftover\n");
     expect(bundles()).toBe(0);
     expect(runOk(["run", ...flags, "--image", "web", "--", "echo", "again"])).toBe("again\n");
   });

@@ -138,7 +138,7 @@ describeNeeds(WANTED)("try", () => {
     const before = hostMounts();
     for (const flags of [[], ["--keep", "mine"]]) {
       runOk(["delete", "--force", await killedTry(...flags)]);
-      expect(runOk(["layer", "gc", "--store", store])).toBe("deleted 1 leftovers\n");
+      expect(runOk(["layer", "gc", "--store", store])).toBe("deleted 1 leftover\n");
     }
     expect(hostMounts()).toEqual(before);
     expect(readdirSync(join(store, "try"))).toEqual(["mine"]);

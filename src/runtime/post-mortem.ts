@@ -48,9 +48,13 @@ export function exitOfEnded(
   exitFd: number | undefined,
   pidFd: number | undefined,
 ): ContainerExit | undefined {
-  const kept = exitFd === undefined ? undefined : readExit(exitFd, record.cgroup);
+  const read = () => (exitFd === undefined ? undefined : readExit(exitFd, record.cgroup));
+  let kept = read();
+  const counted = kept === undefined && record.cgroup !== undefined ? readTally(record.cgroup) : {};
+  // The cgroup may have gone while it was read; the record is written before.
+  kept ??= read();
   const status = kept?.status ?? statusNow(record, pidFd);
-  const figures = kept?.figures ?? (record.cgroup === undefined ? {} : readTally(record.cgroup));
+  const figures = kept?.figures ?? counted;
   const { oomKills, memoryPeak, cpu } = figures;
   const result: ContainerExit = {
     ...(status !== undefined && decodeStatus(status)),

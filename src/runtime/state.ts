@@ -6,7 +6,7 @@
  */
 
 import type { CgroupRecord } from "../cgroup/manager.ts";
-import { isErrno, StateError } from "../errors.ts";
+import { isErrno, StateError, TsrunError } from "../errors.ts";
 import { checkId } from "../spec/id.ts";
 import { loadSpec } from "../spec/load.ts";
 import type { Hooks, LinuxIDMapping, Spec } from "../spec/types.ts";
@@ -93,7 +93,11 @@ export class StateDirectory {
 
   /** Makes it, locked: it belongs to this caller alone. @throws StateError when the id is taken */
   create(): Fd {
-    mkdirSync(this.root, { recursive: true, mode: 0o711 });
+    try {
+      mkdirSync(this.root, { recursive: true, mode: 0o711 });
+    } catch (error) {
+      throw withRootFix(error);
+    }
     try {
       mkdirSync(this.path, { mode: 0o700 });
     } catch (error) {
@@ -102,7 +106,7 @@ export class StateDirectory {
           fix: `choose another id, or remove it with: tsrun delete ${this.id}`,
         });
       }
-      throw error;
+      throw withRootFix(error);
     }
     try {
       return this.lock();
@@ -229,6 +233,15 @@ export class StateDirectory {
   get startSocket(): string {
     return `${this.path}/start.sock`;
   }
+}
+
+/** Not the caller's to write: an ordinary user without a directory of his own is given that of root. */
+function withRootFix(error: unknown): unknown {
+  if (!isErrno(error, "EACCES", "EROFS")) return error;
+  return new TsrunError("no place for the states of containers", {
+    cause: error,
+    fix: "set XDG_RUNTIME_DIR, or name a directory of your own: tsrun --root DIR",
+  });
 }
 
 /** There is no such container. */

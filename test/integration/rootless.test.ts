@@ -236,6 +236,9 @@ describe("a single id", () => {
     const bundle = rootlessBundle("echo ran");
     const { stdout } = asUser(`unset XDG_RUNTIME_DIR; $R --root ${home}/state run -b ${bundle.path} ${newId()}`);
     expect(stdout).toBe("ran\n");
+    const { stderr } = asUser(`unset XDG_RUNTIME_DIR; $R run -b ${bundle.path} ${newId()}`);
+    expect(stderr).toContain("no place for the states of containers: mkdir /run/tsrun");
+    expect(stderr).toContain("fix: set XDG_RUNTIME_DIR");
   });
 });
 

@@ -58,15 +58,11 @@ function rowOf(storageRoot: string, mountId: string, user: string): RwLayerRow {
     ...(isNamed(mountId) && { name: layerName(mountId) }),
     ...(container !== undefined && { container }),
     isInUse: holderOf(storageRoot, mountId) !== undefined,
-    size: sizeOf(`${home}/diff`),
-    snapshots: { count: names.length, size: sizeOf(snapshots) },
+    size: directorySize(`${home}/diff`),
+    snapshots: { count: names.length, size: directorySize(snapshots) },
     ...(limit !== undefined && { limit }),
     driver: readText(`${home}/driver`) ?? "overlay2",
   };
-}
-
-function sizeOf(directory: string): number {
-  return existsSync(directory) ? directorySize(directory) : 0;
 }
 
 /**

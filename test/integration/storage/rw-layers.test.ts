@@ -1,4 +1,5 @@
 /** Read-write layers that outlive their containers: listed, counted, and removed when nobody has them. */
+import { spawn } from "node:child_process";
 import {
   existsSync,
   lstatSync,
@@ -104,6 +105,24 @@ describe("storage/rw-layers", () => {
       ["data", "c", true],
       [undefined, "d", true],
     ]);
+  });
+
+  test("is measured while it changes", async () => {
+    const { upper } = start("c", "data");
+    const script = 'cd "$1"; while :; do mkdir d; for i in 1 2 3 4 5 6 7 8 9; do echo > d/f$i; done; rm -r d; done';
+    const child = spawn("sh", ["-c", script, "sh", upper], { stdio: "ignore" });
+    const ended = new Promise((resolve) => child.on("close", resolve));
+    try {
+      const sizes = new Set<number>();
+      for (let i = 0; i < 2000 && (i < 300 || sizes.size < 3); i++) {
+        sizes.add((await store.rwLayers())[0]?.size ?? -1);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      expect(sizes.size).toBeGreaterThan(1);
+    } finally {
+      child.kill("SIGKILL");
+      await ended;
+    }
   });
 
   test("what containers have left that are gone without delete is removed by their ids", async () => {

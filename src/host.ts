@@ -1,7 +1,8 @@
 /**
  * What the machine is, asked once per run; everything after spec/resolve is told, and asks nothing.
  */
-import { existsSync, findProgram, readFileSync } from "./sys/fs.ts";
+import { isErrno } from "./errors.ts";
+import { existsSync, findProgram, readFileSync, writeFileSync } from "./sys/fs.ts";
 
 export interface Host {
   /** Major and minor of the kernel's release. */
@@ -16,6 +17,10 @@ export interface Host {
   userns: boolean;
   /** Hard limits of this process by name ("RLIMIT_NOFILE"); 2^64-1 is "unlimited". Read when first asked for. */
   readonly hardLimits: Readonly<Record<string, bigint>>;
+  /** This process's niceness, and its realtime priority or 0. Read when first asked for. */
+  readonly scheduling: { nice: number; priority: number };
+  /** Would the kernel let this process have that score with the OOM killer? For who lacks CAP_SYS_RESOURCE. */
+  mayHaveOomScore(score: number): boolean;
   /** Security modules that label processes: is each there? Read when first asked for. */
   readonly apparmor: boolean;
   readonly selinux: boolean;
@@ -67,6 +72,10 @@ export function hostFacts(cgroup: Host["cgroup"]): Host {
     get hardLimits() {
       return hardLimits(read("/proc/self/limits"));
     },
+    get scheduling() {
+      return scheduling(read("/proc/self/stat"));
+    },
+    mayHaveOomScore,
     get apparmor() {
       return read("/sys/module/apparmor/parameters/enabled").startsWith("Y");
     },
@@ -159,6 +168,29 @@ function hardLimits(text: string): Record<string, bigint> {
     if (name) limits[name] = hard === "unlimited" ? 0xffffffffffffffffn : BigInt(hard);
   }
   return limits;
+}
+
+/** Fields 19 and 40 of proc_pid_stat(5). */
+export function scheduling(stat: string): Host["scheduling"] {
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return { nice: Number(fields[16] ?? 0), priority: Number(fields[37] ?? 0) };
+}
+
+/**
+ * The lowest score that is allowed is in no file, and what a process has may be above it: one that is lower is tried.
+ * Going up again needs no right.
+ */
+function mayHaveOomScore(score: number): boolean {
+  const file = "/proc/self/oom_score_adj";
+  const now = read(file).trim();
+  if (now === "" || score >= Number(now)) return true;
+  try {
+    writeFileSync(file, String(score));
+  } catch (error) {
+    return !isErrno(error, "EACCES");
+  }
+  writeFileSync(file, now);
+  return true;
 }
 
 function read(path: string): string {

@@ -10,7 +10,7 @@ import { planExec } from "../plan/exec.ts";
 import { availableCapabilities } from "../plan/process.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
 import { keepsGroups } from "../spec/crun.ts";
-import { labelProblems, rlimitProblems } from "../spec/host-checks.ts";
+import { processProblems } from "../spec/host-checks.ts";
 import { loadProcess } from "../spec/load.ts";
 import { resolveProcess } from "../spec/resolve.ts";
 import { unmappedIds } from "../spec/rules/mappings.ts";
@@ -174,7 +174,7 @@ function checkedProcess(options: ExecOptions, config: Spec, record: StateRecord,
   if (options.tty !== undefined) asked.terminal = options.tty;
   const { problems, warnings, process: read } = inspectProcess(asked);
   const process = file === undefined ? read : withInherited(read, config);
-  problems.push(...rlimitProblems(process, host), ...labelProblems(process, host));
+  problems.push(...processProblems(process, record.userns, host));
   if (record.userns) problems.push(...unmappedIds(process.user, config.linux ?? {}));
   if (problems.length > 0) throw new SpecError(problems);
   const resolved = resolveProcess(process, host, warnings);

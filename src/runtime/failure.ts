@@ -126,6 +126,14 @@ function fixFor(step: Step, code: string): string | undefined {
       return "the place is missing, and what it would lie in is read-only: make it there first";
     case "target ELOOP":
       return "the image has a symbolic link there; what the kernel shows must be mounted on ordinary directory";
+    case "openTree EINVAL":
+      return "in a user namespace what is mounted below the source comes with it: use rbind";
+    case "openTree ENOENT":
+      return step.about.startsWith("linux.devices")
+        ? "in a user namespace device nodes are those of the host, bound at their place, and it has none there"
+        : undefined;
+    case "mountSetattr EPERM":
+      return "in a user namespace the flags that the source's mount has stay: leave out what would clear them";
     case "attach ENOTDIR":
       return "source and destination must both be directories or both be files";
     case "unmount EINVAL":

@@ -4,6 +4,7 @@ import type { Host, ResolveOptions } from "./container.ts";
 import { mountMappings } from "./idmap.ts";
 import { findNamespace } from "./namespaces.ts";
 import { uint64 } from "./numbers.ts";
+import { priorityProblems } from "./priorities.ts";
 import { quote } from "./text.ts";
 import type { Process, Spec } from "./types.ts";
 
@@ -29,7 +30,7 @@ export function hostProblems(spec: Spec, options: ResolveOptions, host: Host): P
       message: `a time namespace needs Linux 5.6, this is ${host.kernel.join(".")}`,
     });
   }
-  problems.push(...rlimitProblems(spec.process, host), ...labelProblems(spec.process, host));
+  problems.push(...processProblems(spec.process, findNamespace(linux.namespaces, "user") !== undefined, host));
   if (!host.privileged && spec.mounts?.some((mount) => mountMappings(mount, linux) !== undefined)) {
     problems.push({
       path: "mounts",
@@ -58,8 +59,17 @@ export function hostProblems(spec: Spec, options: ResolveOptions, host: Host): P
   return problems;
 }
 
+/** @param userns is the process in a user namespace of the container? */
+export function processProblems(process: Process | undefined, userns: boolean, host: Host): Problem[] {
+  return [
+    ...rlimitProblems(process, host),
+    ...priorityProblems(process, userns, host),
+    ...labelProblems(process, host),
+  ];
+}
+
 /** Raising a hard limit needs CAP_SYS_RESOURCE over the machine; that of a user namespace does not count. Rules: setrlimit(2). */
-export function rlimitProblems(process: Process | undefined, host: Host, path = "process"): Problem[] {
+function rlimitProblems(process: Process | undefined, host: Host): Problem[] {
   const limits = process?.rlimits;
   if (limits === undefined || limits.length === 0) return [];
   if (!host.userns && (host.capabilities & CAP_SYS_RESOURCE) !== 0n) return [];
@@ -68,7 +78,7 @@ export function rlimitProblems(process: Process | undefined, host: Host, path = 
     const most = host.hardLimits[type];
     if (most === undefined || hard === undefined || uint64(hard) <= most) return;
     problems.push({
-      path: `${path}.rlimits[${i}].hard`,
+      path: `process.rlimits[${i}].hard`,
       message: `${uint64(hard)} is more than this process has (${most}) and may give without CAP_SYS_RESOURCE`,
     });
   });

@@ -4,9 +4,12 @@
  */
 import type { Problem } from "../errors.ts";
 import type { Host, IdRange } from "../host.ts";
+import { keepsGroups } from "./crun.ts";
 import { findNamespace } from "./namespaces.ts";
 import { quote } from "./text.ts";
-import type { Linux, LinuxIDMapping, LinuxNamespaceType, Mount, Spec } from "./types.ts";
+import type { Linux, LinuxIDMapping, LinuxNamespaceType, Mount, Process, Spec } from "./types.ts";
+
+const CAP_SYS_ADMIN = 1n << 21n;
 
 /** How the root is put together, as far as it matters here. */
 interface Rootfs {
@@ -21,8 +24,12 @@ export function unprivilegedProblems(spec: Spec, host: Host, rootfs: Rootfs): Pr
   if (host.privileged || userns === undefined) return [];
   if (host.euid === 0) return userns.path || !host.userns ? [] : unknownIds(linux, host);
   const problems = [...mountProblems(spec.mounts ?? [], linux), ...overlayProblems(rootfs)];
+  problems.push(...sysctlProblems(linux));
   if (!userns.path) {
     problems.push(...mappingProblems(linux, host));
+    if (!keepsGroups(spec.annotations)) problems.push(...groupProblems(spec.process, linux, host));
+    problems.push(...joinProblems(linux, host));
+    problems.push(...mountIdProblems(spec.mounts ?? [], linux));
     problems.push(...pingProblems(linux));
     if (rootfs.layers !== undefined && !isMapped(host.euid, linux.uidMappings, "hostID")) {
       problems.push({
@@ -60,16 +67,23 @@ function overlayProblems({ overlayOptions }: Rootfs): Problem[] {
 }
 
 /** File systems that root of a user namespace may mount. Those of FUSE have the name of their program after a dot. */
-const FILESYSTEMS = ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay", "bpf"];
+const FILESYSTEMS = ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay"];
+
+/** Options of these that are root's. */
+const PRIVILEGED_OPTIONS: Readonly<Record<string, RegExp>> = {
+  __proto__: null as never,
+  tmpfs: /^(noswap|quota|(usr|grp)quota.*)$/,
+  overlay: /^metacopy=on$/,
+};
 
 /** Kernel file systems that show a namespace: it must be one of the container's own. */
 const SHOWS: Readonly<Record<string, LinuxNamespaceType>> = { proc: "pid", mqueue: "ipc" };
 
 function mountProblems(mounts: readonly Mount[], linux: Linux): Problem[] {
   const problems: Problem[] = [];
-  mounts.forEach(({ type = "", options, destination }, i) => {
-    if (options?.some((word) => word === "bind" || word === "rbind" || word === "remount")) return;
-    if (type === "" || type === "none" || type === "bind") return;
+  mounts.forEach((mount, i) => {
+    const { type = "", options, destination } = mount;
+    if (!isNew(mount)) return;
     const path = `mounts[${i}] ${destination}`;
     const shown = SHOWS[type];
     if (!FILESYSTEMS.includes(type) && !/^fuse(blk)?(\.|$)/.test(type)) {
@@ -84,8 +98,64 @@ function mountProblems(mounts: readonly Mount[], linux: Linux): Problem[] {
         message: `${message}: add {"type": "${shown}"} to linux.namespaces, or bind ${destination}`,
       });
     }
+    for (const option of options ?? []) {
+      if (PRIVILEGED_OPTIONS[type]?.test(option)) {
+        problems.push({ path, message: `${quote(option)} of a ${type} is for root of the machine only` });
+      }
+    }
   });
   return problems;
+}
+
+/** A file system of its own, not a view of one that is mounted already. */
+function isNew({ type = "", options }: Mount): boolean {
+  if (options?.some((word) => word === "bind" || word === "rbind" || word === "remount")) return false;
+  return type !== "" && type !== "none" && type !== "bind";
+}
+
+/** Owners that are given to a new file system must be somebody in its user namespace. */
+function mountIdProblems(mounts: readonly Mount[], { uidMappings, gidMappings }: Linux): Problem[] {
+  const problems: Problem[] = [];
+  mounts.forEach((mount, i) => {
+    if (!isNew(mount) || !/^(tmpfs|devpts|proc)$/.test(mount.type ?? "")) return;
+    for (const option of mount.options ?? []) {
+      const [, kind, id] = /^([ug])id=(\d+)$/.exec(option) ?? [];
+      if (kind === undefined || isMapped(Number(id), kind === "u" ? uidMappings : gidMappings, "containerID")) continue;
+      const message = `${quote(option)} is not in linux.${kind}idMappings`;
+      problems.push({ path: `mounts[${i}] ${mount.destination}`, message });
+    }
+  });
+  return problems;
+}
+
+/** setgroups(2) is given up by who maps himself alone: user_namespaces(7). */
+function groupProblems(process: Process | undefined, { uidMappings = [], gidMappings = [] }: Linux, host: Host) {
+  const groups = process?.user?.additionalGids ?? [];
+  if (groups.length === 0 || !isOwnOnly(uidMappings, host.euid) || !isOwnOnly(gidMappings, host.egid)) return [];
+  const message = "groups cannot be set where an ordinary user maps a single id: map a range of /etc/subgid too";
+  return [{ path: "process.user.additionalGids", message }];
+}
+
+/** setns(2) asks for rights over the namespace, which a user namespace that is just made has over its own alone. */
+function joinProblems({ namespaces = [] }: Linux, host: Host): Problem[] {
+  if ((host.capabilities & CAP_SYS_ADMIN) !== 0n) return [];
+  const problems: Problem[] = [];
+  namespaces.forEach(({ type, path }, i) => {
+    if (!path) return;
+    const message = `a ${type} namespace can be joined only together with the user namespace that it belongs to: give that a path too`;
+    problems.push({ path: `linux.namespaces[${i}].path`, message });
+  });
+  return problems;
+}
+
+/** Unlike the files of the other namespaces, this one belongs to root of the machine. */
+function sysctlProblems({ sysctl = {} }: Linux): Problem[] {
+  return Object.keys(sysctl)
+    .filter((key) => key.replaceAll("/", ".") === "kernel.domainname")
+    .map((key) => ({
+      path: `linux.sysctl.${key}`,
+      message: "is for root of the machine only: set domainname instead",
+    }));
 }
 
 /** Root of a user namespace maps the ids that it has. */

@@ -181,6 +181,92 @@ describe("a single id", () => {
     expect(readdirSync(join(home, "run/tsrun"))).toEqual([]);
   });
 
+  const REFUSED: Record<string, [edit: (spec: FullSpec) => void, named: string]> = {
+    "a score with the OOM killer below his own": [
+      (spec) => {
+        spec.process.oomScoreAdj = -500;
+      },
+      "process.oomScoreAdj: -500",
+    ],
+    "a realtime policy": [
+      (spec) => {
+        spec.process.scheduler = { policy: "SCHED_FIFO", priority: 5 };
+      },
+      "process.scheduler.policy: SCHED_FIFO needs CAP_SYS_NICE",
+    ],
+    "a niceness below his own": [
+      (spec) => {
+        spec.process.scheduler = { policy: "SCHED_OTHER", nice: -5 };
+      },
+      "process.scheduler.nice: -5",
+    ],
+    "the realtime class of I/O": [
+      (spec) => {
+        spec.process.ioPriority = { class: "IOPRIO_CLASS_RT", priority: 0 };
+      },
+      "process.ioPriority.class: IOPRIO_CLASS_RT needs CAP_SYS_NICE",
+    ],
+    "groups beside his own": [
+      (spec) => {
+        spec.process.user = { uid: 0, gid: 0, additionalGids: [0] };
+      },
+      "process.user.additionalGids: ",
+    ],
+    "a namespace of somebody else": [
+      (spec) => {
+        spec.linux.namespaces?.push({ type: "network", path: "/proc/self/ns/net" });
+      },
+      "a network namespace can be joined only together with the user namespace",
+    ],
+    "the machine's domain name": [
+      (spec) => {
+        spec.linux.sysctl = { "kernel.domainname": "x" };
+      },
+      "linux.sysctl.kernel.domainname: ",
+    ],
+    "a file system of eBPF": [
+      (spec) => {
+        spec.mounts.push({ destination: "/bpf", type: "bpf", source: "bpf" });
+      },
+      'a file system of type "bpf"',
+    ],
+    "an owner that is not mapped": [
+      (spec) => {
+        spec.mounts.push({ destination: "/dev/other", type: "devpts", source: "x", options: ["newinstance", "gid=5"] });
+      },
+      '"gid=5" is not in linux.gidMappings',
+    ],
+    "memory that is not swapped": [
+      (spec) => {
+        spec.mounts.push({ destination: "/mnt", type: "tmpfs", source: "x", options: ["noswap"] });
+      },
+      '"noswap" of a tmpfs',
+    ],
+  };
+  for (const [name, [edit, named]] of Object.entries(REFUSED)) {
+    own(`${name} is named before anything is made`, () => {
+      // What fails at a step of the init says the same with an errno.
+      const bundle = rootlessBundle("true", edit);
+      const { stderr, status } = asUser(`$R run -b ${bundle.path} ${newId()}`);
+      expect(stderr).toContain(named);
+      expect(stderr).not.toMatch(/\bE[A-Z]{3,}\b/);
+      expect(status).toBe(1);
+      expect(readdirSync(join(home, "run/tsrun"))).toEqual([]);
+    });
+  }
+
+  own("a score that is not below his own, and a niceness above it, are set", () => {
+    const bundle = rootlessBundle("cat /proc/self/oom_score_adj; cut -d ' ' -f 19 /proc/self/stat", (spec) => {
+      spec.process.oomScoreAdj = 300;
+      spec.process.scheduler = { policy: "SCHED_OTHER", nice: 5 };
+    });
+    const id = newId();
+    // What he raised himself he may lower again: the kernel's bound is not what the process has.
+    const { stdout, stderr } = asUser(`echo 500 > /proc/self/oom_score_adj; $R run -b ${bundle.path} ${id}`);
+    expect(stderr).toBe("");
+    expect(stdout).toBe("300\n5\n");
+  });
+
   own("a limit that was asked for and cannot be set is an error, not ignored", () => {
     const bundle = rootlessBundle("true", (spec) => {
       spec.linux.resources = { memory: { limit: 2 ** 26 } };

@@ -30,6 +30,8 @@ export const HOST: Host = {
   cgroup: "v2",
   userns: false,
   hardLimits: {},
+  scheduling: { nice: 0, priority: 0 },
+  mayHaveOomScore: (score) => score >= 0,
   apparmor: true,
   selinux: false,
   hasKcore: true,

@@ -210,6 +210,7 @@ describe("spec/resolve", () => {
       spec.linux.namespaces.push({ type: "user" });
       spec.linux.uidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
       spec.linux.gidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
+      spec.mounts = spec.mounts.filter((mount: { type: string }) => mount.type !== "devpts");
     };
     expect(problems(user, {}, { euid: 1000, egid: 1000, privileged: false })).toEqual([]);
     expect(resolved(user).uidMappings).toEqual([{ containerID: 0, hostID: 1000, size: 1 }]);
@@ -269,6 +270,8 @@ describe("spec/resolve, networks of ordinary users", () => {
     spec.linux.uidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
     spec.linux.gidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
     spec.hostname = "";
+    // A terminal's group, which this user does not have.
+    spec.mounts = spec.mounts.filter((mount: { type: string }) => mount.type !== "devpts");
   };
 
   test("an option wins over the annotation, and both bring a network namespace", () => {

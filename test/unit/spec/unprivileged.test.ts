@@ -105,6 +105,70 @@ describe("spec/unprivileged", () => {
     expect(problems(ping("0 1"))).toHaveLength(1);
   });
 
+  test("owners that a mount gives must be mapped; options that are root's are named", () => {
+    const mount =
+      (type: string, ...options: string[]) =>
+      (spec: FullSpec) =>
+        spec.mounts.push({ destination: "/m", type, source: "x", options });
+    expect(problems(mount("devpts", "newinstance", "gid=5"))).toEqual([
+      'mounts[7] /m: "gid=5" is not in linux.gidMappings',
+    ]);
+    expect(problems(mount("tmpfs", "uid=0", "gid=0"))).toEqual([]);
+    expect(problems(mount("tmpfs", "uid=1"))).toHaveLength(1);
+    for (const option of ["noswap", "quota", "usrquota", "usrquota_block_hardlimit=5"]) {
+      expect(problems(mount("tmpfs", option))).toEqual([
+        `mounts[7] /m: "${option}" of a tmpfs is for root of the machine only`,
+      ]);
+    }
+    expect(problems(mount("overlay", "lowerdir=/a:/b", "metacopy=on"))).toHaveLength(1);
+    expect(problems(mount("bpf"))).toHaveLength(1);
+    // A bind has no such options of its own.
+    expect(problems(mount("tmpfs", "rbind", "gid=5"))).toEqual([]);
+  });
+
+  test("groups beside one's own need a range", () => {
+    const groups = (spec: FullSpec) => {
+      spec.process = { ...spec.process, cwd: "/", user: { uid: 0, gid: 0, additionalGids: [0] } };
+    };
+    expect(problems(groups)).toEqual([expect.stringMatching(/^process\.user\.additionalGids: /)]);
+    const ranges = (spec: FullSpec) => {
+      groups(spec);
+      spec.linux.gidMappings = RANGE;
+    };
+    expect(problems(ranges)).toEqual([]);
+    // Those of the caller are kept then, and none is set.
+    const kept = (spec: FullSpec) => {
+      groups(spec);
+      spec.annotations = { "run.oci.keep_original_groups": "1" };
+    };
+    expect(problems(kept)).toEqual([]);
+  });
+
+  test("a namespace of others is joined with its user namespace only", () => {
+    const join =
+      (...paths: [string, string][]) =>
+      (spec: FullSpec) => {
+        spec.linux.namespaces = (spec.linux.namespaces ?? []).filter(({ type }) =>
+          paths.every(([other]) => type !== other),
+        );
+        for (const [type, path] of paths) spec.linux.namespaces?.push({ type: type as "network", path });
+      };
+    expect(problems(join(["network", "/proc/7/ns/net"]))).toEqual([
+      expect.stringMatching(/^linux\.namespaces\[\d\]\.path: a network namespace can be joined only together with/),
+    ]);
+    expect(problems(join(["user", "/proc/7/ns/user"], ["network", "/proc/7/ns/net"]))).toEqual([]);
+    expect(problems(join(["network", "/proc/7/ns/net"]), { capabilities: 1n << 21n })).toEqual([]);
+  });
+
+  test("kernel.domainname is written by domainname", () => {
+    const sysctl = (key: string) => (spec: FullSpec) => {
+      spec.linux.sysctl = { [key]: "x" };
+    };
+    expect(problems(sysctl("kernel.domainname"))).toHaveLength(1);
+    expect(problems(sysctl("kernel/domainname"))).toHaveLength(1);
+    expect(problems(sysctl("kernel.shmmax"))).toEqual([]);
+  });
+
   test("layers are in the store of the caller, who must be somebody in the container", () => {
     const subordinateOnly = (spec: FullSpec) => {
       spec.linux.uidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];

@@ -20,7 +20,7 @@ const privileged = {
 // is emulated: `npm test` runs them on this machine alone, `npm run test:vm` in the virtual one.
 const onlyHere = [
   "cli/{completion,hostile-directory,info,output}",
-  "security/{bad-input,concurrency,faults,machine,messages,nested,runtime-binary,steps,swap}",
+  "security/{bad-input,concurrency,faults,machine,messages,nested,runtime-binary,steps,swap,uninterruptible}",
   "source-links",
   "storage/{exclusive,gnu-tar,hostile,id-map,images,kill,options,power-loss,random-tar,try}",
 ];

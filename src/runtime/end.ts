@@ -1,11 +1,11 @@
 /** Ends all of a container, whatever it is doing. */
-import { killCgroup } from "../cgroup/manager.ts";
+import { cgroupProcesses, killCgroup } from "../cgroup/manager.ts";
 import { isErrno, StateError } from "../errors.ts";
 import { closeQuiet } from "../sys/file.ts";
 import { pidfdOpen } from "../sys/process.ts";
 import { pollEnd } from "./children.ts";
 import { signalProcess } from "./kill.ts";
-import { isAlive } from "./lifecycle.ts";
+import { isAlive, processStat } from "./lifecycle.ts";
 import type { StateRecord } from "./state.ts";
 
 const SIGKILL = 9;
@@ -25,11 +25,18 @@ export function endContainer(record: StateRecord): void {
   }
   try {
     if (isAlive(record.pid, record.startTime) && !pollEnd(pidFd, KILL_TIMEOUT_MS)) {
-      throw new StateError("container init still running", {
-        fix: `process ${record.pid} does not die: see /proc/${record.pid}/stack for what it waits for`,
-      });
+      throw new StateError("container init still running", { fix: whatHolds(record) });
     }
   } finally {
     closeQuiet(pidFd);
   }
+}
+
+/** Which process does not die: the first one ends after all others of its pid namespace. */
+function whatHolds(record: StateRecord): string {
+  const pids = new Set([record.pid, ...(record.cgroup ? cgroupProcesses(record.cgroup) : [])]);
+  const asleep = [...pids].filter((pid) => processStat(pid)?.state === "D");
+  const what = `see /proc/${asleep[0] ?? record.pid}/stack for what it waits for, and delete again when it has ended`;
+  if (asleep.length === 0) return `process ${record.pid} does not die: ${what}`;
+  return `in uninterruptible sleep (state D in ps): ${asleep.slice(0, 10).join(" ")}: ${what}`;
 }

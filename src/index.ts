@@ -44,7 +44,7 @@ export type {
   SpecOptions,
 } from "./runtime/options.ts";
 export { runWithOwnIds } from "./runtime/own-ids.ts";
-export { storageRoot } from "./runtime/paths.ts";
+export { stateRoot, storageRoot } from "./runtime/paths.ts";
 export { pauseContainer, resumeContainer } from "./runtime/pause.ts";
 export { type ContainerPlan, describeContainerPlan as describePlan, planContainer } from "./runtime/plan.ts";
 export { hostProcessTable } from "./runtime/ps.ts";

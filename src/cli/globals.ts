@@ -1,6 +1,6 @@
 /** The flags before the verb, and the rule where state is kept. */
+import { stateRoot } from "../index.ts";
 import { resolve } from "../path.ts";
-import { readFileSync, statSync } from "../sys/fs.ts";
 import type { Flag, Globals, Values } from "./flags.ts";
 import { UsageError } from "./parse.ts";
 
@@ -86,23 +86,7 @@ export function rootDirectory(given: string | undefined, env: Record<string, str
       throw new UsageError("--root must not be /", { fix: "name a directory of its own, such as /run/tsrun" });
     return root;
   }
-  if (!isUnprivileged(env)) return "/run/tsrun";
-  const runtime = env.XDG_RUNTIME_DIR || systemdDirectory(process.geteuid?.() ?? 0);
-  return runtime === undefined ? "/run/tsrun" : absolute(`${runtime}/tsrun`);
-}
-
-/** Where XDG_RUNTIME_DIR would be, for callers whose environment was taken away. */
-function systemdDirectory(uid: number): string | undefined {
-  const directory = `/run/user/${uid}`;
-  return uid !== 0 && statSync(directory)?.uid === uid ? directory : undefined;
-}
-
-/** As runc: not root, or root only in a user namespace and not called root by its environment. */
-function isUnprivileged(env: Record<string, string | undefined>): boolean {
-  if (process.geteuid?.() !== 0) return true;
-  if (env.USER === "root") return false;
-  // In the initial user namespace every id is mapped to itself.
-  return !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync("/proc/self/uid_map"));
+  return stateRoot(undefined, env);
 }
 
 /** A path as it will be understood wherever the process goes later. */

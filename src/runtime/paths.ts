@@ -1,6 +1,7 @@
 /** Where state is kept, and paths as the caller meant them. */
 import { StateError } from "../errors.ts";
 import { resolve } from "../path.ts";
+import { isUnprivileged } from "../storage/location.ts";
 import { statSync } from "../sys/fs.ts";
 
 export { storageRoot } from "../storage/location.ts";
@@ -9,19 +10,16 @@ export { storageRoot } from "../storage/location.ts";
  * The directory of container states.
  *
  * @param root as asked for; undefined: /run/tsrun, for others than root $XDG_RUNTIME_DIR/tsrun or /run/user/UID/tsrun
- * @throws StateError for "/", and when there is no directory of the caller's own
+ * @throws StateError for "/"
  */
-export function stateRoot(root: string | undefined): string {
+export function stateRoot(root: string | undefined, env: Record<string, string | undefined> = process.env): string {
   if (root !== undefined && root !== "") {
     const path = resolve(root);
     if (path === "/") throw new StateError("the root of container states cannot be /", { fix: "--root DIR" });
     return path;
   }
-  const uid = process.geteuid?.() ?? 0;
-  if (uid === 0) return "/run/tsrun";
-  const directory = runtimeDirectory(uid, process.env);
-  if (directory !== undefined) return `${directory}/tsrun`;
-  throw new StateError("no directory for container states: XDG_RUNTIME_DIR is not set", { fix: "--root DIR" });
+  const directory = isUnprivileged(env) ? runtimeDirectory(process.geteuid?.() ?? 0, env) : undefined;
+  return `${directory ?? "/run"}/tsrun`;
 }
 
 /** A user's own directory for what lasts as long as he is logged in; where nothing names it, systemd's. */

@@ -9,12 +9,13 @@ export function storageRoot(): string {
   return `${resolve(data)}/tsrun`;
 }
 
-/** As where the states of the command line are: not root, or root of a user namespace who has a directory of his own. */
-function isUnprivileged({ USER, XDG_RUNTIME_DIR }: Record<string, string | undefined>): boolean {
+/** As runc: not root, or root of a user namespace who has a directory of his own. */
+export function isUnprivileged({ USER, XDG_RUNTIME_DIR }: Record<string, string | undefined>): boolean {
   if (process.geteuid?.() !== 0) return true;
   return Boolean(XDG_RUNTIME_DIR) && USER !== "root" && !isInitialMap(readFileSync("/proc/self/uid_map"));
 }
 
+/** In the initial user namespace every id is mapped to itself. */
 function isInitialMap(text: string): boolean {
   return /^\s*0\s+0\s+4294967295\s*$/.test(text);
 }

@@ -12,12 +12,14 @@ const err: string[] = [];
 
 vi.mock("../../../src/index.ts", async () => {
   const { SIGNALS, signalNumber } = await import("../../../src/sys/constants.ts");
+  const { stateRoot } = await import("../../../src/runtime/paths.ts");
   const library: Record<string, unknown> = {
     VERSION: "1.2.3",
     COMMIT: "abcdef",
     SPEC_VERSION: "1.3.0",
     SIGNALS,
     signalNumber,
+    stateRoot,
   };
   for (const name of [
     "createContainer",

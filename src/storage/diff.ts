@@ -5,8 +5,8 @@
  */
 
 import { resolveInRoot } from "../sys/confined.ts";
-import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, S_IFCHR, S_IFDIR, S_IFMT } from "../sys/constants.ts";
-import { Fd, open, openat, statx } from "../sys/file.ts";
+import { O_DIRECTORY, O_RDONLY, S_IFCHR, S_IFDIR, S_IFMT } from "../sys/constants.ts";
+import { Fd, open, statx } from "../sys/file.ts";
 import type { Statx } from "../sys/structs.ts";
 import { getXattrAt } from "../sys/xattr.ts";
 import type { StoreContext } from "./context.ts";
@@ -16,7 +16,16 @@ import { METACOPY, OPAQUE, REDIRECT, type XattrSpace } from "./overlay-marks.ts"
 import { byteName, nameBytes, shown } from "./tar/bytes.ts";
 import type { TarEntry } from "./tar/header.ts";
 import { type Stack, stackOf } from "./view.ts";
-import { entryOf, type HardLinks, sortedNames, type Walked, type WalkOptions, walkTree } from "./walk.ts";
+import {
+  entryOf,
+  type HardLinks,
+  openInner,
+  sortedNames,
+  unlessGone,
+  type Walked,
+  type WalkOptions,
+  walkTree,
+} from "./walk.ts";
 
 export function diffContainer({ storageRoot, space }: StoreContext, container: string): ChangedPath[] {
   using layers = new ChangedLayers(stackOf(storageRoot, container), space);
@@ -70,7 +79,8 @@ export class ChangedLayers {
       if (base.startsWith(".wh.")) continue;
       const path = directory === "" ? base : `${directory}/${base}`;
       const name = nameBytes(base);
-      const found = statx(fd, name);
+      const found = unlessGone(() => statx(fd, name));
+      if (found === undefined) continue;
       const before = lookIn(this.#below.fd, nameBytes(path));
       if (isWhiteout(found)) {
         if (before !== undefined) yield { kind: "D", path };
@@ -85,7 +95,8 @@ export class ChangedLayers {
           yield { kind: "A", path: withoutSlash(walked.entry.name) };
         continue;
       }
-      using inner = new Fd(openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+      using inner = openInner(fd, name);
+      if (inner === undefined) continue;
       if (!isNew && this.#has(fd, name, OPAQUE)) yield* this.#hidden(inner.fd, path);
       yield* this.#changesIn(inner.fd, path);
     }
@@ -99,7 +110,7 @@ export class ChangedLayers {
   }
 
   #has(fd: number, name: Uint8Array, mark: string): boolean {
-    const value = getXattrAt(fd, name, this.#space + mark);
+    const value = unlessGone(() => getXattrAt(fd, name, this.#space + mark));
     return value !== undefined && (mark !== OPAQUE || byteName(value) === "y");
   }
 
@@ -114,7 +125,8 @@ export class ChangedLayers {
       if (base.startsWith(".wh.")) continue;
       const path = directory === "" ? base : `${directory}/${base}`;
       const name = nameBytes(base);
-      const found = statx(fd, name);
+      const found = unlessGone(() => statx(fd, name));
+      if (found === undefined) continue;
       if (isWhiteout(found)) {
         const at = directory === "" ? "" : `${directory}/`;
         if (lookIn(this.#below.fd, nameBytes(path)) !== undefined) yield marker(`${at}.wh.${base}`, fd, found);
@@ -140,7 +152,8 @@ export class ChangedLayers {
         yield* walkTree(moved.fd, path, links, options);
         continue;
       }
-      using inner = new Fd(openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+      using inner = openInner(fd, name);
+      if (inner === undefined) continue;
       yield* this.#entriesIn(inner.fd, path, links, options);
     }
   }

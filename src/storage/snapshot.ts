@@ -2,7 +2,7 @@
  * Snapshots of a read-write layer: overlay2/<mount id>/snapshots/<name>, which go with the layer. A snapshot appears by
  * rename when it is whole, and a rollback exchanges two directories.
  */
-import { StateError } from "../errors.ts";
+import { isErrno, StateError } from "../errors.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from "../sys/constants.ts";
 import { Fd, flockDir, open, renameat, syncfs } from "../sys/file.ts";
 import { existsSync, mkdirSync, readdirSync, renameSync } from "../sys/fs.ts";
@@ -50,7 +50,8 @@ function copyDirectory(from: string, dir: string, name: string, project?: number
     fillCopy(from, dir, name, project);
   } catch (error) {
     removeTree(dir, name); // of a full disk it would be the most
-    throw error;
+    if (!isErrno(error, "ENOENT", "ENOTDIR", "ELOOP")) throw error;
+    throw new StateError("the layer changed while it was copied", { cause: error, fix: "pause the container first" });
   }
 }
 

@@ -6,7 +6,7 @@ import { Fd, openat } from "../sys/file.ts";
 import { shown } from "./tar/bytes.ts";
 import { roundUp } from "./tar/reader.ts";
 import { formatHeader, TRAILER } from "./tar/writer.ts";
-import type { Walked } from "./walk.ts";
+import { unlessGone, type Walked } from "./walk.ts";
 
 const CHUNK = 1 << 18;
 
@@ -15,9 +15,13 @@ const CHUNK = 1 << 18;
  */
 export function* tarOf(entries: Iterable<Walked>): Generator<Uint8Array> {
   for (const { entry, parent, name } of entries) {
+    const hasContent = entry.type === "file" && entry.size > 0;
+    using file = hasContent
+      ? unlessGone(() => new Fd(openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)))
+      : undefined;
+    if (hasContent && file === undefined) continue;
     yield formatHeader(entry);
-    if (entry.type !== "file" || entry.size === 0) continue;
-    using file = new Fd(openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+    if (file === undefined) continue;
     let at = 0;
     while (at < entry.size) {
       const buffer = new Uint8Array(Math.min(CHUNK, entry.size - at));

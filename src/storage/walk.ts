@@ -1,5 +1,5 @@
 /** Turns a directory into entries of a tar, in the order of the bytes of their names. */
-import { TsrunError } from "../errors.ts";
+import { isErrno, TsrunError } from "../errors.ts";
 import {
   O_DIRECTORY,
   O_NOFOLLOW,
@@ -51,13 +51,32 @@ const TYPES: Readonly<Record<number, EntryType>> = {
   [S_IFIFO]: "fifo",
 };
 
-/** Names in a directory, sorted. */
+/** Names in a directory, sorted; none when it was deleted since it was opened. */
 export function sortedNames(fd: number): string[] {
-  return readNames(fd).map(byteName).sort(compareNames);
+  return (unlessGone(() => readNames(fd)) ?? []).map(byteName).sort(compareNames);
 }
 
-/** What a name is as an entry; undefined for a socket, which no archive has. A directory's name ends in "/". */
-export function entryOf(
+/** Does something with what a container that runs may have deleted by now; undefined then. */
+export function unlessGone<T>(task: () => T): T | undefined {
+  try {
+    return task();
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ENOTDIR", "ELOOP")) return undefined;
+    throw error;
+  }
+}
+
+/** A directory in another, to be read; undefined when it is gone. */
+export function openInner(fd: number, name: Uint8Array): Fd | undefined {
+  return unlessGone(() => new Fd(openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)));
+}
+
+/** What a name is as an entry; undefined for a socket, which no archive has, and for what is gone. A directory's name ends in "/". */
+export function entryOf(...args: Parameters<typeof entryNow>): Walked | undefined {
+  return unlessGone(() => entryNow(...args));
+}
+
+function entryNow(
   parent: number,
   base: string,
   path: string,
@@ -133,7 +152,8 @@ export function* walkTree(fd: number, path: string, links: HardLinks, options: W
     if (walked === undefined) continue;
     yield walked;
     if (walked.entry.type !== "directory") continue;
-    using directory = new Fd(openat(fd, walked.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    using directory = openInner(fd, walked.name);
+    if (directory === undefined) continue;
     yield* walkTree(directory.fd, path === "" ? base : `${path}/${base}`, links, options);
   }
 }

@@ -14,6 +14,7 @@ import { initId, isMountId, overlayDir } from "./layout.ts";
 import { lookIn } from "./merged-view.ts";
 import { OPAQUE } from "./overlay-marks.ts";
 import { byteName, components, nameBytes, textName } from "./tar/bytes.ts";
+import { unlessGone } from "./walk.ts";
 
 const TYPES: Readonly<Record<number, string>> = {
   [S_IFREG]: "file",
@@ -84,8 +85,10 @@ export function whyPath({ storageRoot, space }: StoreContext, subject: string, p
 }
 
 function isOpaque(root: number, parts: readonly string[], space: string): boolean {
-  using parent = new Fd(resolveInRoot(root, nameBytes(parts.slice(0, -1).join("/")), O_PATH | O_DIRECTORY));
-  const value = getXattrAt(parent.fd, nameBytes(parts.at(-1) as string), space + OPAQUE);
+  const value = unlessGone(() => {
+    using parent = new Fd(resolveInRoot(root, nameBytes(parts.slice(0, -1).join("/")), O_PATH | O_DIRECTORY));
+    return getXattrAt(parent.fd, nameBytes(parts.at(-1) as string), space + OPAQUE);
+  });
   return value !== undefined && byteName(value) === "y";
 }
 

@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
 import { LayerStore } from "../../../src/storage/layer-store.ts";
 import { prepareRootfs, type RootfsRecord, removeRootfs } from "../../../src/storage/rootfs.ts";
+import { TarReader } from "../../../src/storage/tar/reader.ts";
 import { describeNeeds, missing } from "../../helpers/needs.ts";
 import { run } from "../../helpers/runtime.ts";
 import { scratch } from "../../helpers/scratch.ts";
@@ -107,7 +108,7 @@ describe("storage/rw-layers", () => {
     ]);
   });
 
-  test("is measured while it changes", async () => {
+  test("is measured, compared and exported while it changes", async () => {
     const { upper } = start("c", "data");
     const script = 'cd "$1"; while :; do mkdir d; for i in 1 2 3 4 5 6 7 8 9; do echo > d/f$i; done; rm -r d; done';
     const child = spawn("sh", ["-c", script, "sh", upper], { stdio: "ignore" });
@@ -116,6 +117,10 @@ describe("storage/rw-layers", () => {
       const sizes = new Set<number>();
       for (let i = 0; i < 2000 && (i < 300 || sizes.size < 3); i++) {
         sizes.add((await store.rwLayers())[0]?.size ?? -1);
+        for (const { path } of await store.diff("data")) expect(path).toMatch(/^\/d(\/f[1-9])?$/);
+        const tar = new TarReader({ entry: () => {} });
+        for await (const piece of await store.exportTar("data")) tar.push(piece);
+        tar.finish();
         await new Promise((resolve) => setImmediate(resolve));
       }
       expect(sizes.size).toBeGreaterThan(1);

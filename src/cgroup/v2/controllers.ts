@@ -6,15 +6,14 @@ import { isErrno, TsrunError } from "../../errors.ts";
 import { readGroupFile } from "../files.ts";
 import { writeFile } from "../write.ts";
 
-/** What a container gets where it is to be had; limits can then be set later, and statistics are there. */
-const STANDARD = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb"];
 /** These work in threaded cgroups as well. */
 const THREADED = ["cpu", "cpuset", "perf_event", "pids"];
 /** Not controllers, though files begin with their names. */
 const CORE = ["cgroup"];
 
 /**
- * Makes controllers available in the last of `dirs`, a path of cgroups from the top of the mount down.
+ * Makes controllers available in the last of `dirs`, a path of cgroups from the top of the mount down: all that the top
+ * has, as under runc. Limits can then be set later, and statistics are there.
  *
  * @param made those of them that are new
  * @param needed controllers with limits to set
@@ -22,7 +21,8 @@ const CORE = ["cgroup"];
  */
 export function enableControllers(dirs: readonly string[], made: readonly string[], needed: readonly string[]): void {
   const leaf = dirs[dirs.length - 1] as string;
-  const wanted = [...STANDARD, ...needed.filter((name) => !STANDARD.includes(name) && !CORE.includes(name))];
+  const all = words(readGroupFile(`${dirs[0]}/cgroup.controllers`));
+  const wanted = [...all, ...needed.filter((name) => !all.includes(name) && !CORE.includes(name))];
   let have = words(readGroupFile(`${leaf}/cgroup.controllers`));
   // The usual case; a threaded cgroup never has all.
   if (wanted.every((name) => have.includes(name))) return;

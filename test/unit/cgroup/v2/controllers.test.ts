@@ -1,0 +1,50 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { enableControllers } from "../../../../src/cgroup/v2/controllers.ts";
+
+const scratch = mkdtempSync(join(tmpdir(), "tsrun-controllers-"));
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+/** Plain files where the kernel would have its own: what is written to them stays. */
+function tree(name: string, ...levels: { has: string; hands: string }[]): string[] {
+  let dir = join(scratch, name);
+  return levels.map(({ has, hands }, i) => {
+    if (i > 0) dir = join(dir, "sub");
+    mkdirSync(dir, { recursive: true });
+    writeFileSync(join(dir, "cgroup.controllers"), `${has}\n`);
+    writeFileSync(join(dir, "cgroup.subtree_control"), hands);
+    return dir;
+  });
+}
+
+const written = (dir: string | undefined) => readFileSync(join(dir ?? "", "cgroup.subtree_control"), "utf8");
+
+describe("cgroup/v2/controllers", () => {
+  test("all that the top has are handed down, each only where it is not yet", () => {
+    const all = "cpuset cpu io memory pids rdma misc";
+    const [top, middle, leaf] = tree(
+      "all",
+      { has: all, hands: all },
+      { has: all, hands: "" },
+      { has: "cpu pids", hands: "" },
+    );
+    enableControllers([top, middle, leaf] as string[], [], ["pids"]);
+    expect(written(top)).toBe(all);
+    expect(written(middle)).toBe("+cpuset +cpu +io +memory +pids +rdma +misc");
+    expect(written(leaf)).toBe("");
+  });
+
+  test("where the cgroup has all there is nothing to do", () => {
+    const dirs = tree("done", { has: "cpu pids", hands: "" }, { has: "cpu pids", hands: "" });
+    enableControllers(dirs, [], ["cpu"]);
+    expect(dirs.map(written)).toEqual(["", ""]);
+  });
+
+  test("a needed one that the kernel lacks is told with where", () => {
+    const dirs = tree("lacks", { has: "cpu", hands: "cpu" }, { has: "cpu", hands: "" });
+    expect(() => enableControllers(dirs, [], ["memory"])).toThrow("controller memory is not available");
+    expect(() => enableControllers(dirs, [], ["cgroup"])).not.toThrow();
+  });
+});

@@ -1,4 +1,4 @@
-/** Flags of `checkpoint` and `restore` that are about memory, terminals and security modules. Needs criu(8). */
+/** Flags of `checkpoint` and `restore` that are about memory and security modules. Needs criu(8). */
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +12,6 @@ import {
   inventory,
   type Leftovers,
   newId,
-  RUNTIME,
   run,
   runOk,
   stateOf,
@@ -57,36 +56,6 @@ describe("--auto-dedup", () => {
       restored(bundle, join(images, "after"), id, ["--auto-dedup"]);
       expect((await counted(id, count + 1)).name).toBe(was.name);
       runOk(["delete", "--force", id]);
-    },
-    LONG,
-  );
-});
-
-describe("--shell-job", () => {
-  criu(
-    "the container has a terminal of the shell that started it, and another one's when it is restored",
-    async () => {
-      const bundle = counting();
-      const id = newId();
-      const images = scratch("images");
-      const onTerminal = (command: string) =>
-        spawnSync("script", ["-qec", command, "/dev/null"], { encoding: "utf8", input: "", timeout: 120_000 });
-      const files = `checkpoint --image-path ${images}`;
-      const first = onTerminal(
-        `${RUNTIME} run -d -b ${bundle.path} ${id} && ${RUNTIME} ${files} ${id}; echo without $?
-         ${RUNTIME} state ${id} | grep status; ${RUNTIME} ${files} --shell-job ${id}; echo with $?`,
-      );
-      expect(first.stdout).toContain("without 1");
-      expect(first.stdout).toContain("--shell-job");
-      expect(first.stdout).toContain('"status": "running"');
-      expect(first.stdout).toContain("with 0");
-      expect(stateOf(id)).toBeUndefined();
-      const second = onTerminal(
-        `${RUNTIME} restore -d --shell-job -b ${bundle.path} --image-path ${images} ${id}; echo restored $?
-         ${RUNTIME} exec ${id} readlink /proc/1/fd/0; ${RUNTIME} delete -f ${id}`,
-      );
-      expect(second.stdout).toContain("restored 0");
-      expect(second.stdout).toMatch(/\/dev\/pts\/\d|\/\d+/);
     },
     LONG,
   );

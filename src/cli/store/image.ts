@@ -1,6 +1,6 @@
 /** `tsrun image ...` */
 import { isatty } from "node:tty";
-import { TsrunError } from "../../errors.ts";
+import { isErrno, TsrunError } from "../../errors.ts";
 import {
   containerState,
   type IdMap,
@@ -14,7 +14,7 @@ import {
 import { escapeControl, jsonText } from "../../log.ts";
 import { defineVerb, type Globals, STORE_FLAG, type Verb } from "../flags.ts";
 import { absolute } from "../globals.ts";
-import { writeError, writeOut } from "../output.ts";
+import { OutputClosed, writeError, writeOut } from "../output.ts";
 import { UsageError } from "../parse.ts";
 import { configChanges } from "./config-changes.ts";
 import { progressPrinter } from "./progress.ts";
@@ -281,11 +281,16 @@ const save = defineVerb({
       });
     const output = values.output || "-";
     if (output === "-" && isatty(1)) throw new UsageError("an archive is nothing for a terminal", { fix: "-o FILE" });
-    await openStore(values.store).save(args, {
-      output: output === "-" ? "-" : absolute(output),
-      format,
-      compression: values.compress as never,
-    });
+    try {
+      await openStore(values.store).save(args, {
+        output: output === "-" ? "-" : absolute(output),
+        format,
+        compression: values.compress as never,
+      });
+    } catch (error) {
+      if (output === "-" && isErrno(error, "EPIPE")) throw new OutputClosed();
+      throw error;
+    }
     return 0;
   },
 });

@@ -129,4 +129,16 @@ describe("output", () => {
       expect(gone(`"$0" --root ${root} list -q`)).toMatchObject({ status: 0, stderr: "" });
     },
   );
+
+  needs({ root: true, tsrun: true, commands: ["tar"] })(
+    "an archive that nobody reads to its end is no error to tell",
+    () => {
+      const { rootfs } = makeBundle();
+      const directory = scratch("store");
+      const result =
+        shell(`cd ${directory} && tar -C ${rootfs} -cf w.tar . && "$0" image import --store s w.tar w 2>/dev/null >&2
+      for command in "image save" "layer export"; do { "$0" $command --store s w; echo $? >&2; } | true; done`);
+      expect(result.stderr).toBe("141\n141\n");
+    },
+  );
 });

@@ -8,7 +8,7 @@ import { describeStep } from "../plan/describe.ts";
 import type { Plan, Step } from "../plan/step.ts";
 import { signalName } from "../sys/constants.ts";
 import { statSync } from "../sys/fs.ts";
-import type { WaitStatus } from "../sys/process.ts";
+import { kernelVersion, type WaitStatus } from "../sys/process.ts";
 
 const MAX_WORDS = 1000;
 
@@ -171,7 +171,7 @@ function fixFor(step: Step, code: string): string | undefined {
     case "mountSetattr ENOSYS":
     case "cloexecFrom ENOSYS":
     case "cloexecFrom EINVAL": // Linux 5.9 and 5.10 have the call without the flag
-      return "tsrun needs Linux 5.12 or newer";
+      return isTooOld(kernelVersion()) ? "tsrun needs Linux 5.12 or newer" : undefined;
     case "pivot EINVAL":
       return "on an initramfs pivot_root does not work: use --no-pivot";
     case "keyring EPERM":
@@ -189,4 +189,9 @@ function fixFor(step: Step, code: string): string | undefined {
     default:
       return undefined;
   }
+}
+
+/** A filter says ENOSYS too, for what a newer kernel has. */
+function isTooOld([major, minor]: readonly [number, number]): boolean {
+  return major < 5 || (major === 5 && minor < 12);
 }

@@ -6,7 +6,7 @@ import { isErrno, StateError, TsrunError } from "../errors.ts";
 import type { LinuxIntelRdt } from "../spec/types.ts";
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "../sys/fs.ts";
 import { processStat } from "./lifecycle.ts";
-import { mountTable } from "./prepare.ts";
+import { mountTable } from "./mount-table.ts";
 
 /** What a container has of resctrl: what delete removes is here (invariant 7). */
 export interface RdtRecord {

@@ -27,7 +27,7 @@ import { resolveInRoot } from "../sys/confined.ts";
 import { O_PATH } from "../sys/constants.ts";
 import { Fd, mountId, open } from "../sys/file.ts";
 import { readFileSync, readlinkSync, statSync } from "../sys/fs.ts";
-import { mountTable } from "./prepare.ts";
+import { mountTable } from "./mount-table.ts";
 import type { StateRecord } from "./state.ts";
 
 /** Namespaces that are given to criu as descriptors, and what an image calls them. */

@@ -13,16 +13,15 @@ import { systemdRequest } from "../cgroup/systemd/request.ts";
 import { cgroupViews } from "../cgroup/views.ts";
 import { type Host, hostFacts } from "../host.ts";
 import { isDebugging, warn } from "../log.ts";
-import { dirname } from "../path.ts";
 import type { PlanParameters } from "../plan/order.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import { loadSpec, specText } from "../spec/load.ts";
 import { resolve } from "../spec/resolve.ts";
 import { misspeltMembers } from "../spec/validate.ts";
-import { readFileSync } from "../sys/fs.ts";
 import { farSources } from "./far-sources.ts";
 import { mayUseSetgroups } from "./idmap.ts";
 import { addJoinedMappings } from "./joined-userns.ts";
+import { kernelMounts, mountOf } from "./mount-table.ts";
 import { refuseOwnMounts } from "./namespaces.ts";
 import type { PlanOptions } from "./options.ts";
 import { absolutePath } from "./paths.ts";
@@ -108,7 +107,7 @@ export function planParameters(
     cgroupTasks: joins.filter((join) => join.kind === "tasks").map((join) => join.name),
     cgroupViews: hasCgroupMount(container) && cgroup ? cgroupViews(cgroup, loaded.hierarchies) : [],
     rootParent: container.spec.linux?.rootfsPropagation?.endsWith("shared") ? mountOf(container.rootfs.path) : "/",
-    hostKernelMounts: container.options.noPivot && !container.hostMounts ? kernelMounts(container.rootfs.path) : [],
+    hostKernelMounts: container.options.noPivot && !container.hostMounts ? kernelMounts(container) : [],
     farSources: farSources(container),
     sourceLinks: sourceLinks(container.spec),
     setgroups: mayUseSetgroups(container),
@@ -118,32 +117,4 @@ export function planParameters(
 
 function hasCgroupMount(container: ContainerSpec): boolean {
   return (container.spec.mounts ?? []).some((mount) => mount.type === "cgroup" || mount.type === "cgroup2");
-}
-
-/** The mount point that holds a path: the longest one of proc_pid_mountinfo(5) that begins it. */
-export function mountOf(path: string): string {
-  let best = "/";
-  for (const { point } of mountTable()) {
-    if (point.length > best.length && (path === point || path.startsWith(`${point}/`))) best = point;
-  }
-  return best;
-}
-
-/** Mount points of procfs and sysfs that are not below the container's root, the last that was mounted first. */
-function kernelMounts(root: string): { path: string; parent: string }[] {
-  const found = mountTable().filter(
-    ({ point, type }) => (type === "proc" || type === "sysfs") && point !== root && !point.startsWith(`${root}/`),
-  );
-  return found.map(({ point }) => ({ path: point, parent: mountOf(dirname(point)) })).reverse();
-}
-
-export function mountTable(): { point: string; type: string }[] {
-  const lines = readFileSync("/proc/self/mountinfo").trimEnd().split("\n");
-  return lines.map((line) => {
-    const fields = line.split(" ");
-    const point = (fields[4] ?? "").replace(/\\([0-7]{3})/g, (_, octal) =>
-      String.fromCharCode(Number.parseInt(octal, 8)),
-    );
-    return { point, type: fields[fields.indexOf("-") + 1] ?? "" };
-  });
 }

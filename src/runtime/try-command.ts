@@ -10,8 +10,8 @@ import { writeFileSync } from "../sys/fs.ts";
 import { deleteContainer } from "./delete.ts";
 import { newId } from "./id.ts";
 import { killContainer } from "./kill.ts";
+import { mountTable } from "./mount-table.ts";
 import { stateRoot } from "./paths.ts";
-import { mountTable } from "./prepare.ts";
 import { runContainer } from "./run.ts";
 import type { TryOptions, TryResult } from "./try.ts";
 

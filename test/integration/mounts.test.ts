@@ -13,7 +13,9 @@ import {
   hostMounts,
   inventory,
   type Leftovers,
+  newId,
   type Result,
+  RUNTIME,
   runBundle,
   runOk,
 } from "../helpers/runtime.ts";
@@ -454,6 +456,28 @@ describe("the root", () => {
     const result = runBundle(bundle, ["--no-pivot"]);
     expect(result).toMatchObject({ code: 0 });
     expect(result.stdout.split("\n").slice(0, 3)).toEqual(["group", "passwd", "/"]);
+  });
+
+  own("--no-pivot goes by a procfs that another mount covers, unless the container could make use of it", () => {
+    const dir = scratch("covered");
+    const proc = join(dir, "proc");
+    const withUser = makeBundle({
+      args: ["true"],
+      edit: (spec) => {
+        spec.linux.namespaces?.push({ type: "user" });
+        spec.linux.uidMappings = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+        spec.linux.gidMappings = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+      },
+    });
+    const script = `mount -t tmpfs none '${dir}' && mkdir '${proc}' && mount -t proc none '${proc}' && mount -t tmpfs none '${dir}' && exec "$@"`;
+    const under = (path: string) => {
+      const command = [RUNTIME, "run", "--no-pivot", "-b", path, newId()];
+      return spawnSync("unshare", ["--mount", "sh", "-c", script, "sh", ...command], { encoding: "utf8" });
+    };
+    expect(under(makeBundle({ args: ["true"] }).path)).toMatchObject({ status: 0, stderr: "" });
+    const refused = under(withUser.path);
+    expect(refused.status).toBe(1);
+    expect(refused.stderr).toContain(`the proc at ${proc} is covered by another mount`);
   });
 
   root("a missing working directory is made in it", () => {

@@ -1,6 +1,15 @@
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import type { Plan, Step } from "../../../src/plan/step.ts";
 import { execFailure, initDied, stepFailure } from "../../../src/runtime/failure.ts";
+
+const kernel = vi.hoisted(() => ({ version: [6, 1] as [number, number] }));
+vi.mock(import("../../../src/sys/process.ts"), async (original) => ({
+  ...(await original()),
+  kernelVersion: () => kernel.version,
+}));
+afterEach(() => {
+  kernel.version = [6, 1];
+});
 
 const EXEC: Step = { op: "exec", args: [["tool", "-x"], []], about: "process.args" };
 const FIND: Step = { op: "findExecutable", args: [["/bin/tool"]], about: "process.args" };
@@ -52,6 +61,8 @@ describe("runtime/failure", () => {
   test("a kernel that is too old is told as that", () => {
     const old = (op: "cloexecFrom" | "mountSetattr", code: string) =>
       stepFailure(planOf({ op, args: [3], about: "process.args" }), 0, code).fix;
+    expect(old("mountSetattr", "ENOSYS")).toBeUndefined();
+    kernel.version = [5, 11];
     for (const code of ["ENOSYS", "EINVAL"]) expect(old("cloexecFrom", code)).toBe("tsrun needs Linux 5.12 or newer");
     expect(old("mountSetattr", "ENOSYS")).toBe("tsrun needs Linux 5.12 or newer");
   });

@@ -15,9 +15,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { timestamp } from "../../../src/runtime/first-record.ts";
 import { homeDirectory, homeInMounts } from "../../../src/runtime/home.ts";
+import { mountOf } from "../../../src/runtime/mount-table.ts";
 import { stateRoot } from "../../../src/runtime/paths.ts";
 import { writePidFile } from "../../../src/runtime/pid-file.ts";
-import { mountOf } from "../../../src/runtime/prepare.ts";
 import { Undo } from "../../../src/runtime/undo.ts";
 import { O_PATH } from "../../../src/sys/constants.ts";
 import { closeQuiet, open } from "../../../src/sys/file.ts";
@@ -149,7 +149,7 @@ describe("runtime/home", () => {
   });
 });
 
-describe("runtime/prepare: mountOf", () => {
+describe("runtime/mount-table: mountOf", () => {
   test("is the mount point that holds a path", () => {
     expect(mountOf("/proc/self/status")).toBe("/proc");
     expect(mountOf("/proc")).toBe("/proc");

@@ -116,7 +116,10 @@ export function ensureNodeModules() {
 function sameVersions(lock) {
   const wanted = JSON.parse(readFileSync(lock, "utf8")).packages;
   const have = JSON.parse(readFileSync(join(ROOT, "node_modules/.package-lock.json"), "utf8")).packages;
-  return Object.entries(have).every(([path, entry]) => wanted[path]?.version === entry.version);
+  const isSame = ([path, entry]) => wanted[path]?.version === entry.version;
+  // The optional ones are for one platform each.
+  const isThere = ([path, entry]) => path === "" || entry.optional || entry.devOptional || path in have;
+  return Object.entries(have).every(isSame) && Object.entries(wanted).every(isThere);
 }
 
 /**

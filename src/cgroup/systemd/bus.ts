@@ -26,6 +26,8 @@ export type BusKind = "system" | "user";
 
 /** Nobody waits longer for systemd: it is then taken to hang. */
 const TIMEOUT_MS = 30_000;
+/** Nor again as long, when what failed is undone: until it has answered once more. */
+const SILENT_TIMEOUT_MS = 1000;
 
 const MANAGER = { destination: "org.freedesktop.systemd1", path: "/org/freedesktop/systemd1" };
 const MANAGER_INTERFACE = "org.freedesktop.systemd1.Manager";
@@ -48,6 +50,7 @@ export class BusError extends TsrunError {
 }
 
 export class SystemdBus {
+  static #isSilent = false;
   readonly #fd: number;
   #received = new Uint8Array(0);
   #serial = 0;
@@ -184,8 +187,10 @@ export class SystemdBus {
   }
 
   #receive(what: string): void {
-    if (pollFd(this.#fd, POLLIN, TIMEOUT_MS) === 0) {
-      throw new TsrunError(`systemd does not answer: waited ${TIMEOUT_MS / 1000} s for: ${what}`);
+    const timeoutMs = SystemdBus.#isSilent ? SILENT_TIMEOUT_MS : TIMEOUT_MS;
+    SystemdBus.#isSilent = pollFd(this.#fd, POLLIN, timeoutMs) === 0;
+    if (SystemdBus.#isSilent) {
+      throw new TsrunError(`systemd does not answer: waited ${timeoutMs / 1000} s for: ${what}`);
     }
     const data = recvData(this.#fd, 65536);
     if (data.length === 0) throw new TsrunError(`systemd closed the connection: waited for: ${what}`);

@@ -4,7 +4,9 @@
  * named, and removed by the next `delete` once it can be.
  */
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect } from "vitest";
 import { makeBundle } from "../../helpers/bundle.ts";
@@ -300,6 +302,45 @@ describe("the cgroup of a container", () => {
       }
     }
   }
+});
+
+describe("systemd", () => {
+  const CALL = ["--systemd-cgroup", "run", "-b"];
+  /** The runtime where the sockets of systemd and of the bus are those of `directory`. */
+  const withSockets = (directory: string, id: string) => {
+    const hide = 'for d in systemd dbus; do mkdir -p /run/$d; mount --bind "$1" /run/$d; done; shift; exec "$@"';
+    const args = ["--mount", "sh", "-c", hide, "sh", directory, RUNTIME, ...CALL, makeBundle().path, id];
+    return run(args, { runtime: "unshare", timeoutMs: 60_000 });
+  };
+
+  root("that is not there: said so, and nothing left", () => {
+    const before = inventory();
+    const result = withSockets(scratch("absent"), newId());
+    expect(result).toMatchObject({ code: 1, stderr: expect.stringContaining("no systemd is to be reached") });
+    expect(result.stderr).toContain("leave out --systemd-cgroup");
+    expectNothingLeft(before);
+  });
+
+  root(
+    "that never answers: said so in bounded time, and nothing left",
+    async () => {
+      const before = inventory();
+      const directory = scratch("silent");
+      const server = createServer().listen(join(directory, "private"));
+      await once(server, "listening");
+      try {
+        const began = Date.now();
+        const result = withSockets(directory, newId());
+        expect(result).toMatchObject({ code: 1, stderr: expect.stringContaining("systemd does not answer") });
+        // Half a minute until it is taken to hang, and not once more for what is undone.
+        expect(Date.now() - began).toBeLessThan(45_000);
+      } finally {
+        server.close();
+      }
+      expectNothingLeft(before);
+    },
+    90_000,
+  );
 });
 
 describe("what is not well", () => {

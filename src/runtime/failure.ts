@@ -133,7 +133,9 @@ function fixFor(step: Step, code: string): string | undefined {
         ? "in a user namespace device nodes are those of the host, bound at their place, and it has none there"
         : undefined;
     case "mountSetattr EPERM":
-      return "in a user namespace the flags that the source's mount has stay: leave out what would clear them";
+      return step.about.startsWith("mounts[")
+        ? "in a user namespace the flags that the source's mount has stay: leave out what would clear them"
+        : undefined;
     case "attach ENOTDIR":
       return "source and destination must both be directories or both be files";
     case "unmount EINVAL":

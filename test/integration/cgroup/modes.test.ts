@@ -126,7 +126,9 @@ function limits({ on, own, limited }: Mode): void {
     const { id } = startContainer(limited(forever, resources, bound(pages)));
     expect(run(["exec", id, "fallocate", "-l", "4M", "/mnt/two"])).toMatchObject({ code: 0, stderr: "" });
     expect(run(["exec", id, "fallocate", "-l", "2M", "/mnt/one"]).code).not.toBe(0);
-    expect(statsOf(id).hugetlb["2MB"]).toMatchObject({ usage: 4 * MEGABYTE, failcnt: 1 });
+    // v1 counts what was refused as a reservation in a file that runc does not read either.
+    const failcnt = cgroupLayout() === "v2" ? 1 : 0;
+    expect(statsOf(id).hugetlb["2MB"]).toMatchObject({ usage: 4 * MEGABYTE, failcnt });
     runOk(["delete", "--force", id]);
     tool("umount", [pages]);
     writeFileSync("/proc/sys/vm/nr_hugepages", "0");

@@ -11,6 +11,7 @@ import {
   readdirSync,
   readFileSync,
   rmdirSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
@@ -170,14 +171,13 @@ interface Given extends Pick<Kind, "controllers" | "leave" | "units" | "enter"> 
 function ownSystemd(): Given {
   const { uid, runtimeDir } = OWN;
   const env = `XDG_RUNTIME_DIR=${runtimeDir}`;
-  let place = "";
+  // A command line that names a file of this process's would be taken for what a container has left.
+  const place = `${runtimeDir}/tsrun-keeper`;
   return {
     uid,
     controllers: ["cpu", "cpuset", "io", "memory", "pids", "freezer"],
     enter: () => {
-      place = join(scratch("keeper"), "cgroup");
-      writeFileSync(place, "");
-      chownSync(place, uid, uid);
+      rmSync(place, { force: true });
       // A scope of his, which is there until it is left.
       const script = `sed -n s/^0:://p /proc/self/cgroup > ${place}; exec sleep infinity`;
       spawn("as-user", ["sh", "-c", script], { stdio: "ignore" });

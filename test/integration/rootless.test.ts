@@ -184,9 +184,9 @@ describe("a single id", () => {
   const REFUSED: Record<string, [edit: (spec: FullSpec) => void, named: string]> = {
     "a score with the OOM killer below his own": [
       (spec) => {
-        spec.process.oomScoreAdj = -500;
+        spec.process.oomScoreAdj = -1000;
       },
-      "process.oomScoreAdj: -500",
+      "process.oomScoreAdj: -1000",
     ],
     "a realtime policy": [
       (spec) => {

@@ -42,8 +42,12 @@ export interface ConverseRequest {
   onReady?: () => void;
   /** It is about to be executed, and hooks are to run before that. */
   onStartHooks?: () => void;
-  /** The init has said nothing for a second; what is thrown ends it. */
-  onSilence?: () => void;
+  /**
+   * The init has said nothing for a second; what is thrown ends it.
+   *
+   * @param pid of the process, 0 when it has not told it yet
+   */
+  onSilence?: (pid: number) => void;
   /** Its filter has a listener, which is closed afterwards. */
   onListener?: (fd: number, pid: number) => void;
 }
@@ -70,7 +74,7 @@ function talk(request: ConverseRequest, result: Conversed): Conversed {
   const { init, plan } = request;
   let isReady = false;
   for (;;) {
-    if (request.onSilence) while (pollFd(init.sync.fd, POLLIN, SILENCE_MS) === 0) request.onSilence();
+    if (request.onSilence) while (pollFd(init.sync.fd, POLLIN, SILENCE_MS) === 0) request.onSilence(result.pid);
     const message = init.sync.next();
     switch (message.type) {
       case "pid":
@@ -173,7 +177,7 @@ function sendOwnPidfd(socket: string, pid: number): void {
 }
 
 /** Ends a process that is our child, and collects it, unless the v1 freezer keeps it from dying until it is thawed. */
-function end(pid: number): void {
+export function end(pid: number): void {
   const pidFd = pidfdOpen(pid);
   try {
     pidfdSendSignal(pidFd, 9);

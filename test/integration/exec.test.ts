@@ -424,6 +424,8 @@ describe("a cgroup that is frozen when the process comes", () => {
     const result = run(["exec", ...below, id, "true"]);
     expect(result).toMatchObject({ code: 255, stderr: expect.stringContaining("cannot exec in a paused container") });
     expect(stateOf(id)?.status).toBe("running");
+    // A v1 freezer keeps it from dying until it is thawed.
+    if (!isV1) expect(readFileSync(`${dir}/cgroup.procs`, "utf8")).toBe("");
 
     const waiting = spawn(["exec", ...below, "--ignore-paused", id, "echo", "thawed"]);
     const member = `${dir}/cgroup.procs`;

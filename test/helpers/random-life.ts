@@ -3,7 +3,7 @@
  * what each call should say, as others are at work; what it may not do is hang, be killed, or show its inside.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { RUNTIME } from "./runtime.ts";
 import { scratch } from "./scratch.ts";
@@ -52,7 +52,7 @@ export function call(
   }: { killAfterMs?: number; boundMs?: number; runtime?: string } = {},
 ): Promise<Call> {
   output ??= scratch("calls");
-  const path = join(output, `stderr-${++calls % 64}`);
+  const path = join(output, `stderr-${++calls}`);
   const fd = openSync(path, "w");
   const began = Date.now();
   const child: ChildProcess = spawn(runtime, args, { stdio: ["ignore", "ignore", fd] });
@@ -62,7 +62,9 @@ export function call(
     child.on("error", reject);
     child.on("exit", (code, signal) => {
       clearTimeout(timer);
-      resolve({ args, code, signal, stderr: readFileSync(path, "utf8"), milliseconds: Date.now() - began });
+      const stderr = readFileSync(path, "utf8");
+      unlinkSync(path);
+      resolve({ args, code, signal, stderr, milliseconds: Date.now() - began });
     });
   });
 }

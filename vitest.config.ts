@@ -20,9 +20,11 @@ const privileged = {
 // is emulated: `npm test` runs them on this machine alone, `npm run test:vm` in the virtual one.
 const onlyHere = [
   "cli/{completion,hostile-directory,info,output}",
+  "library-docs",
   "security/{bad-input,concurrency,faults,machine,messages,nested,runtime-binary,steps,swap,uninterruptible}",
   "source-links",
-  "storage/{exclusive,gnu-tar,hostile,id-map,images,kill,options,power-loss,random-tar,try}",
+  "storage/{exclusive,gc-race,gnu-tar,hostile,id-map,images,kill,no-room,old-kernel}",
+  "storage/{options,power-loss,random-tar,rw-layers,try}",
 ];
 const exclude = process.env.TSRUN_BRIEF === "1" ? onlyHere.map((name) => `test/integration/${name}.test.ts`) : [];
 

@@ -61,7 +61,7 @@ describe("run.oci.keep_original_groups", () => {
           .map(Number);
       const bundle = (annotations: Record<string, string>) =>
         makeBundle({
-          args: ["sh", "-c", "id -G; exec sleep 3600 > /dev/null"],
+          args: ["sh", "-c", "id -G; exec sleep 3600 > /dev/null 2>&1"],
           edit: (spec) => {
             spec.process.user = { uid: 1000, gid: 1000, additionalGids: [55] };
             spec.annotations = annotations;

@@ -16,6 +16,7 @@ import { afterAll, beforeAll, describe, expect } from "vitest";
 import { cgroupOf } from "../helpers/cgroup.ts";
 import { type Container, createContainer, runDetached, sleepingBundle, startContainer } from "../helpers/container.ts";
 import { needs } from "../helpers/needs.ts";
+import { call } from "../helpers/random-life.ts";
 import {
   deleteContainers,
   expectNothingLeft,
@@ -421,10 +422,10 @@ describe("a cgroup that is frozen when the process comes", () => {
     mkdirSync(dir);
     writeFileSync(`${dir}/${file}`, on);
     const below = ["--cgroup", isV1 ? "freezer:below" : "below"];
-    const result = run(["exec", ...below, id, "true"]);
+    // Without pipes, which the process would hold where a v1 freezer keeps it from dying until it is thawed.
+    const result = await call(["exec", ...below, id, "true"]);
     expect(result).toMatchObject({ code: 255, stderr: expect.stringContaining("cannot exec in a paused container") });
     expect(stateOf(id)?.status).toBe("running");
-    // A v1 freezer keeps it from dying until it is thawed.
     if (!isV1) expect(readFileSync(`${dir}/cgroup.procs`, "utf8")).toBe("");
 
     const waiting = spawn(["exec", ...below, "--ignore-paused", id, "echo", "thawed"]);
@@ -433,7 +434,6 @@ describe("a cgroup that is frozen when the process comes", () => {
     expect(waiting.stdout()).toBe("");
     writeFileSync(`${dir}/${file}`, off);
     expect(await waiting.exit).toMatchObject({ code: 0, stdout: "thawed\n" });
-    // The first one, which a v1 freezer had kept from dying.
     await until(() => readFileSync(member, "utf8") === "", "both have ended");
     runOk(["delete", id, "--force"]);
   });

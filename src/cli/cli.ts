@@ -8,6 +8,7 @@ import type { AnyValues, Call, Flag, Verb } from "./flags.ts";
 import { GLOBAL_FLAGS, type GlobalValues, resolveGlobals } from "./globals.ts";
 import { OutputClosed, writeOut } from "./output.ts";
 import { parseFlags, parseVerb, UsageError } from "./parse.ts";
+import { asCalled, programName } from "./program-name.ts";
 import { type Context, printError, setUpLog } from "./report.ts";
 import { VERBS } from "./verbs/all.ts";
 
@@ -83,9 +84,14 @@ function findVerb(word: string): Verb {
   });
 }
 
-/** dockerd reads the first line with "version" and the one with "commit: ". */
+/**
+ * dockerd reads the last line with "version" and the one with "commit:", go-runc (containerd, nerdctl) those that begin
+ * with "runc version ", "commit: " and "spec: ". Under the name of runc, too, the version is ours, and a line says whose.
+ */
 function version(): number {
-  writeOut(`tsrun version ${VERSION}\ncommit: ${COMMIT}\nspec: ${SPEC_VERSION}\n`);
+  const name = programName();
+  const own = name === "tsrun" ? "" : `tsrun: ${VERSION}\n`;
+  writeOut(`${name} version ${VERSION}\ncommit: ${COMMIT}\nspec: ${SPEC_VERSION}\n${own}`);
   return 0;
 }
 
@@ -93,12 +99,12 @@ function showHelp(word: string | undefined): number | Promise<number> {
   const verb = word === undefined ? undefined : findVerb(word);
   const text = HELP.texts?.[verb?.name ?? ""];
   if (text !== undefined) {
-    writeOut(text);
+    writeOut(asCalled(text));
     return 0;
   }
   return import("./help.ts")
     .then(({ helpText }) => {
-      writeOut(helpText(GLOBAL_FLAGS, VERBS, verb));
+      writeOut(asCalled(helpText(GLOBAL_FLAGS, VERBS, verb)));
       return 0;
     })
     .catch((error: unknown) => fail(error, 1));

@@ -10,9 +10,14 @@ export function helpText(globals: readonly Flag[], verbs: readonly Verb[], verb?
   const program = buildProgram(globals, verbs);
   const command = verb === undefined ? program : program.commands.find((candidate) => candidate.name() === verb.name);
   const notes = verb === undefined ? PROGRAM_NOTES : verb.notes;
-  const text = (command ?? program).helpInformation();
+  const { name, summary } =
+    verb === undefined ? PROGRAM : { name: `${PROGRAM.name} ${verb.name}`, summary: verb.summary };
+  const text = `NAME:\n   ${name} - ${summary}\n\n${(command ?? program).helpInformation()}`;
   return notes === undefined ? text : `${text}\n${notes}\n`;
 }
+
+/** Said as runc says it: scripts look for it. */
+const PROGRAM = { name: "tsrun", summary: "Open Container Initiative runtime" };
 
 const PROGRAM_NOTES = `A bundle is a directory with a config.json (OCI runtime specification) and, usually, a root filesystem.
 
@@ -21,21 +26,23 @@ const PROGRAM_NOTES = `A bundle is a directory with a config.json (OCI runtime s
   tsrun run -b <bundle> <id>       the same under a name, as engines call it
   tsrun plan <bundle>              see what it would do`;
 
+/** The titles of sections, as runc writes them. */
+const LAYOUT = { showGlobalOptions: false, styleTitle: (title: string) => title.toUpperCase() };
+
 function buildProgram(globals: readonly Flag[], verbs: readonly Verb[]): Command {
-  const program = new Command("tsrun")
-    .description("OCI container runtime")
+  const program = new Command(PROGRAM.name)
     .usage("[global flags] <command> [flags] [arguments]")
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [command]", "print the help of a command")
-    .configureHelp({ showGlobalOptions: false });
+    .configureHelp(LAYOUT);
   addFlags(program, globals);
   for (const verb of verbs) {
     // Not program.command(): that takes the second word of "image list" for an argument.
     const command = new Command(verb.name)
       .summary(verb.summary)
-      .description(verb.summary)
       .usage(`${verb.flags.length > 0 ? "[flags] " : ""}${verb.usage}`)
-      .helpOption("-h, --help", "print this help");
+      .helpOption("-h, --help", "print this help")
+      .configureHelp(LAYOUT);
     addFlags(command, verb.flags);
     program.addCommand(command);
   }

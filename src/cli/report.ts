@@ -10,6 +10,7 @@ import type { GlobalValues } from "./globals.ts";
 import { formatted, type LogLine, type LogTarget, logTarget } from "./log-target.ts";
 import { writeError } from "./output.ts";
 import { UsageError } from "./parse.ts";
+import { asCalled, programName } from "./program-name.ts";
 import { nearest } from "./suggest.ts";
 
 export interface Description {
@@ -39,7 +40,9 @@ export function describeError(error: unknown, context?: Context): Description {
   do {
     seen.add(level);
     const message = messageOf(level);
-    if (level instanceof TsrunError && level.fix !== undefined && !fixes.includes(level.fix)) fixes.push(level.fix);
+    const fix = level instanceof UsageError && level.fix !== undefined ? asCalled(level.fix) : undefined;
+    const advice = fix ?? (level instanceof TsrunError ? level.fix : undefined);
+    if (advice !== undefined && !fixes.includes(advice)) fixes.push(advice);
     if (level instanceof UsageError && level.suggest !== undefined) {
       const meant = nearest(level.suggest.word, level.suggest.among);
       if (meant !== undefined) fixes.push(`did you mean ${meant}?`);
@@ -81,7 +84,7 @@ function messageOf(error: unknown): string {
 /** For people: the error, its problems and its fixes, on lines of their own. */
 export function humanError(description: Description): string {
   const lines = [
-    `tsrun: ${escapeControl(description.headline)}`,
+    `${programName()}: ${escapeControl(description.headline)}`,
     ...description.problems.map((problem) => `  ${escapeControl(problem)}`),
     ...description.fixes.map((fix) => `  fix: ${escapeControl(fix)}`),
   ];
@@ -108,7 +111,7 @@ export function setUpLog(values: GlobalValues): void {
     const line = { level: lineLevel, message, time: new Date() };
     if (target === undefined) {
       const isForPeople = format === "text" && lineLevel === "warning";
-      writeError(isForPeople ? `tsrun: warning: ${escapeControl(message)}\n` : formatted(format, line));
+      writeError(isForPeople ? `${programName()}: warning: ${escapeControl(message)}\n` : formatted(format, line));
     } else if (target.isFile && lineLevel === "warning" && !debugging) {
       held.push(line);
     } else {

@@ -6,6 +6,7 @@ import { becomeMonitor, type CleanupRecord, type MonitorRequest } from "../init/
 import { flushLog } from "../log.ts";
 import { cleanupSteps } from "../storage/rootfs.ts";
 import { O_DIRECTORY, O_RDONLY } from "../sys/constants.ts";
+import { host } from "../sys/engine.ts";
 import { open } from "../sys/file.ts";
 import { readlinkSync } from "../sys/fs.ts";
 import { pidfdOpen } from "../sys/process.ts";
@@ -84,7 +85,9 @@ function isForDelete({ container, record }: Launched): boolean {
 /** @throws TsrunError in a program that is not tsrun itself */
 function ownProgram(): string {
   const program = readlinkSync("/proc/self/exe");
-  if (program.slice(program.lastIndexOf("/") + 1).startsWith("tsrun")) return program;
+  // Under whatever name it is installed, the small engine is in it, or beside it (engine/host.c); where that was not
+  // built, the name alone tells it from Bun.
+  if (host !== undefined || /\/(tsrun|runc)[^/]*$|-bun$/.test(program)) return program;
   throw new TsrunError(
     "poststop hooks, layers with a limit or of an ordinary user, a network by a program, of a container in the foreground need the program tsrun",
     {

@@ -29,6 +29,10 @@ const { getcwd, getuid, geteuid, getegid } = {
 const processGlobal = {
   arch: host.arch,
   argv: [] as string[],
+  /** As it was called. */
+  get argv0(): string {
+    return this.argv[0] ?? "";
+  },
   env: environment(),
   pid: 0,
   getuid: () => host.syscall(getuid),

@@ -3,6 +3,7 @@ import { runWithOwnIds } from "../../index.ts";
 import type { Globals, Verb } from "../flags.ts";
 import { writeOut } from "../output.ts";
 import { parseVerb, UsageError } from "../parse.ts";
+import { asCalled } from "../program-name.ts";
 
 /** Carries out `<verb> <subverb> ...`. */
 export async function runSubverb(
@@ -23,7 +24,7 @@ export async function runSubverb(
   const parsed = parseVerb(verb, rest, 0);
   if (parsed.help) {
     const { helpText } = await import("../help.ts");
-    writeOut(helpText([], [verb], verb));
+    writeOut(asCalled(helpText([], [verb], verb)));
     return 0;
   }
   return runWithOwnIds() ?? verb.run({ values: parsed.values, args: parsed.args, globals } as never);

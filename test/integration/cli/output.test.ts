@@ -1,7 +1,7 @@
 /** What callers read of a program: standard output, standard error, the log, the exit code. */
-import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { execFileSync, spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { describe, expect } from "vitest";
 import { makeBundle } from "../../helpers/bundle.ts";
 import { needs } from "../../helpers/needs.ts";
@@ -52,6 +52,45 @@ describe("output", () => {
       expect(stderr).toMatch(/^tsrun: /);
       expect(stderr).not.toMatch(/internal error|\bat .*[:(]\d+|bunfs|node_modules|Bun v/);
     }
+  });
+
+  tsrun("under the name of runc, as a link or a copy, both programs say runc", () => {
+    const directory = scratch("bin");
+    const [link, copy] = [join(directory, "runc"), join(directory, "copies", "runc")];
+    symlinkSync(RUNTIME, link);
+    mkdirSync(dirname(copy));
+    copyFileSync(RUNTIME, copy);
+    copyFileSync(`${RUNTIME}-bun`, `${copy}-bun`);
+    for (const program of [link, copy]) {
+      const [first, ...others] = execFileSync(program, ["--version"], { encoding: "utf8" }).trim().split("\n");
+      expect(first).toMatch(/^runc version \d+\.\d+\.\d+$/);
+      expect(others.map((line) => line.split(":")[0])).toEqual(["commit", "spec", "tsrun"]);
+      expect(execFileSync(program, ["state", "-h"], { encoding: "utf8" })).toMatch(/^NAME:\n {3}runc state - /);
+      for (const args of [
+        ["state", "nothing"],
+        ["image", "inspect", "nothing"],
+      ]) {
+        const { status, stderr } = spawnSync(program, ["--root", directory, ...args], { encoding: "utf8" });
+        expect({ status, stderr }, args.join(" ")).toEqual({ status: 1, stderr: expect.stringMatching(/^runc: /) });
+      }
+    }
+  });
+
+  root("a copy under another name cleans up after a container with hooks in the foreground", () => {
+    const copy = join(scratch("bin"), "runc");
+    copyFileSync(RUNTIME, copy);
+    const told = join(scratch("hook"), "told");
+    const bundle = makeBundle({
+      args: ["true"],
+      edit: (spec) => {
+        spec.hooks = { poststop: [{ path: "/bin/sh", args: ["sh", "-c", `echo over > ${told}`] }] };
+      },
+    });
+    const id = newId();
+    const { status, stderr } = spawnSync(copy, ["run", "-b", bundle.path, id], { encoding: "utf8" });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(readFileSync(told, "utf8")).toBe("over\n");
+    expect(run(["state", id]).code).toBe(1);
   });
 
   tsrun("output to a full disk is an error", () => {

@@ -178,6 +178,55 @@ describe("cli: what engines call", () => {
     expect(await tsrun("-v")).toBe(0);
   });
 
+  describe("called as runc", () => {
+    const own = process;
+    const callAs = (argv0: string) => vi.stubGlobal("process", Object.create(own, { argv0: { value: argv0 } }));
+    beforeEach(() => callAs("/usr/local/sbin/runc"));
+    afterEach(() => void vi.unstubAllGlobals());
+
+    test("it answers in the lines of runc that engines read, with the version of tsrun", async () => {
+      expect(await tsrun("--version")).toBe(0);
+      const text = out.join("");
+      expect(text).toBe("runc version 1.2.3\ncommit: abcdef\nspec: 1.3.0\ntsrun: 1.2.3\n");
+      // dockerd takes the last line with this word.
+      expect(text.match(/version/g)).toHaveLength(1);
+    });
+
+    test("help and usage have that name, and files, annotations and completion have ours", async () => {
+      expect(await tsrun("--help")).toBe(0);
+      expect(out.join("")).toMatch(
+        /^NAME:\n {3}runc - Open Container Initiative runtime\n\nUSAGE: runc \[global flags\] /,
+      );
+      expect(out.join("")).toMatch(/^ {2}runc run <bundle> /m);
+      expect(out.join("")).toContain("/run/tsrun");
+      expect(out.join("")).not.toContain("VERSION");
+      for (const verb of VERBS.filter(({ name }) => name !== "completion")) {
+        out.length = 0;
+        expect(await tsrun(verb.name, "-h")).toBe(0);
+        expect(out.join("")).toContain(`NAME:\n   runc ${verb.name} - ${verb.summary}\n`);
+      }
+      out.length = 0;
+      await tsrun("completion", "-h");
+      expect(out.join("")).toContain("source <(tsrun completion bash)");
+    });
+
+    test("errors and their usage lines have that name", async () => {
+      expect(await tsrun("kill")).toBe(1);
+      expect(err.join("")).toBe(
+        'runc: "kill" requires a minimum of 1 argument(s)\n  fix: runc kill [flags] <container-id> [signal]\n',
+      );
+    });
+
+    test("another name, and one that only begins so, is tsrun", async () => {
+      for (const name of ["crun", "runc-old", "/opt/runc/tsrun", "/runc/", ""]) {
+        callAs(name);
+        out.length = 0;
+        await tsrun("--version");
+        expect(out.join(""), name).toMatch(/^tsrun version /);
+      }
+    });
+  });
+
   test("a failure is exit code 1, one JSON object in the log and a line on standard error", async () => {
     const log = join(directory, "log.json");
     answers.startContainer = Object.assign(new Error("x"), { code: "ENOENT", syscall: "open", path: "/p" });
@@ -514,7 +563,7 @@ describe("cli: help", () => {
       ]) {
         out.length = 0;
         expect(await tsrun(...words)).toBe(0);
-        expect(out.join("")).toContain(`Usage: tsrun ${verb.name}`);
+        expect(out.join("")).toContain(`USAGE: tsrun ${verb.name}`);
         for (const flag of verb.flags) expect(out.join(""), verb.name).toContain(`--${flag.name}`);
       }
     }

@@ -36,7 +36,7 @@ describe("cli/help", () => {
     "%s has a help of its own, with its flags",
     (name, verb) => {
       const text = helpText([], [verb], verb);
-      expect(text).toMatch(new RegExp(`^Usage: (tsrun )?.*${name} `, "m"));
+      expect(text).toMatch(new RegExp(`^USAGE: (tsrun )?.*${name} `, "m"));
       expect(text).toContain(verb.summary.slice(0, 20));
       for (const flag of verb.flags) expect(text).toContain(`--${flag.name}`);
     },

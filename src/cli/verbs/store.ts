@@ -38,7 +38,7 @@ df                                      what images, read-write layers and layer
 export const container = storeVerb(
   "container",
   "read-write layers and their snapshots",
-  `layers                                 list the read-write layers
+  `layers                                  list the read-write layers
 remove    <layer>...                    remove read-write layers that no container has
 snapshot  <container> <name>            keep its read-write layer as it is now
 snapshots <container>                   list them

@@ -38,7 +38,7 @@ export function updateCgroup(
     if (dir === undefined) {
       throw new TsrunError(`cannot set ${controller} limit: the container has no cgroup with controller ${controller}`);
     }
-    applyChecked(dir, controller, writes, wanted);
+    applyChecked(dir, controller, writes, withCheck(wanted, before));
   }
   if (record.systemd === undefined || list.length === 0) return;
   updateScope(record.systemd, version === 2 ? list : resourceWrites(withQuota(wanted, before), 1), version);
@@ -46,6 +46,12 @@ export function updateCgroup(
   for (const { controller, writes } of list) {
     applyWrites((version === 2 ? unified : record.paths[controller]) as string, controller, writes);
   }
+}
+
+/** What the container was made with says whether its usage is looked at first, until an update says otherwise. */
+function withCheck(asked: LinuxResources, { memory }: LinuxResources): LinuxResources {
+  if (memory?.checkBeforeUpdate === undefined) return asked;
+  return { ...asked, memory: { checkBeforeUpdate: memory.checkBeforeUpdate, ...asked.memory } };
 }
 
 /** Systemd's quota is one of a second, so that it takes the period to tell. */

@@ -72,6 +72,33 @@ describe("update", () => {
     expect(config.linux.resources.devices).toEqual(makeBundle().spec.linux.resources?.devices);
   });
 
+  own("memory")(
+    "a limit below what is used is refused, if the container or the update wants that checked",
+    async () => {
+      const { id, waitFor } = startContainer(
+        makeBundle({
+          args: ["sh", "-c", "dd if=/dev/zero of=/dev/shm/file bs=1M count=24 2>/dev/null; echo full; exec sleep 3600"],
+          edit: (spec) => {
+            spec.linux.resources = { memory: { limit: 64 * MEGABYTE, checkBeforeUpdate: true } };
+          },
+        }),
+      );
+      await waitFor("full");
+      const memory = () => cgroupFile(id, "memory", "memory.limit_in_bytes", "memory.max");
+      const asked = (checkBeforeUpdate: boolean) =>
+        JSON.stringify({ memory: { limit: 20 * MEGABYTE, checkBeforeUpdate } });
+      const refused = { code: 1, stderr: expect.stringContaining("memory.limit 20971520 is below the usage") };
+      expect(run(["update", "--memory", "20m", id])).toMatchObject(refused);
+      expect(run(["update", "--resources", "-", id], { input: asked(true) })).toMatchObject(refused);
+      expect([memory(), stateOf(id)?.status]).toEqual([String(64 * MEGABYTE), "running"]);
+      runOk(["update", "--memory", "40m", id]);
+      expect(memory()).toBe(String(40 * MEGABYTE));
+      expect(run(["update", "--resources", "-", id], { input: asked(false) }).stderr).not.toContain(
+        "is below the usage",
+      );
+    },
+  );
+
   own()("a container that has stopped is not updated", async () => {
     const { id } = startContainer(makeBundle({ args: ["true"] }));
     await until(() => stateOf(id)?.status === "stopped", "it stops");

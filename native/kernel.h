@@ -400,6 +400,7 @@ struct rlimit64 {
 
 /* signal(7), signalfd(2), wait4(2), poll(2) */
 #define SIG_SETMASK 2
+#define SA_RESTORER 0x04000000
 #define SIGKILL 9
 #define SIGPIPE 13
 #define SIGCHLD 17

@@ -61,13 +61,14 @@
 	X(enter, "s") \
 	X(findExecutable, "l") \
 	X(parentDeathSignal, "n") \
+	X(endOnSignals, "u") \
 	X(await, "n") \
 	X(receive, "nn") \
 	X(awaitStart, "n") \
 	X(cloexecFrom, "n") \
 	X(exec, "ll")
 
-#define OP_COUNT 62
+#define OP_COUNT 63
 
 enum message {
 	MESSAGE_PID = 1,

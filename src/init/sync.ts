@@ -23,7 +23,7 @@ export class SyncSocket {
 
   /** Waits for the next message. @throws SyscallError */
   next(): InitMessage {
-    const { data, fds } = recvMessage(this.fd, 16);
+    const { data, fds } = this.#receive();
     if (data.length < 16) return { type: "eof" };
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
     const step = view.getInt32(4, true);
@@ -39,6 +39,16 @@ export class SyncSocket {
         return { type: "fd", fd: fds[0] ?? -1, step };
       default:
         return { type: "eof" };
+    }
+  }
+
+  #receive(): ReturnType<typeof recvMessage> {
+    try {
+      return recvMessage(this.fd, 16);
+    } catch (error) {
+      // It died before it had read our answer.
+      if (isErrno(error, "ECONNRESET")) return { data: new Uint8Array(), fds: [] };
+      throw error;
     }
   }
 

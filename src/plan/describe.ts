@@ -87,6 +87,7 @@ const DESCRIPTIONS: Partial<Record<OpName, (args: readonly StepArg[]) => string>
   findExecutable: ([paths]) => `find executable ${list(paths)}`,
   await: ([tag]) => `wait for the runtime (${WAITS[Number(tag)] ?? plain(tag)})`,
   receive: ([tag, fd]) => `wait for the runtime (${WAITS[Number(tag)] ?? plain(tag)}) as ${plain(fd)}`,
+  endOnSignals: ([mask]) => `end on signals ${signals(mask)}`,
   awaitStart: () => "wait for start",
   cloexecFrom: ([first]) => `close_range ${plain(first)} at exec`,
   exec: ([argv, envp]) => `execve ${list(argv)} with ${(envp as readonly string[]).length} variables`,
@@ -158,6 +159,13 @@ function capabilities(mask: StepArg | undefined): string {
   if (bits === 0n) return "none";
   const set = CAPABILITIES.filter((_, i) => ((bits >> BigInt(i)) & 1n) === 1n);
   return set.length === CAPABILITIES.length ? "all" : set.map((name) => name.slice(4).toLowerCase()).join(",");
+}
+
+/** Numbers of the signals of a sigset_t. */
+function signals(mask: StepArg | undefined): string {
+  const bits = BigInt(mask as number | bigint);
+  const numbers = Array.from({ length: 64 }, (_, i) => i + 1);
+  return numbers.filter((number) => ((bits >> BigInt(number - 1)) & 1n) === 1n).join(",");
 }
 
 function has(bits: StepArg | undefined, bit: number): boolean {

@@ -113,9 +113,22 @@ export function planContainer(container: ContainerSpec, parameters: PlanParamete
   return b.plan();
 }
 
+/**
+ * SIGHUP, SIGINT, SIGQUIT and SIGTERM: who stops a container asks by one of them, and waits. Without a handler the
+ * kernel keeps them from the first process of a pid namespace (pid_namespaces(7)); that of runc has one as it is Go's.
+ */
+const ENDING = [1, 2, 3, 15];
+
+/** A sigset_t. */
+function signalMask(numbers: readonly number[]): bigint {
+  return numbers.reduce((mask, number) => mask | (1n << BigInt(number - 1)), 0n);
+}
+
 /** Who is not root may enter the container before its start, to exec in it, only as long as this process is dumpable. */
 function planStart(b: PlanBuilder, { host }: ContainerSpec, startFd: number): void {
   if (host.euid !== 0) b.add("start", "dumpable", 1);
+  // Before the runtime tells anybody that there is a container: from then on it may be stopped.
+  b.add("start", "endOnSignals", signalMask(ENDING));
   b.add("process.args", "await", AWAIT.READY);
   b.add("start", "awaitStart", startFd);
   if (host.euid !== 0) b.add("start", "dumpable", 0);

@@ -142,6 +142,8 @@ export const OPS = {
   findExecutable: "l",
   /** PR_SET_PDEATHSIG: `signal`. */
   parentDeathSignal: "n",
+  /** Until `exec` each of these signals ends the process with 128 and its number, the first of a pid namespace too: `mask` (sigset_t). */
+  endOnSignals: "u",
   // --- talking to the runtime ---
   /** Sends AWAIT with `tag` and waits for one byte: `tag`. */
   await: "n",

@@ -309,6 +309,24 @@ describe("kill", () => {
     runOk(["delete", id]);
   });
 
+  root("a created container heeds who asks it to end: its first process has no other way to be stopped", async () => {
+    for (const signal of [[], ["INT"], ["HUP"], ["QUIT"]]) {
+      const { id } = createContainer(sleepingBundle());
+      runOk(["kill", id, ...signal]);
+      await until(() => stateOf(id)?.status === "stopped", `it stops on ${signal[0] ?? "TERM"}`);
+      expect(run(["start", id]).code).toBe(1);
+      runOk(["delete", id]);
+    }
+  });
+
+  own("what a created container ignored by itself it still ignores: USR1, WINCH", () => {
+    const { id } = createContainer(sleepingBundle());
+    for (const signal of ["USR1", "WINCH"]) runOk(["kill", id, signal]);
+    runOk(["start", id]);
+    expect(stateOf(id)?.status).toBe("running");
+    remove(id);
+  });
+
   root("a signal that there is not is refused", () => {
     const { id } = createContainer(sleepingBundle());
     for (const signal of ["NOSUCH", "-1", "999"]) expect(run(["kill", id, signal]).code, signal).not.toBe(0);

@@ -504,6 +504,26 @@ describe("native/sync", () => {
     expect(existsSync(out)).toBe(false);
   });
 
+  test("endOnSignals ends the process with 128 and the number of a signal of the mask", () => {
+    const TERM_AND_HUP = (1n << 14n) | 1n;
+    for (const [signal, exitCode] of [
+      ["SIGTERM", 143],
+      ["SIGHUP", 129],
+    ] as const) {
+      // The signal is there before the end of the socket, which would end it with 1.
+      const onAwait = (_: number, pid: number) => !process.kill(pid, signal);
+      expect(
+        runInit(
+          [
+            ["endOnSignals", TERM_AND_HUP],
+            ["await", 2],
+          ],
+          { onAwait },
+        ),
+      ).toMatchObject({ exitCode });
+    }
+  });
+
   test("awaitStart goes on when somebody connects, and tells that one what fails", () => {
     const listener = unixListen(join(dir, "start.sock"));
     let connection = -1;

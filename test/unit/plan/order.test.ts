@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { OPS } from "../../../src/plan/step.ts";
+import { AWAIT, OPS } from "../../../src/plan/step.ts";
 import { type Case, planOf } from "./helpers.ts";
 
 const FULL: Case = {
@@ -70,6 +70,14 @@ describe("plan/order", () => {
     expect(steps[at]?.args).toEqual([fd]);
     expect(steps.slice(at + 1).every(({ about }) => about === "process.args" || about === "linux.seccomp")).toBe(true);
     expect(planOf({}).steps.some(({ op }) => op === "awaitStart")).toBe(false);
+  });
+
+  test("what ends a container that waits for its start is heeded before anybody is told of it", () => {
+    const { steps } = planOf(FULL);
+    const at = steps.findIndex(({ op }) => op === "endOnSignals");
+    // SIGHUP, SIGINT, SIGQUIT, SIGTERM.
+    expect(steps[at]?.args).toEqual([0x4007n]);
+    expect(at).toBeLessThan(steps.findIndex(({ op, args }) => op === "await" && args[0] === AWAIT.READY));
   });
 
   test("every step says what asked for it", () => {

@@ -2,7 +2,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync } from "node:fs";
 import { join } from "node:path";
-import { ROOT, type Started, spawn } from "./runtime.ts";
+import { newId, type Result, ROOT, RUNTIME, run, type Started, spawn } from "./runtime.ts";
 import { scratch } from "./scratch.ts";
 
 let binary: string | undefined;
@@ -36,6 +36,22 @@ export async function swapping(a: string, b: string): Promise<{ stop(): Promise<
       return Number(count);
     },
   };
+}
+
+/** Exchanges two names on the host, once. */
+export function exchange(a: string, b: string): void {
+  execFileSync(attacker(), ["exchange", a, b]);
+}
+
+/**
+ * Runs a bundle, and exchanges two names once, at the nth call about paths that anything but the runtime's first process
+ * makes: the init, that is, and later the container.
+ */
+export function runTripped(bundle: { path: string }, nth: number, a: string, b: string): Result & { reached: boolean } {
+  const result = run(["trip", String(nth), a, b, RUNTIME, "run", "-b", bundle.path, newId()], { runtime: attacker() });
+  const [, stdout = "", calls] = /^(.*)calls (\d+)\n$/s.exec(result.stdout) ?? [];
+  if (calls === undefined) throw new Error(`the attacker failed: ${result.stdout}${result.stderr}`);
+  return { ...result, stdout, reached: Number(calls) === nth };
 }
 
 /** F_GET_SEALS of a file, as fcntl(2) has them. */

@@ -31,6 +31,32 @@ describe("links of the image", () => {
     expectNothingLeft(before);
   });
 
+  tsrun("one in the place of /proc, /sys or /dev is refused whatever is mounted there: a bind, a tmpfs", () => {
+    const source = scratch("source");
+    for (const destination of ["/proc", "/sys", "/dev", "/dev/"]) {
+      for (const mount of [
+        { destination, type: "bind", source, options: ["bind"] },
+        { destination, type: "tmpfs", source: "tmpfs" },
+      ]) {
+        const bundle = makeBundle({
+          args: ["true"],
+          edit: (spec) => {
+            spec.mounts = [mount];
+            spec.linux.maskedPaths = [];
+            spec.linux.readonlyPaths = [];
+          },
+        });
+        const place = join(bundle.rootfs, destination.replace(/\/$/, ""));
+        rmSync(place, { recursive: true });
+        symlinkSync("/tmp", place);
+        const result = runBundle(bundle);
+        expect({ mount, code: result.code }).toEqual({ mount, code: 1 });
+        expect(result.stderr).toContain("ELOOP");
+        expect(readdirSync(join(bundle.rootfs, "tmp")), JSON.stringify(mount)).toEqual([]);
+      }
+    }
+  });
+
   tsrun("one in the place of /dev/pts, /dev/mqueue or /dev/console is refused, where /dev is the image's", () => {
     for (const name of ["pts", "mqueue", "console"]) {
       const bundle = makeBundle({ args: ["true"], terminal: name === "console" });

@@ -26,12 +26,15 @@ export interface Problem {
   message: string;
 }
 
-/** All problems of a config at once. */
+/** All problems of a config at once, or of what else is written as parts of one are. */
 export class SpecError extends TsrunError {
   readonly problems: readonly Problem[];
-  constructor(problems: readonly Problem[], detail: ErrorDetail = {}) {
+  /** What has them: "config.json", or a file that stands for a part of it. */
+  readonly of: string;
+  constructor(problems: readonly Problem[], detail: ErrorDetail & { of?: string } = {}) {
     super(problems.map((p) => (p.path === "" ? p.message : `${p.path}: ${p.message}`)).join("; "), detail);
     this.problems = problems;
+    this.of = detail.of ?? "config.json";
   }
 }
 

@@ -36,7 +36,7 @@ export function main(argv: readonly string[]): number | Promise<number> {
     const parsed = parseVerb(verb, argv, next + 1);
     if (parsed.help) return showHelp(word);
     const subject = parsed.args[0];
-    if (subject !== undefined) context = { verb: verb.name, subject };
+    if (subject) context = { verb: verb.name, subject };
     const call = { values: parsed.values, args: parsed.args, globals: resolveGlobals(globals) };
     if (isDebugging()) debug(`tsrun ${VERSION}: ${argv.join(" ")}`);
     return settle(verb.run(call as Call<readonly Flag[]>), errorCode, context);

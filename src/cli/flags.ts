@@ -11,6 +11,8 @@ export interface Flag {
   readonly kind: "bool" | "string" | "number" | "list";
   /** The only values it takes. */
   readonly values?: readonly string[];
+  /** An empty value is taken too, for "not given". */
+  readonly mayBeEmpty?: boolean;
   /** What the help calls the value. */
   readonly argument?: string;
   readonly help: string;

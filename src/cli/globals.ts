@@ -12,7 +12,14 @@ export const GLOBAL_FLAGS = [
     argument: "where",
     help: "where log lines go: [file:]PATH, journald:ID or syslog:ID (default: standard error)",
   },
-  { name: "log-format", kind: "string", values: ["text", "json"], argument: "format", help: "text or json" },
+  {
+    name: "log-format",
+    kind: "string",
+    values: ["text", "json"],
+    mayBeEmpty: true,
+    argument: "format",
+    help: "text or json",
+  },
   {
     name: "log-level",
     kind: "string",
@@ -42,6 +49,7 @@ export const GLOBAL_FLAGS = [
     name: "rootless",
     kind: "string",
     values: ["true", "false", "auto"],
+    mayBeEmpty: true,
     argument: "when",
     help: "forgive a cgroup that cannot be written: true, false or auto",
   },
@@ -63,7 +71,7 @@ export function resolveGlobals(values: GlobalValues): Globals {
     throw new UsageError(`--systemd-cgroup and --cgroup-manager ${named} exclude each other`);
   }
   if (values["systemd-log"] && values.log) throw new UsageError("--systemd-log and --log exclude each other");
-  const rootless = values.rootless ?? "auto";
+  const rootless = values.rootless || "auto";
   return {
     root: rootDirectory(values.root, process.env),
     cgroupManager: values["systemd-cgroup"] ? "systemd" : ((named ?? "cgroupfs") as Globals["cgroupManager"]),

@@ -129,7 +129,7 @@ function setCluster(flags: readonly Flag[], body: string, values: AnyValues): bo
 }
 
 function setValue(flag: Flag, text: string, values: AnyValues): void {
-  if (flag.values !== undefined && !flag.values.includes(text)) {
+  if (flag.values !== undefined && !flag.values.includes(text) && !(flag.mayBeEmpty && text === "")) {
     throw new UsageError(
       `invalid value ${JSON.stringify(text)} for flag --${flag.name}: use ${flag.values.join(" or ")}`,
       {

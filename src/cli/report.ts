@@ -51,7 +51,7 @@ export function describeError(error: unknown, context?: Context): Description {
     if (message !== "" && !full.some((upper) => upper.includes(message))) {
       full.push(message);
       if (level instanceof SpecError && level.problems.length > 1) {
-        short.push(`config.json has ${level.problems.length} problems`);
+        short.push(`${level.of} has ${level.problems.length} problems`);
         for (const { path, message: text } of level.problems) problems.push(path === "" ? text : `${path}: ${text}`);
       } else {
         short.push(message);

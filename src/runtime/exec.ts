@@ -179,14 +179,17 @@ function checkedProcess(options: ExecOptions, config: Spec, record: StateRecord,
   const process = file === undefined ? read : withInherited(read, config);
   problems.push(...processProblems(process, record.userns, host));
   if (record.userns) problems.push(...unmappedIds(process.user, config.linux ?? {}));
-  if (problems.length > 0) throw new SpecError(problems);
+  if (problems.length > 0) throw new SpecError(problems, { of: file ?? "the process" });
   const resolved = resolveProcess(process, host, warnings);
   if (keepsGroups(config.annotations)) delete resolved.user?.additionalGids;
   for (const { path, message } of warnings) warn(`${path}: ${message}`);
   return resolved;
 }
 
-/** As runc has it: capabilities and limits that the file does not speak of are those of the container's own process. */
+/**
+ * Capabilities and limits that the file does not speak of are those of the container's own process: capabilities as
+ * under runc, and limits because those of the caller would let a process out of what its container is held to.
+ */
 function withInherited(process: Process, config: Spec): Process {
   return {
     ...process,

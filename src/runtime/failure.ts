@@ -72,7 +72,8 @@ function commandFailure(plan: Plan, step: Step, code: string): { message: string
     if (code === "EACCES") {
       return { message: `exec: ${name}: permission denied`, fix: "is it executable for the user of the process?" };
     }
-    if (code === "EISDIR") return { message: `exec: ${name}: is a directory` };
+    // For 126 podman looks for "permission denied"; docker takes either.
+    if (code === "EISDIR") return { message: `exec: ${name}: permission denied: it is a directory` };
     return { message: `exec: ${name}: ${code} (${errnoText(code)})` };
   }
   return step.op === "exec" ? execFailure(argv?.[0] ?? "", code) : undefined;

@@ -33,7 +33,7 @@ export function addMounts(root: string | undefined, id: string, asked: readonly 
   const record = runningRecord(state);
   const { linux = {}, annotations } = readConfig(state);
   const { problems, warnings, mounts } = inspectMounts(asked, linux);
-  if (problems.length > 0) throw new SpecError(problems);
+  if (problems.length > 0) throw new SpecError(problems, { of: "the list of mounts" });
   for (const { path, message } of warnings) warn(`${path}: ${message}`);
   const resolved = mounts.map((mount) => resolveMount(mount, record.bundle));
   const spec = { mounts: resolved, linux };
@@ -53,7 +53,7 @@ export function addMounts(root: string | undefined, id: string, asked: readonly 
 /** What lies at the destinations, each time the last that was mounted there. @throws as addMounts */
 export function removeMounts(root: string | undefined, id: string, asked: readonly Mount[]): void {
   const { problems, mounts } = inspectDestinations(asked);
-  if (problems.length > 0) throw new SpecError(problems);
+  if (problems.length > 0) throw new SpecError(problems, { of: "the list of mounts" });
   const state = new StateDirectory(stateRoot(root), id);
   using _lock = state.lock();
   const record = runningRecord(state);

@@ -43,11 +43,8 @@ function startLocked(
   const wasKilled = status === "running" && existsSync(state.startSocket);
   if (status === "stopped") throw new StateError("cannot start a container that has stopped");
   if (status !== "created" && !wasKilled) {
-    throw new StateError(
-      status === "creating"
-        ? `cannot start a container that is ${status}`
-        : "cannot start an already running container",
-    );
+    if (status === "running") throw new StateError("cannot start an already running container");
+    throw new StateError(`cannot start a container in the ${status} state`);
   }
   const readiness = notifySocket === undefined ? undefined : Readiness.open(state, notifySocket);
   if (readiness) undo.add(() => readiness[Symbol.dispose]());

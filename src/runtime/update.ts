@@ -29,7 +29,7 @@ export function updateContainer(
 ): void {
   const inspected = inspectResources(resources);
   const problems = [...inspected.problems, ...validateRdt(rdt)];
-  if (problems.length > 0) throw new SpecError(problems);
+  if (problems.length > 0) throw new SpecError(problems, { of: "the update" });
   const asked = withoutUnset(inspected.resources);
   const state = new StateDirectory(stateRoot(root), id);
   using _lock = state.lock();

@@ -28,7 +28,7 @@ export interface LoadedSpec {
  */
 export function loadSpec(bundleDir: string, configFile?: string | undefined): LoadedSpec {
   const path = resolve(bundleDir, configFile ?? "config.json");
-  const text = readFile(path);
+  const text = readFile(path, "name the bundle directory with -b, or write a config there: tsrun spec -b DIR");
   return { spec: parseSpec(text, path), text };
 }
 
@@ -97,13 +97,14 @@ function withoutNulls(value: unknown): unknown {
   return copy;
 }
 
-function readFile(path: string): string {
+/** @param fix what to do when there is no such file */
+function readFile(path: string, fix?: string): string {
   let fd: number;
   try {
     // O_NONBLOCK: a fifo in the place of the file must not hold us up.
     fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   } catch (error) {
-    throw unreadable(path, (error as { code?: string }).code ?? String(error));
+    throw unreadable(path, (error as { code?: string }).code ?? String(error), fix);
   }
   try {
     const status = fstatSync(fd);
@@ -115,7 +116,7 @@ function readFile(path: string): string {
     return readText(fd, path);
   } catch (error) {
     if (error instanceof SpecError) throw error;
-    throw unreadable(path, (error as { code?: string }).code ?? String(error));
+    throw unreadable(path, (error as { code?: string }).code ?? String(error), fix);
   } finally {
     closeQuiet(fd);
   }
@@ -139,13 +140,11 @@ function readPipe(fd: number, path: string): string {
 }
 
 /** Callers take "no such file" for a missing command of the container (exit code 127), so this says it in other words. */
-function unreadable(path: string, code: string): SpecError {
+function unreadable(path: string, code: string, fix: string | undefined): SpecError {
   if (code !== "ENOENT" && code !== "ENOTDIR") {
     return new SpecError([{ path: "", message: `JSON specification file ${path} cannot be read: ${code}` }]);
   }
-  return new SpecError([{ path: "", message: `JSON specification file ${path} not found` }], {
-    fix: "name the bundle directory with -b, or write a config there: tsrun spec -b DIR",
-  });
+  return new SpecError([{ path: "", message: `JSON specification file ${path} not found` }], fix ? { fix } : {});
 }
 
 function jsonProblem(text: string): string {

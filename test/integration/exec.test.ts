@@ -231,8 +231,10 @@ describe("--process", () => {
   own("a file with problems is refused with all of them", () => {
     const result = run(["exec", "--process", processFile({ args: [], cwd: "relative" }), container.id]);
     expect(result.code).toBe(255);
+    expect(result.stderr).toMatch(/\/\S+ has 2 problems\n/);
     expect(result.stderr).toContain("process.cwd");
     expect(result.stderr).toContain("process.args");
+    expect(result.stderr).not.toContain("config.json");
   });
 
   own("a file that is not there, or no JSON, is refused by name", () => {
@@ -242,6 +244,7 @@ describe("--process", () => {
       const result = run(["exec", "--process", path, container.id]);
       expect(result.code).toBe(255);
       expect(result.stderr).toContain(path);
+      expect(result.stderr).not.toMatch(/bundle|spec -b/);
     }
   });
 

@@ -119,7 +119,7 @@ describe("what cannot be executed fails at create", () => {
     ["a command that is nowhere on PATH", ["nosuch"], 'exec: "nosuch": executable file not found in $PATH'],
     ["a path that is not there", ["/bin/nosuch"], 'exec: "/bin/nosuch": stat /bin/nosuch: no such file or directory'],
     ["a file that is not executable", ["/etc/passwd"], 'exec: "/etc/passwd": permission denied'],
-    ["a directory", ["/etc"], 'exec: "/etc": is a directory'],
+    ["a directory", ["/etc"], 'exec: "/etc": permission denied: it is a directory'],
   ];
   for (const [name, args, text] of cases) {
     own(`${name}: runc's words, exit code 1, and nothing is left`, () => {

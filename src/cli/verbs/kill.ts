@@ -22,7 +22,7 @@ export const kill = defineVerb({
   stopAtId: true,
   run({ values, args, globals }) {
     const id = args[0] as string;
-    const signal = parseSignal(args[1] ?? "TERM");
+    const signal = parseSignal(args[1] || "TERM");
     const options = { all: values.all };
     if (values.regex)
       return forEachMatch(globals.root, id, (match) => killContainer(globals.root, match, signal, options));

@@ -28,8 +28,7 @@ export const spec = defineVerb({
   min: 0,
   max: 0,
   run({ values }) {
-    const bundle = absolute(values.bundle || ".");
-    const path = values.file ? absolute(values.file) : `${bundle}/config.json`;
+    const path = absolute(values.file || `${values.bundle || "."}/config.json`);
     const rootless = values.rootless ? { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 } : undefined;
     writeNew(path, JSON.stringify(newSpec({ rootless }), null, "\t"));
     return 0;

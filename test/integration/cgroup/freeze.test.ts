@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { afterEach, describe, expect } from "vitest";
 import { destroyCgroup, freeze, isFrozen, killCgroup, thaw } from "../../../src/cgroup/manager.ts";
 import { SIGNALS } from "../../../src/sys/constants.ts";
-import { sleepingBundle, startContainer } from "../../helpers/container.ts";
+import { createContainer, sleepingBundle, startContainer } from "../../helpers/container.ts";
 import { needs } from "../../helpers/needs.ts";
 import { run, runOk, spawn, stateOf, until } from "../../helpers/runtime.ts";
 import { destroyAll, ended, left, make, startIn } from "./helpers.ts";
@@ -89,6 +89,20 @@ describe("freezing", () => {
     },
     60_000,
   );
+
+  root("a container that is paused before its start does not run already", () => {
+    const { id } = createContainer(sleepingBundle());
+    runOk(["pause", id]);
+    const { code, stderr } = run(["start", id]);
+    expect({ code, stderr }).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("cannot start a container in the paused state"),
+    });
+    runOk(["resume", id]);
+    runOk(["start", id]);
+    expect(stateOf(id)?.status).toBe("running");
+    runOk(["delete", "--force", id]);
+  });
 
   needs({ root: true, tsrun: true, cgroup: ["v1", "v2"], controllers: ["freezer"] })(
     "a container that ends while it is paused is stopped, and resume says so",

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { TsrunError } from "../../../src/errors.ts";
 import { setLogSink } from "../../../src/log.ts";
 
 /** What the library was asked for, and what it should answer instead of doing it. */
@@ -400,14 +401,31 @@ describe("cli: verbs", () => {
     expect(options("execInForeground").apparmor).toBeUndefined();
   });
 
+  test("what a script has no value for is as good as not given", async () => {
+    expect(await tsrun("--log-format", "", "--log=", "--rootless", "", "create", "web")).toBe(0);
+    expect(options("createContainer")).toMatchObject({ rootless: "auto" });
+    expect(await tsrun("exec", "--user", "", "--cwd=", "-p", "", "web", "ls")).toBe(0);
+    const { user, cwd, process: file } = options("execInForeground");
+    expect([user, cwd, file]).toEqual([undefined, undefined, undefined]);
+    expect(await tsrun("list", "--format", "")).toBe(1);
+  });
+
+  test("an empty id stands in no error as if it were one", async () => {
+    answers.startContainer = new TsrunError('invalid container ID format "": it is empty');
+    expect(await tsrun("start", "")).toBe(1);
+    expect(err.join("")).toBe('tsrun: invalid container ID format "": it is empty\n');
+  });
+
   test("kill sends TERM unless told otherwise", async () => {
     await tsrun("kill", "web");
     await tsrun("kill", "web", "SIGusr1");
     await tsrun("kill", "-a", "web", "rtmin+1");
+    await tsrun("kill", "web", "");
     expect(calls.map((call) => call.args.slice(1))).toEqual([
       ["web", 15, { all: undefined }],
       ["web", 10, { all: undefined }],
       ["web", 35, { all: true }],
+      ["web", 15, { all: undefined }],
     ]);
     expect(await tsrun("kill", "web", "NOPE")).toBe(1);
     expect(await tsrun("kill", "web", "--all")).toBe(1);

@@ -62,6 +62,11 @@ describe("cli/report", () => {
     expect(describeError(error).line).toBe("create web: process.args: must not be empty; is not an object");
   });
 
+  test("what has the problems is named: it is not always config.json", () => {
+    const problems = ["a", "b"].map((path) => ({ path, message: "is missing" }));
+    expect(describeError(new SpecError(problems, { of: "/tmp/p.json" })).headline).toBe("/tmp/p.json has 2 problems");
+  });
+
   test("what was being done comes first, unless the message names the container itself", () => {
     const context = { verb: "kill", subject: "web" };
     expect(describeError(new TsrunError("container not running"), context)).toMatchObject({

@@ -29,7 +29,7 @@ describe("runtime/failure", () => {
 
   test("one that may not be executed: engines make 126 of that", () => {
     expect(message(FIND, "EACCES")).toBe('exec: "tool": permission denied');
-    expect(message(FIND, "EISDIR")).toBe('exec: "tool": is a directory');
+    expect(message(FIND, "EISDIR")).toBe('exec: "tool": permission denied: it is a directory');
   });
 
   test("what execve refuses says why, where it is known", () => {

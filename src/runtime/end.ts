@@ -1,11 +1,10 @@
 /** Ends all of a container, whatever it is doing. */
 import { cgroupProcesses, killCgroup } from "../cgroup/manager.ts";
-import { isErrno, StateError } from "../errors.ts";
-import { closeQuiet } from "../sys/file.ts";
-import { pidfdOpen } from "../sys/process.ts";
+import { StateError } from "../errors.ts";
 import { pollEnd } from "./children.ts";
 import { signalProcess } from "./kill.ts";
-import { isAlive, processStat } from "./lifecycle.ts";
+import { processStat } from "./lifecycle.ts";
+import { openRecorded } from "./recorded.ts";
 import type { StateRecord } from "./state.ts";
 
 const SIGKILL = 9;
@@ -16,19 +15,9 @@ const KILL_TIMEOUT_MS = 10_000;
 export function endContainer(record: StateRecord): void {
   if (record.cgroup) killCgroup(record.cgroup, SIGKILL);
   if (!signalProcess(record, SIGKILL)) return;
-  let pidFd: number;
-  try {
-    pidFd = pidfdOpen(record.pid);
-  } catch (error) {
-    if (isErrno(error, "ESRCH", "EINVAL")) return;
-    throw error;
-  }
-  try {
-    if (isAlive(record.pid, record.startTime) && !pollEnd(pidFd, KILL_TIMEOUT_MS)) {
-      throw new StateError("container init still running", { fix: whatHolds(record) });
-    }
-  } finally {
-    closeQuiet(pidFd);
+  using process = openRecorded(record);
+  if (process !== undefined && !pollEnd(process.fd, KILL_TIMEOUT_MS)) {
+    throw new StateError("container init still running", { fix: whatHolds(record) });
   }
 }
 

@@ -1,7 +1,7 @@
 /** `exec`: another process in a container that runs. Rules: runc-exec(8); exec is not in the OCI spec. */
 import { areFrozen, execCgroups } from "../cgroup/exec.ts";
 import { detectCgroups, joinFds } from "../cgroup/manager.ts";
-import { isErrno, SpecError, StateError, TsrunError } from "../errors.ts";
+import { SpecError, StateError, TsrunError } from "../errors.ts";
 import { type Host, hostFacts } from "../host.ts";
 import { becomeMonitor, untilEnd } from "../init/monitor.ts";
 import { spawnInit } from "../init/spawn.ts";
@@ -29,6 +29,7 @@ import { foreignNamespaces } from "./namespaces.ts";
 import type { ExecOptions, ExecResult } from "./options.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
 import { checkPreserved } from "./preserved.ts";
+import { openRecorded } from "./recorded.ts";
 import { openRoot } from "./root-place.ts";
 import { compiledSeccomp, handOverListener } from "./seccomp.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
@@ -76,6 +77,7 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
   using _fds = { [Symbol.dispose]: () => fds.forEach(closeQuiet) };
   fds.set("container", openContainer(record));
   if (record.rootPlace) fds.set("root", openRoot(record));
+  // Its root was looked up by pid.
   if (!isAlive(record.pid, record.startTime)) throw new StateError("cannot exec in a stopped container");
   const paths = record.cgroup ? execCgroups(record.cgroup, record.pid, hierarchies, options.cgroup) : {};
   const joins = joinFds({ paths, made: record.cgroup?.systemd ? undefined : record.cgroup?.made });
@@ -146,12 +148,9 @@ function refuseBoth(options: ExecOptions): void {
 
 /** @throws StateError when it has ended since its state was read */
 function openContainer(record: StateRecord): number {
-  try {
-    return pidfdOpen(record.pid);
-  } catch (cause) {
-    if (isErrno(cause, "ESRCH")) throw new StateError("cannot exec in a stopped container", { cause });
-    throw cause;
-  }
+  const held = openRecorded(record);
+  if (held === undefined) throw new StateError("cannot exec in a stopped container");
+  return held.release();
 }
 
 /** `exec` takes no lock, so that `pause` can come between the look at the status and the process. */

@@ -2,11 +2,11 @@
 import { hasOwnProcesses, isFrozen, killCgroup, thaw } from "../cgroup/manager.ts";
 import { isErrno, StateError, TsrunError } from "../errors.ts";
 import { signalNumber } from "../sys/constants.ts";
-import { closeQuiet } from "../sys/file.ts";
-import { pidfdOpen, pidfdSendSignal } from "../sys/process.ts";
-import { isAlive, statusOf } from "./lifecycle.ts";
+import { pidfdSendSignal } from "../sys/process.ts";
+import { statusOf } from "./lifecycle.ts";
 import type { KillOptions } from "./options.ts";
 import { stateRoot } from "./paths.ts";
+import { openRecorded } from "./recorded.ts";
 import { StateDirectory, type StateRecord } from "./state.ts";
 
 const SIGKILL = 9;
@@ -52,22 +52,13 @@ function sendSignal(root: string | undefined, id: string, signal: number, option
 
 /** Signals the process that was recorded or none: never one that has its pid now. @returns whether it was there */
 export function signalProcess(record: StateRecord, signal: number): boolean {
-  let pidFd: number;
+  using process = openRecorded(record);
+  if (process === undefined) return false;
   try {
-    pidFd = pidfdOpen(record.pid);
-  } catch (error) {
-    if (isErrno(error, "ESRCH", "EINVAL")) return false;
-    throw error;
-  }
-  try {
-    // Looked at after it was opened: whatever the descriptor names now, it names for good.
-    if (!isAlive(record.pid, record.startTime)) return false;
-    pidfdSendSignal(pidFd, signal);
+    pidfdSendSignal(process.fd, signal);
     return true;
   } catch (error) {
     if (isErrno(error, "ESRCH")) return false;
     throw error;
-  } finally {
-    closeQuiet(pidFd);
   }
 }

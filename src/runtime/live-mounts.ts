@@ -13,12 +13,12 @@ import { resolveMount } from "../spec/resolve.ts";
 import type { Mount } from "../spec/types.ts";
 import { inspectDestinations, inspectMounts } from "../spec/validate.ts";
 import { closeQuiet, open, readText } from "../sys/file.ts";
-import { pidfdOpen } from "../sys/process.ts";
 import { carryOut } from "./carry-out.ts";
 import { openIdmapped } from "./idmapped.ts";
 import { statusOf } from "./lifecycle.ts";
 import { foreignNamespaces } from "./namespaces.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
+import { openRecorded } from "./recorded.ts";
 import { sourceLinks } from "./source-links.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
 
@@ -91,12 +91,10 @@ function placeOf(record: StateRecord): Pick<LivePlanRequest, "namespaces" | "set
 }
 
 function inContainer(record: StateRecord, plan: Plan, fds: ReadonlyMap<string, number>): void {
-  const container = pidfdOpen(record.pid);
-  try {
-    carryOut(plan, new Map([...fds, ["container", container]]));
-  } finally {
-    closeQuiet(container);
-  }
+  // Its process may have ended since its status was looked at, and its pid be that of one of the host.
+  using container = openRecorded(record);
+  if (container === undefined) throw new StateError("the container has ended meanwhile");
+  carryOut(plan, new Map([...fds, ["container", container.fd]]));
 }
 
 /** Those that were in their place when a step failed. */

@@ -1,9 +1,9 @@
 /** A program outside that a container of an ordinary user needs: remembered in the state, and ended with the container. */
 import { isErrno } from "../errors.ts";
 import { POLLIN } from "../sys/constants.ts";
-import { Fd } from "../sys/file.ts";
-import { pidfdOpen, pidfdSendSignal, pollFd, waitid } from "../sys/process.ts";
-import { isAlive, processStat } from "./lifecycle.ts";
+import { pidfdSendSignal, pollFd, waitid } from "../sys/process.ts";
+import { processStat } from "./lifecycle.ts";
+import { openRecorded } from "./recorded.ts";
 
 export interface ProgramRecord {
   program: string;
@@ -19,17 +19,9 @@ export function programRecord(program: string, pid: number): ProgramRecord {
 }
 
 /** Ends the program, if it is still the one that was started. */
-export function endProgram({ pid, startTime }: ProgramRecord): void {
-  let pidFd: Fd;
-  try {
-    pidFd = new Fd(pidfdOpen(pid));
-  } catch (error) {
-    if (isErrno(error, "ESRCH", "EINVAL")) return;
-    throw error;
-  }
-  using held = pidFd;
-  // Between these two the number cannot become another's.
-  if (!isAlive(pid, startTime)) return;
+export function endProgram(record: ProgramRecord): void {
+  using held = openRecorded(record);
+  if (held === undefined) return;
   pidfdSendSignal(held.fd, SIGKILL);
   pollFd(held.fd, POLLIN, TIMEOUT_MS);
   try {

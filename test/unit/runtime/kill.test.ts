@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { killContainer } from "../../../src/runtime/kill.ts";
+import { killContainer, signalProcess } from "../../../src/runtime/kill.ts";
 import { processStat } from "../../../src/runtime/lifecycle.ts";
 import { newRecord, StateDirectory, type StateRecord } from "../../../src/runtime/state.ts";
 
@@ -46,5 +46,21 @@ describe("runtime/kill of a container without a cgroup", () => {
     expect((await once(child, "exit"))[1]).toBe(signal === 9 ? "SIGKILL" : "SIGTERM");
     expect(() => killContainer(root, id, signal)).toThrow("container not running");
     expect(() => killContainer(root, id, signal, { all: true })).not.toThrow();
+  });
+});
+
+describe("runtime/kill of a process", () => {
+  test("reaches the one that was recorded, and none that has its pid now", async () => {
+    const child = spawn("sleep", ["100"]);
+    await once(child, "spawn");
+    const pid = child.pid ?? 0;
+    const startTime = processStat(pid)?.startTime ?? 0;
+    const signal = (record: { pid: number; startTime: number }) => signalProcess(record as StateRecord, 15);
+    // Whoever asks has found the container running: its process may have ended since, and its pid have gone to another.
+    expect(signal({ pid, startTime: startTime - 1 })).toBe(false);
+    expect(child.exitCode).toBeNull();
+    expect(signal({ pid, startTime })).toBe(true);
+    expect((await once(child, "exit"))[1]).toBe("SIGTERM");
+    expect(signal({ pid, startTime })).toBe(false);
   });
 });

@@ -1,6 +1,6 @@
 /** Removal never follows a link and never crosses a mount (invariant 8). */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect } from "vitest";
 import { makeBundle } from "../../helpers/bundle.ts";
@@ -123,7 +123,15 @@ describe("delete", () => {
     expect(runBundle(layered(["sh", "-c", script]))).toMatchObject({ code: 0, stderr: "" });
     const { id } = startContainer(layered(["sh", "-c", `${script}; sleep 1000`]));
     symlinkSync(dir, join(rwLayer(id), "diff/by-the-host"));
+    // In the file system of the layers, where no other mount would keep it.
+    const near = "/var/lib/tsrun/precious";
+    mkdirSync(join(near, "deep"), { recursive: true });
+    for (const [name, to] of Object.entries({ near, "near-by": "../../../precious", "near-below": `${near}/deep` })) {
+      symlinkSync(to, join(rwLayer(id), "diff", name));
+    }
     runOk(["delete", "--force", id]);
+    expect(readdirSync(near)).toEqual(["deep"]);
+    rmSync(near, { recursive: true });
     expect(readdirSync(dir)).toEqual(["deep"]);
     expect(readFileSync(join(dir, "deep/file"), "utf8")).toBe("kept");
     expectNothingLeft(before);

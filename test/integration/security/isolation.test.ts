@@ -38,6 +38,13 @@ describeNeeds({ root: true })("a default container", () => {
     expect(status(stdout, "SigIgn")).toBe("0000000000000000");
   });
 
+  needs({ root: true, commands: ["env"] })("has no signal blocked that its caller blocks", () => {
+    const bundle = makeBundle({ args: ["cat", "/proc/self/status"] });
+    const blocking = ["--block-signal=USR1,HUP,WINCH,RTMIN+3"];
+    const { stdout } = run([...blocking, RUNTIME, "run", "-b", bundle.path, newId()], { runtime: "env" });
+    expect(status(stdout, "SigBlk")).toBe("0000000000000000");
+  });
+
   test("sees itself alone", () => {
     expect(inside("ls -d /proc/[0-9]* | wc -l; hostname; ls /sys/class/net; wc -l < /proc/net/route")).toMatch(
       /^[1-4]\n(runc|umoci-default|.*)\nlo\n1\n$/,
@@ -158,9 +165,9 @@ describeNeeds({ root: true })("a default container", () => {
 describeNeeds({ root: true })("credentials", () => {
   const sets = (text: string) => CAPS.map((field) => BigInt(`0x${status(text, field)}`));
   const mask = (...bits: number[]) => bits.reduce((all, bit) => all | (1n << BigInt(bit)), 0n);
+  const [chown, kill, netRaw] = [0, 5, 13];
 
   test("the five sets are what was asked: inheritable too, ambient only where inheritable", () => {
-    const [chown, kill, netRaw] = [0, 5, 13];
     const bundle = makeBundle({ args: ["cat", "/proc/self/status"] });
     const ask = (capabilities: Record<string, string[]>, user = 0) => {
       bundle.edit((spec) => {
@@ -189,8 +196,33 @@ describeNeeds({ root: true })("credentials", () => {
     expect(
       ask({ bounding: all, effective: all, permitted: all, inheritable: ["CAP_KILL"], ambient: ["CAP_KILL"] }, 1000),
     ).toEqual([mask(kill), mask(kill), mask(kill), mask(chown, kill, netRaw), mask(kill)]);
+    // What is inheritable is not ambient for that, and what is ambient without being inheritable is left out.
+    const kept = { bounding: all, effective: all, permitted: all };
+    expect(ask({ ...kept, inheritable: ["CAP_KILL"] }, 1000)).toEqual([
+      mask(kill),
+      0n,
+      0n,
+      mask(chown, kill, netRaw),
+      0n,
+    ]);
+    expect(ask({ ...kept, inheritable: ["CAP_KILL"], ambient: ["CAP_KILL", "CAP_CHOWN"] }, 1000)[4]).toBe(mask(kill));
+    expect(ask({ ...kept, ambient: ["CAP_KILL"] }, 1000)[4]).toBe(0n);
     expect(ask({}, 0)).toEqual([0n, 0n, 0n, 0n, 0n]);
     expect(ask({ bounding: ["CAP_KILL"] }, 1000)).toEqual([0n, 0n, 0n, mask(kill), 0n]);
+  });
+
+  needs({ root: true, commands: ["setpriv"] })("nothing is added by the sets and groups of the caller", () => {
+    const bundle = makeBundle({
+      args: ["cat", "/proc/self/status"],
+      edit: (spec) => {
+        spec.process.capabilities = { bounding: ["CAP_KILL"], permitted: ["CAP_KILL"], inheritable: ["CAP_KILL"] };
+      },
+    });
+    const caller = ["--groups=5,6", "--inh-caps=+kill,+chown", "--ambient-caps=+kill,+chown", "--"];
+    const result = run([...caller, RUNTIME, "run", "-b", bundle.path, newId()], { runtime: "setpriv" });
+    expect(result).toMatchObject({ code: 0, stderr: "" });
+    expect(status(result.stdout, "Groups").trim()).toBe("");
+    expect(sets(result.stdout)).toEqual([mask(kill), mask(kill), mask(kill), mask(kill), 0n]);
   });
 
   test("exec has no more than the container", () => {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { describe, expect } from "vitest";
 import { makeBundle } from "../../helpers/bundle.ts";
 import { needs } from "../../helpers/needs.ts";
-import { expectNothingLeft, hostMounts, inventory, newId, runBundle, spawn } from "../../helpers/runtime.ts";
+import { expectNothingLeft, hostMounts, inventory, newId, run, runBundle, spawn } from "../../helpers/runtime.ts";
 import { scratch } from "../../helpers/scratch.ts";
 
 describe("links of the image", () => {
@@ -57,6 +57,21 @@ describe("links of the image", () => {
     }
   });
 
+  tsrun("one in the way to where cgroups are mounted is refused", () => {
+    for (const destination of ["/cgroup", "/up/cgroup"]) {
+      const bundle = makeBundle({
+        args: ["true"],
+        mounts: [{ destination, type: "cgroup", source: "cgroup", options: ["ro"] }],
+      });
+      symlinkSync("/tmp", join(bundle.rootfs, "cgroup"));
+      symlinkSync("tmp", join(bundle.rootfs, "up"));
+      const result = runBundle(bundle);
+      expect({ destination, code: result.code }).toEqual({ destination, code: 1 });
+      expect(result.stderr).toContain("ELOOP");
+      expect(readdirSync(join(bundle.rootfs, "tmp")), destination).toEqual([]);
+    }
+  });
+
   tsrun("one in the place of /dev/pts, /dev/mqueue or /dev/console is refused, where /dev is the image's", () => {
     for (const name of ["pts", "mqueue", "console"]) {
       const bundle = makeBundle({ args: ["true"], terminal: name === "console" });
@@ -72,6 +87,24 @@ describe("links of the image", () => {
       expect(result.stderr, name).toContain("ELOOP");
       expect(readdirSync(join(bundle.rootfs, "tmp")), name).toEqual([]);
     }
+  });
+
+  tsrun("a /dev/pts of the image's own is not asked for a terminal, and nothing in it is opened", async () => {
+    const bundle = makeBundle({ args: ["true"], terminal: true });
+    bundle.edit((spec) => {
+      spec.mounts = spec.mounts.filter(({ destination }) => !destination.startsWith("/dev"));
+    });
+    mkdirSync(join(bundle.rootfs, "dev/pts"));
+    // To open a device can be a deed. A fifo tells whether somebody did: its writer waits until then.
+    const fifo = join(bundle.rootfs, "dev/pts/ptmx");
+    const script = `mkfifo "$1" && echo there && echo unread > "$1" && echo opened`;
+    const writer = spawn(["-c", script, "sh", fifo], { runtime: "/bin/sh" });
+    await writer.waitFor("there");
+    const result = runBundle(bundle);
+    expect(result.code).toBe(1);
+    expect(result.stderr).toMatch(/EINVAL/);
+    expect(run(["10", "head", "-n", "1", fifo], { runtime: "timeout" }).stdout).toBe("unread\n");
+    await writer.exit;
   });
 
   root("a target below a link is made inside the rootfs, whatever the link says", () => {

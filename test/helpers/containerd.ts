@@ -23,6 +23,8 @@ export interface Containerd {
   runTask(id: string, flags: readonly string[], ...command: string[]): Output;
   /** One in the background. */
   startTask(id: string, flags: readonly string[], ...command: string[]): void;
+  /** What a command in the task prints; fails unless it exits with 0. */
+  exec(id: string, flags: readonly string[], ...command: string[]): string;
   /** RUNNING, PAUSED, STOPPED, or undefined when there is no such task. */
   taskStatus(id: string): string | undefined;
   /** What happens from now on, one line an event. */
@@ -52,6 +54,7 @@ export async function startContainerd(): Promise<Containerd> {
     return result.stdout;
   };
   const command = ["containerd", "--config", config, "--root", root, "--state", state, "--address", address];
+  let execs = 0;
   const daemon = await startDaemon(command, () => ctr(["version"]).code === 0);
   return {
     address,
@@ -61,6 +64,13 @@ export async function startContainerd(): Promise<Containerd> {
     runTask: (id, flags, ...args) => ctr(["run", "--rm", ...RUNTIME_FLAGS, ...flags, "--rootfs", rootfs, id, ...args]),
     startTask: (id, flags, ...args) => {
       ok("run", "-d", ...RUNTIME_FLAGS, ...flags, "--rootfs", rootfs, id, ...args);
+    },
+    exec(id, flags, ...command) {
+      // On a busy machine ctr may end before it has read what the process wrote.
+      for (let tries = 3; ; tries--) {
+        const output = ok("task", "exec", "--exec-id", `exec${++execs}`, ...flags, id, ...command);
+        if (output !== "" || tries === 1) return output;
+      }
     },
     taskStatus: (id) =>
       ok("task", "ls")

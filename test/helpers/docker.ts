@@ -1,9 +1,9 @@
 /** Docker with tsrun as its runtime: Debian's docker.io, with everything it keeps in a directory that is thrown away. */
 import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { busyboxTar, directories, startDaemon } from "./engine-image.ts";
-import { RUNTIME } from "./runtime.ts";
+import { ROOT, RUNTIME } from "./runtime.ts";
 import { TEST_PREFIX } from "./scratch.ts";
 
 export const IMAGE = "tsrun-test";
@@ -17,6 +17,8 @@ export interface Output {
 export interface Docker {
   /** The environment in which `docker` talks to this daemon. */
   env: NodeJS.ProcessEnv;
+  /** Of the daemon. */
+  pid: number;
   run(args: string[], input?: string): Output;
   /** What it printed, without the last line end; fails unless it exits with 0. */
   ok(args: string[]): string;
@@ -24,8 +26,14 @@ export interface Docker {
   stop(): Promise<void>;
 }
 
-/** Starts the daemon with flags of the test, and gives it an image made from busybox. */
-export async function startDocker(flags: readonly string[] = [], more: object = {}): Promise<Docker> {
+/** No bridge, as the machine's firewall is left alone. */
+const NO_BRIDGE = ["--bridge=none", "--iptables=false", "--ip6tables=false"];
+
+/**
+ * Starts the daemon with flags of the test, and gives it an image made from busybox. With `before`, a shell script, it has
+ * network and mounts of its own, which the script sets up.
+ */
+export async function startDocker(flags: readonly string[] = [], more: object = {}, before?: string): Promise<Docker> {
   const [data, exec, run] = directories("data", "exec", "run") as [string, string, string];
   const host = `unix://${join(run, "docker.sock")}`;
   const env = { ...process.env, DOCKER_HOST: host };
@@ -39,21 +47,25 @@ export async function startDocker(flags: readonly string[] = [], more: object = 
     if (result.code !== 0) throw new Error(`docker ${args.join(" ")}: ${result.stderr}`);
     return result.stdout.trim();
   };
-  // Root of most CI machines may not raise limits; no bridge, as the machine's firewall is left alone.
-  const quiet = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--default-ulimit=nofile=1024:1024"];
+  // Root of most CI machines may not raise limits.
+  const quiet = ["--default-ulimit=nofile=1024:1024", ...(before === undefined ? NO_BRIDGE : [])];
   // Where a containerd of the machine runs, the daemon takes that one, and shares it with the machine's own Docker.
   const apart = ["--containerd-namespace", TEST_PREFIX];
   const places = ["--data-root", data, "--exec-root", exec, "-p", join(run, "pid"), "-H", host];
   const config = join(run, "daemon.json");
-  writeFileSync(config, JSON.stringify({ "deprecated-key-path": join(run, "key.json"), ...more }));
-  const ours = ["--add-runtime", `tsrun=${RUNTIME}`, "--default-runtime=tsrun", "--storage-driver=vfs"];
-  const daemon = await startDaemon(
-    ["dockerd", "--config-file", config, ...places, ...apart, ...quiet, ...ours, ...flags],
-    () => docker(["version"]).code === 0,
-  );
+  // What users are told of, and what is of this machine.
+  const told = readFileSync(join(ROOT, "config/engines/docker-daemon.json"), "utf8");
+  const { runtimes } = JSON.parse(told.replaceAll("/usr/local/bin/tsrun", RUNTIME));
+  writeFileSync(config, JSON.stringify({ runtimes, "deprecated-key-path": join(run, "key.json"), ...more }));
+  const ours = ["--default-runtime=tsrun", "--storage-driver=vfs"];
+  const dockerd = ["dockerd", "--config-file", config, ...places, ...apart, ...quiet, ...ours, ...flags];
+  const own = ["unshare", "--net", "--mount", "sh", "-c", `${before} && exec "$@"`, "dockerd"];
+  const command = before === undefined ? dockerd : [...own, ...dockerd];
+  const daemon = await startDaemon(command, () => docker(["version"]).code === 0);
   ok(["import", busyboxTar(), IMAGE]);
   return {
     env,
+    pid: daemon.pid,
     run: docker,
     ok,
     async stop() {

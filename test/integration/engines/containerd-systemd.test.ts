@@ -48,7 +48,7 @@ containerd("containerd, systemd", () => {
       expect(unitProperty(unit, "CPUQuotaPerSecUSec")).toBe("500ms");
       reloadSystemd();
       expect([file("memory.max"), file("cpu.max")]).toEqual([String(64 << 20), "50000 100000"]);
-      expect(engine.ok("task", "exec", "--exec-id", "e1", "long", "sh", "-c", ": </dev/null && echo in")).toBe("in\n");
+      expect(engine.exec("long", [], "sh", "-c", ": </dev/null && echo in")).toBe("in\n");
       expect(engine.ok("task", "metrics", "long")).toMatch(/memory.usage_limit +67108864/);
       engine.ok("task", "pause", "long");
       expect(engine.taskStatus("long")).toBe("PAUSED");

@@ -1,11 +1,12 @@
 /** Under Docker, in runc's place. */
 import { spawnSync } from "node:child_process";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Docker, IMAGE, startDocker } from "../../helpers/docker.ts";
 import { makeLayout } from "../../helpers/images.ts";
 import { missing } from "../../helpers/needs.ts";
-import { runOk } from "../../helpers/runtime.ts";
+import { runOk, until } from "../../helpers/runtime.ts";
 import { scratch } from "../../helpers/scratch.ts";
 
 const reason = missing({ root: true, tsrun: true, native: true, commands: ["dockerd", "docker", "tar"] });
@@ -60,6 +61,43 @@ const detached = (...args: string[]) => ok(["run", "-d", "--network=none", ...ar
     expect(runArgs("-v", "vol:/data", IMAGE, "cat", "/data/file").stdout).toBe("kept\n");
   });
 
+  test("a bind hears of later mounts as slave, and tells of its own as shared", () => {
+    const dir = scratch("shared");
+    for (const name of ["theirs", "ours"]) mkdirSync(join(dir, name));
+    const shell = (script: string) => spawnSync("sh", ["-ec", script], { encoding: "utf8" }).stderr;
+    expect(shell(`mount --bind ${dir} ${dir}; mount --make-rshared ${dir}`)).toBe("");
+    try {
+      const hears = detached("-v", `${dir}:/m:rslave`, IMAGE, "sleep", "1000");
+      const tells = detached("-v", `${dir}:/m:rshared`, "--privileged", IMAGE, "sleep", "1000");
+      expect(shell(`mount -t tmpfs t ${dir}/theirs; echo from outside >${dir}/theirs/file`)).toBe("");
+      expect(ok(["exec", hears, "cat", "/m/theirs/file"])).toBe("from outside");
+      ok(["exec", tells, "sh", "-c", "mount -t tmpfs t /m/ours && echo from inside >/m/ours/file"]);
+      expect(readFileSync(join(dir, "ours/file"), "utf8")).toBe("from inside\n");
+      expect(ok(["exec", hears, "cat", "/m/ours/file"])).toBe("from inside");
+      ok(["rm", "-f", hears, tells]);
+    } finally {
+      shell(`umount ${dir}/ours || :; umount ${dir}/theirs || :; umount ${dir}`);
+    }
+  });
+
+  test("kill sends the signal that is asked for, stop SIGTERM, restart starts it anew", async () => {
+    const script = "trap 'echo one' USR1; trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done";
+    const id = detached(IMAGE, "sh", "-c", script);
+    const logs = (text: string) => until(() => ok(["logs", id]) === text, text);
+    await logs("ready");
+    ok(["kill", "-s", "USR1", id]);
+    await logs("ready\none");
+    ok(["stop", "-t", "30", id]);
+    expect(ok(["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", id])).toBe("exited 5");
+    ok(["start", id]);
+    await logs("ready\none\nready");
+    ok(["restart", "-t", "30", id]);
+    await logs("ready\none\nready\nready");
+    ok(["kill", id]);
+    expect(ok(["wait", id])).toBe("137");
+    ok(["rm", id]);
+  });
+
   test("exec, top, stats, pause, update, stop with the signal's exit code", () => {
     const id = detached("-m", "64m", "--pids-limit", "50", IMAGE, "sleep", "1000");
     expect(ok(["exec", id, "echo", "in"])).toBe("in");
@@ -78,7 +116,7 @@ const detached = (...args: string[]) => ok(["run", "-d", "--network=none", ...ar
     ok(["rm", id]);
   });
 
-  test("a terminal, and the size of it", () => {
+  test("a terminal", () => {
     expect(runArgs("-t", IMAGE, "sh", "-c", "test -t 0 && echo tty").stdout).toContain("tty");
   });
 

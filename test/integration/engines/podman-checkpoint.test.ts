@@ -15,10 +15,10 @@ describeNeeds({ root: true, tsrun: true, criu: true, commands: ["podman"] })("po
     countedBy(() => podman.run("exec", id, "cat", "/dev/shm/n").stdout, id, least);
   const state = (id: string) => podman.ok("inspect", "-f", "{{.State.Status}} {{.State.Checkpointed}}", id);
 
-  beforeAll(() => {
-    podman = startPodman(cgroupLayout() === "v2" ? "systemd" : "cgroupfs");
+  beforeAll(async () => {
+    podman = await startPodman(cgroupLayout() === "v2" ? "systemd" : "cgroupfs");
   }, LONG);
-  afterAll(() => podman?.clear(), LONG);
+  afterAll(() => podman?.stop(), LONG);
 
   test(
     "container checkpoint and restore: the counter goes on, and the container is as any other",

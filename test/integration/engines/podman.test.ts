@@ -1,97 +1,25 @@
-/**
- * Under Podman, as its own runtime would be: an image made from busybox, in storage that is thrown away.
- *
- * In a mount namespace of its own: Podman wants to write where the sandbox leaves nothing writable.
- */
-import { spawnSync } from "node:child_process";
+/** Under Podman, as its own runtime would be: what `podman run` is asked for. */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { busyboxRootfs } from "../../helpers/bundle.ts";
-import { missing } from "../../helpers/needs.ts";
-import { RUNTIME, until } from "../../helpers/runtime.ts";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { describeNeeds } from "../../helpers/needs.ts";
+import { type Podman, startPodman } from "../../helpers/podman.ts";
 import { scratch } from "../../helpers/scratch.ts";
 
-const reason = missing({ root: true, tsrun: true, native: true, commands: ["podman", "unshare", "nsenter", "tar"] });
+const needed = describeNeeds({ root: true, tsrun: true, native: true, commands: ["podman", "unshare", "nsenter"] });
+const RUN = ["run", "--rm", "--network=none"];
 
-let env: Record<string, string>;
-/** A process that holds the mount namespace. */
-let holder: number;
-let stop: () => void;
+let podman: Podman;
+const runArgs = (...args: string[]) => podman.run(...RUN, ...args);
+const shell = (script: string, input?: string) => podman.inside(["sh", "-c", script], input);
 
-interface Output {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-function inside(command: string[], input?: string): Output {
-  const args = ["--mount", "--target", String(holder), "--", ...command];
-  const child = spawnSync("nsenter", args, { encoding: "utf8", env, input: input ?? "", timeout: 60_000 });
-  return { code: child.status, stdout: child.stdout, stderr: child.stderr };
-}
-
-const podman = (...args: string[]) => inside(["podman", "--runtime", RUNTIME, ...args]);
-
-/**
- * Podman asks for the highest of RLIMIT_NOFILE and RLIMIT_NPROC that it can think of; where root may not raise its
- * own, as in most CI, that fails under every runtime.
- */
-const LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"];
-const NET = "--network=none";
-const runArgs = (...args: string[]) => podman("run", "--rm", NET, ...LIMITS, ...args);
-
-(reason === undefined ? describe : describe.skip)(`podman${reason ? ` (skipped: ${reason})` : ""}`, () => {
+needed("podman run", () => {
   beforeAll(async () => {
-    const dir = scratch("podman");
-    for (const name of ["root", "run", "home", "net"]) mkdirSync(join(dir, name));
-    env = {
-      PATH: process.env.PATH ?? "",
-      HOME: join(dir, "home"),
-      XDG_RUNTIME_DIR: join(dir, "run"),
-      CONTAINERS_STORAGE_CONF: join(dir, "storage.conf"),
-      CONTAINERS_CONF: join(dir, "containers.conf"),
-    };
-    writeFileSync(
-      join(dir, "storage.conf"),
-      `[storage]\ndriver = "vfs"\ngraphroot = "${join(dir, "root")}"\nrunroot = "${join(dir, "run")}"\n`,
-    );
-    writeFileSync(
-      join(dir, "containers.conf"),
-      `[engine]\nruntime_supports_json = ["tsrun", "crun", "runc"]\nevents_logger = "none"\ncgroup_manager = "cgroupfs"\n[containers]\nlog_driver = "k8s-file"\n[network]\nnetwork_config_dir = "${join(dir, "net")}"\n`,
-    );
-    const policy = join(dir, "policy.json");
-    writeFileSync(policy, '{"default":[{"type":"insecureAcceptAnything"}]}\n');
-    const { spawn } = await import("node:child_process");
-    // On a hybrid host podman 4 takes the unified hierarchy for v2.
-    const script =
-      "mount -t tmpfs t /var/cache && { umount /sys/fs/cgroup/unified 2>/dev/null; echo ready; read x; }; podman unmount -a >/dev/null 2>&1; true";
-    const shell = spawn("unshare", ["--mount", "--propagation", "private", "sh", "-c", script], {
-      stdio: ["pipe", "pipe", "inherit"],
-    });
-    await new Promise((resolve, reject) => {
-      shell.stdout.once("data", resolve);
-      shell.once("exit", () => reject(new Error("the mount namespace could not be made")));
-    });
-    holder = shell.pid ?? -1;
-    stop = () => shell.stdin.end();
-    const rootfs = scratch("image");
-    busyboxRootfs(rootfs);
-    const imported = inside([
-      "sh",
-      "-c",
-      `tar -C ${rootfs} -c . | podman import --signature-policy ${policy} - bb || tar -C ${rootfs} -c . | podman import - bb`,
-    ]);
-    expect(imported.code, imported.stderr).toBe(0);
+    podman = await startPodman("cgroupfs");
   }, 120_000);
+  afterAll(() => podman?.stop());
 
-  afterAll(() => {
-    if (stop === undefined) return;
-    podman("rm", "-f", "-a", "-t", "0");
-    stop();
-  });
-
-  test("run prints what the container prints", () => {
+  test("prints what the container prints", () => {
     expect(runArgs("bb", "echo", "hi")).toEqual({ code: 0, stdout: "hi\n", stderr: "" });
   });
 
@@ -112,43 +40,49 @@ const runArgs = (...args: string[]) => podman("run", "--rm", NET, ...LIMITS, ...
     const machine = ["/usr", "/lib", "/lib64"]
       .filter((path) => existsSync(path))
       .map((path) => `-v ${path}:${path}:ro`);
-    const { stdout, stderr } = inside([
-      "sh",
-      "-c",
+    const { stdout, stderr } = shell(
       `perl -e '${listen}' ${socket} & until [ -S ${socket} ]; do sleep 0.02; done
-       NOTIFY_SOCKET=${socket} podman --runtime ${RUNTIME} run --rm --sdnotify=container ${NET} ${LIMITS.join(" ")} \
-         ${machine.join(" ")} bb perl -e '${say}'; wait`,
-    ]);
+       NOTIFY_SOCKET=${socket} $P ${RUN.join(" ")} --sdnotify=container ${machine.join(" ")} bb perl -e '${say}'; wait`,
+    );
     expect(stderr).toBe("");
     expect(stdout).toContain("/run/notify/notify.sock\n");
     expect(stdout).toMatch(/READY=1/);
   });
 
   test("standard input goes to the container", () => {
-    expect(
-      inside(["podman", "--runtime", RUNTIME, "run", "--rm", "-i", NET, ...LIMITS, "bb", "cat"], "to it").stdout,
-    ).toBe("to it");
+    expect(shell(`$P ${RUN.join(" ")} -i bb cat`, "to it").stdout).toBe("to it");
   });
 
-  test("seccomp, capabilities, user, read-only root, environment and working directory are as asked", () => {
-    const status = runArgs(
-      "--cap-drop=all",
-      "--cap-add=CHOWN",
-      "--user=1000:1000",
-      "bb",
-      "cat",
-      "/proc/self/status",
-    ).stdout;
+  test("a terminal is one", () => {
+    const command = `$P ${RUN.join(" ")} -t bb sh -c 'tty; test -t 1 && echo yes'`;
+    const { stdout } = podman.inside(["script", "-qec", command, "/dev/null"]);
+    expect(stdout.replaceAll("\r", "")).toBe("/dev/pts/0\nyes\n");
+  });
+
+  test("seccomp, capabilities, no new privileges, user, read-only root, environment and working directory", () => {
+    const tight = ["--cap-drop=all", "--cap-add=CHOWN", "--user=1000:1000"];
+    const status = runArgs(...tight, "bb", "cat", "/proc/self/status").stdout;
     expect(status).toMatch(/^Seccomp:\t2$/m);
     expect(status).toMatch(/^Uid:\t1000\t1000\t1000\t1000$/m);
     expect(status).toMatch(/^CapBnd:\t0000000000000001$/m);
     expect(status).toMatch(/^CapEff:\t0000000000000001$/m);
-    expect(runArgs("--read-only", "--read-only-tmpfs=false", "bb", "touch", "/x").stderr).toContain(
-      "Read-only file system",
+    expect(status).toMatch(/^NoNewPrivs:\t0$/m);
+    const open = ["--security-opt=no-new-privileges", "--security-opt=seccomp=unconfined"];
+    expect(runArgs(...open, "bb", "grep", "-E", "NoNewPrivs|Seccomp:", "/proc/self/status").stdout).toBe(
+      "NoNewPrivs:\t1\nSeccomp:\t0\n",
     );
+    const readOnly = ["--read-only", "--read-only-tmpfs=false"];
+    expect(runArgs(...readOnly, "bb", "touch", "/x").stderr).toContain("Read-only file system");
     const seen = runArgs("-e", "A=b", "-w", "/tmp", "--hostname", "web", "bb", "sh", "-c", "echo $A $PWD $(hostname)");
     expect(seen.stdout, seen.stderr).toBe("b /tmp web\n");
     expect(runArgs("--privileged", "bb", "sh", "-c", "grep -c Seccomp:.0 /proc/self/status").stdout).toBe("1\n");
+  });
+
+  test("a user namespace has the ids that are asked for, and owns the image's files", () => {
+    const maps = ["--uidmap", "0:200000:65536", "--gidmap", "0:300000:65536"];
+    const script = "id -u; cat /proc/self/uid_map /proc/self/gid_map; stat -c '%u %g' /etc; touch /x && echo written";
+    const { stdout, stderr } = runArgs(...maps, "bb", "sh", "-c", script);
+    expect(stdout.replaceAll(/ +/g, " "), stderr).toBe("0\n 0 200000 65536\n 0 300000 65536\n0 0\nwritten\n");
   });
 
   test("binds are mounted, read-only where asked", () => {
@@ -161,51 +95,52 @@ const runArgs = (...args: string[]) => podman("run", "--rm", NET, ...LIMITS, ...
     expect(runArgs("-v", `${dir}:/data:ro`, "bb", "touch", "/data/x").stderr).toContain("Read-only file system");
   });
 
+  test("a bind hears of later mounts as slave, and tells of its own as shared", () => {
+    const dir = scratch("shared");
+    for (const name of ["theirs", "ours"]) mkdirSync(join(dir, name));
+    const { stdout, stderr } = shell(`mount --bind ${dir} ${dir} && mount --make-rshared ${dir} || exit
+      $P run -d --name hears --network=none -v ${dir}:/m:rslave bb sleep 1000 >/dev/null
+      $P run -d --name tells --network=none -v ${dir}:/m:rshared --privileged bb sleep 1000 >/dev/null
+      mount -t tmpfs t ${dir}/theirs && echo from outside >${dir}/theirs/file
+      $P exec hears cat /m/theirs/file
+      $P exec tells sh -c 'mount -t tmpfs t /m/ours && echo from inside >/m/ours/file'
+      cat ${dir}/ours/file
+      $P exec hears cat /m/ours/file
+      $P rm -f -t 0 hears tells >/dev/null
+      umount ${dir}/ours ${dir}/theirs ${dir}`);
+    expect(stderr).toBe("");
+    expect(stdout).toBe("from outside\nfrom inside\nfrom inside\n");
+  });
+
+  test("a tmpfs has the size that is asked for, and what the image has there", () => {
+    const tmpfs = runArgs("--tmpfs", "/etc:size=1m", "bb", "sh", "-c", "df -k /etc | tail -n 1; wc -l </etc/passwd");
+    expect(tmpfs.stdout, tmpfs.stderr).toMatch(/^tmpfs +1024 .* \/etc\n[1-9]\d*\n$/);
+  });
+
+  test("a volume keeps what was written, and begins with what the image has there", () => {
+    const volume = ["-v", "kept:/etc"];
+    expect(runArgs(...volume, "bb", "sh", "-c", "echo kept >/etc/new; test -s /etc/passwd").code).toBe(0);
+    expect(runArgs(...volume, "bb", "cat", "/etc/new").stdout).toBe("kept\n");
+    podman.ok("volume", "rm", "kept");
+  });
+
+  test("--init is process 1, and reaps", () => {
+    const init = "/usr/bin/docker-init";
+    if (!existsSync(init)) return;
+    const command = ["sh", "-c", "(sleep 0 &); sleep 0.2; ps -o pid,comm,stat"];
+    const { stdout, stderr } = runArgs("--init", "--init-path", init, "bb", ...command);
+    expect(stdout, stderr).toMatch(/^ +1 \S*init/m);
+    expect(stdout).not.toContain(" Z");
+  });
+
   test("limits are those of the container's cgroup", () => {
     const show =
       "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null";
     expect(runArgs("--memory=64m", "--pids-limit=33", "bb", "sh", "-c", show).stdout).toBe("67108864\n33\n");
   });
 
-  test("a tmpfs that is to hold what the image has there is refused by name, as it comes later", () => {
-    const { code, stderr } = runArgs("--tmpfs", "/data", "bb", "true");
-    if (code === 0) return; // It came.
-    expect(stderr).toContain("tmpcopyup");
-    expect(stderr).toMatch(/not supported|later|release/);
+  test("twenty at once", () => {
+    const { stdout, stderr } = shell(`for i in $(seq 20); do $P ${RUN.join(" ")} bb echo c$i & done; wait`);
+    expect(stdout.trim().split("\n").sort(), stderr).toEqual(Array.from({ length: 20 }, (_, i) => `c${i + 1}`).sort());
   });
-
-  test("a terminal is one", () => {
-    const command = `podman --runtime ${RUNTIME} run --rm -t ${NET} ${LIMITS.join(" ")} bb sh -c 'tty; test -t 1 && echo yes'`;
-    const { stdout } = inside(["script", "-qec", command, "/dev/null"]);
-    expect(stdout.replaceAll("\r", "")).toBe("/dev/pts/0\nyes\n");
-  });
-
-  test("detached: ps, exec, logs, kill and stop", async () => {
-    const name = "web";
-    const script = "trap 'echo bye; exit 3' TERM; echo started; while :; do sleep 0.1; done";
-    const started = podman("run", "-d", "--name", name, NET, ...LIMITS, "bb", "sh", "-c", script);
-    expect(started.code, started.stderr).toBe(0);
-    expect(podman("ps", "--format", "{{.Names}} {{.Status}}").stdout).toMatch(/^web Up /);
-    expect(podman("exec", name, "sh", "-c", "echo in $(hostname | wc -c); exit 4")).toMatchObject({
-      code: 4,
-      stdout: "in 13\n",
-    });
-    expect(
-      podman("exec", "--user", "1000", "-e", "X=y", "-w", "/tmp", name, "sh", "-c", "id -u; echo $X $PWD").stdout,
-    ).toBe("1000\ny /tmp\n");
-    expect(podman("exec", name, "nosuch").code).toBe(127);
-    expect(podman("top", name, "pid").stdout).toMatch(/^PID\n1\n/);
-    await until(() => podman("logs", name).stdout.includes("started"), "its output is in the log");
-    expect(podman("stop", "-t", "5", name).code).toBe(0);
-    expect(podman("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", name).stdout).toBe("exited 3\n");
-    expect(podman("logs", name).stdout).toBe("started\nbye\n");
-    expect(podman("start", name).code).toBe(0);
-    expect(podman("kill", name).code).toBe(0);
-    await until(
-      () => podman("inspect", "--format", "{{.State.ExitCode}}", name).stdout === "137\n",
-      "podman knows that it was killed",
-    );
-    expect(podman("rm", name).code).toBe(0);
-    expect(podman("ps", "-a", "-q").stdout).toBe("");
-  }, 120_000);
 });

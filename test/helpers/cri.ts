@@ -95,7 +95,7 @@ function configuration(cni: string, isSystemd: boolean): string {
     .replaceAll("SystemdCgroup = true", `SystemdCgroup = ${isSystemd}`);
   // A pod is to be the last that the kernel ends; root of most CI machines may not ask for it (CAP_SYS_RESOURCE).
   const mayLowerScores = hasCapability(24);
-  return `${ours}
+  return `version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "${PAUSE_IMAGE}"
   restrict_oom_score_adj = ${!mayLowerScores}
@@ -103,7 +103,8 @@ function configuration(cni: string, isSystemd: boolean): string {
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "${cni}"
-`;
+
+${ours}`;
 }
 
 /** Each pod has an address of its own, and the host can reach it. */

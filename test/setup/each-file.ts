@@ -4,8 +4,9 @@
  * interrupt such a wait.
  */
 import childProcess from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
-import { afterAll } from "vitest";
+import { afterAll, beforeEach, expect } from "vitest";
 import { removeCgroups } from "../helpers/leftovers.ts";
 import { deleteContainers } from "../helpers/runtime.ts";
 import { removeScratch } from "../helpers/scratch.ts";
@@ -21,6 +22,10 @@ for (const name of ["spawnSync", "execFileSync"] as const) {
   Object.assign(childProcess, { [name]: limited });
 }
 syncBuiltinESMExports();
+
+/** Where to say which test has begun, for who watches over the suite (test/vm/guest.sh): a report has a line a file. */
+const { TSRUN_PROGRESS } = process.env;
+if (TSRUN_PROGRESS) beforeEach(() => writeFileSync(TSRUN_PROGRESS, `${expect.getState().currentTestName}\n`));
 
 afterAll(() => {
   deleteContainers();

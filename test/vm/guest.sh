@@ -12,13 +12,15 @@ export TSRUN_VM=1
 PATH=$PWD/build/vm/bin:$PATH
 if command -v node >/dev/null; then run=node; else run=node_modules/bun/bin/bun.exe; fi
 
-# A test that waits in a system call is beyond the reach of vitest's own limits: what does not print a line
-# for so long is shown, with what each process waits for, and ended, with exit code 75.
+# A test that waits in a system call is beyond the reach of vitest's own limits: when no line is printed and no test begins
+# for so long, what there is is shown, with what each process waits for, and ended, with exit code 75.
 patience_s=300
 log=$(mktemp)
-trap 'rm -f "$log" "$log.stalled"' EXIT
+export TSRUN_PROGRESS=$log.test
+: >"$TSRUN_PROGRESS"
+trap 'rm -f "$log" "$log.stalled" "$log.test"' EXIT
 show_stall() {
-  echo "guest.sh: no line for $patience_s s; what there is:"
+  echo "guest.sh: nothing new for $patience_s s, in: $(cat "$TSRUN_PROGRESS")"
   ps -eo pid,ppid,stat,etimes,wchan:24,args --forest | grep -v '\[.*\]$' | cut -c1-200
   for stack in /proc/[0-9]*/stack; do
     pid=${stack//[!0-9]/}
@@ -34,7 +36,8 @@ show_stall() {
   --passWithNoTests --configLoader=runner "$@" > >(tee "$log") &
 suite=$!
 while sleep 15 >/dev/null 2>&1; do
-  if [ $(($(date +%s) - $(stat -c %Y "$log"))) -gt "$patience_s" ]; then
+  latest=$(stat -c %Y "$log" "$TSRUN_PROGRESS" | sort -n | tail -n 1)
+  if [ $(($(date +%s) - latest)) -gt "$patience_s" ]; then
     show_stall
     : >"$log.stalled"
     kill -9 "$suite"

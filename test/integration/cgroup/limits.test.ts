@@ -1,9 +1,37 @@
 /** What limits do to processes, and what of them the kernel shows. */
+import { readFileSync } from "node:fs";
 import { afterEach, describe, expect } from "vitest";
+import type { LinuxResources } from "../../../src/spec/types.ts";
 import { needs } from "../../helpers/needs.ts";
 import { destroyAll, make, read, runIn } from "./helpers.ts";
 
 afterEach(destroyAll);
+
+function firstDisk(): { major: number; minor: number } {
+  const [, major, minor] = /^\s*(\d+)\s+(\d+)\s+\d+ [a-z]/m.exec(readFileSync("/proc/partitions", "utf8")) ?? [];
+  return { major: Number(major), minor: Number(minor) };
+}
+
+/** What else v1 limits, where the kernel has it. */
+const LESSER: Record<string, { resources: LinuxResources; file: string; shows: RegExp }> = {
+  pids: { resources: { pids: { limit: 7 } }, file: "pids.max", shows: /^7$/ },
+  net_cls: { resources: { network: { classID: 0x100001 } }, file: "net_cls.classid", shows: /^1048577$/ },
+  net_prio: {
+    resources: { network: { priorities: [{ name: "lo", priority: 5 }] } },
+    file: "net_prio.ifpriomap",
+    shows: /^lo 5$/m,
+  },
+  hugetlb: {
+    resources: { hugepageLimits: [{ pageSize: "2MB", limit: 4 << 20 }] },
+    file: "hugetlb.2MB.limit_in_bytes",
+    shows: /^4194304$/,
+  },
+  blkio: {
+    resources: { blockIO: { throttleReadIOPSDevice: [{ ...firstDisk(), rate: 100 }] } },
+    file: "blkio.throttle.read_iops_device",
+    shows: /^\d+:\d+ 100$/,
+  },
+};
 
 describe("cgroup limits", () => {
   const any = needs({ root: true, cgroup: ["v1", "v2"], controllers: ["memory", "pids"], files: ["/bin/busybox"] });
@@ -30,6 +58,12 @@ describe("cgroup limits", () => {
     expect(read(record, "cpuset", "cpuset.cpus")).toBe("0");
     expect(read(record, "cpuset", "cpuset.mems")).toBe("0");
   });
+
+  for (const [controller, { resources, file, shows }] of Object.entries(LESSER)) {
+    needs({ root: true, cgroup: "v1", controllers: [controller] })(`v1 shows what was asked of ${controller}`, () => {
+      expect(read(make({ resources }), controller, file)).toMatch(shows);
+    });
+  }
 
   v2("v2 shows the limits that were asked, through every cgroup of the path", () => {
     const resources = {

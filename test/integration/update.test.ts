@@ -5,7 +5,7 @@ import { afterAll, describe, expect } from "vitest";
 import { makeBundle } from "../helpers/bundle.ts";
 import { cgroupFile } from "../helpers/cgroup.ts";
 import { createContainer, sleepingBundle, startContainer } from "../helpers/container.ts";
-import { needs } from "../helpers/needs.ts";
+import { cgroupLayout, needs } from "../helpers/needs.ts";
 import { deleteContainers, newId, run, runOk, stateOf, until } from "../helpers/runtime.ts";
 
 const on = (...controllers: string[]) => needs({ root: true, cgroup: ["v1", "v2"], controllers });
@@ -70,6 +70,25 @@ describe("update", () => {
     const config = JSON.parse(readFileSync(`/run/tsrun/${id}/config.json`, "utf8"));
     expect(config.linux.resources.memory).toEqual({ limit: 80 * MEGABYTE, reservation: 40 * MEGABYTE });
     expect(config.linux.resources.devices).toEqual(makeBundle().spec.linux.resources?.devices);
+  });
+
+  on("memory")("swap is asked for with the memory in it, and alone leaves the memory as it is", () => {
+    const { id } = startContainer(sleepingBundle());
+    const memory = () => Number(cgroupFile(id, "memory", "memory.limit_in_bytes", "memory.max"));
+    const both = () => {
+      const value = Number(cgroupFile(id, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max"));
+      return cgroupLayout() === "v2" ? value + memory() : value;
+    };
+    const changes = (flags: string[], expected: number[]) => {
+      runOk(["update", ...flags, id]);
+      expect([memory() / MEGABYTE, both() / MEGABYTE], flags.join(" ")).toEqual(expected);
+    };
+    changes(["--memory", "32m", "--memory-swap", "48m"], [32, 48]);
+    changes(["--memory-swap", "80m"], [32, 80]);
+    changes(["--memory-swap", "32m"], [32, 32]);
+    changes(["--memory", "64m", "--memory-swap", "64m"], [64, 64]);
+    expect(run(["update", "--memory-swap", "16m", id]).code).toBe(1);
+    changes(["--pids-limit", "50"], [64, 64]);
   });
 
   own("memory")(

@@ -12,6 +12,7 @@ import {
   inventory,
   type Leftovers,
   newId,
+  RUNTIME,
   run,
   runBundle,
   runOk,
@@ -62,6 +63,22 @@ describe("without a mount namespace", () => {
     expect(existsSync(join(bundle.rootfs, "proc/self"))).toBe(false);
     runOk(["delete", "--force", id]);
     expectNothingLeft(before);
+  });
+
+  own("where the host's are shared, other mount namespaces see its root and nothing that is mounted below", () => {
+    const script = `
+      mount --make-rshared / && mkfifo "$3" &&
+      { unshare -m --propagation unchanged sh -c ': > "$0"; exec sleep 1000' "$3" & } && other=$! && : < "$3" &&
+      "$0" run -d -b "$1" "$2" < /dev/null > /dev/null 2>&1 && grep -F "/$2/rootfs" "/proc/$other/mountinfo" &&
+      echo = && grep -c -F "/$2/rootfs" /proc/self/mountinfo
+      kill "$other"; "$0" delete --force "$2"`;
+    const bundle = shared({ args: ["sleep", "1000"] });
+    const fifo = join(scratch("fifo"), "fifo");
+    const result = run(["-m", "sh", "-c", script, RUNTIME, bundle.path, newId(), fifo], { runtime: "unshare" });
+    expect(result).toMatchObject({ code: 0, stderr: "" });
+    const [seen = "", own] = result.stdout.split("=\n");
+    expect(seen.trim().split("\n")).toHaveLength(1);
+    expect(Number(own)).toBeGreaterThan(3);
   });
 
   own("exec has the root of the container", () => {

@@ -3,7 +3,7 @@ import { chmodSync, chownSync, mkdirSync, readFileSync, readlinkSync, statSync, 
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { withAttacker } from "../../helpers/attacker.ts";
-import { busyboxRootfs, makeBundle } from "../../helpers/bundle.ts";
+import { busyboxRootfs, type FullSpec, makeBundle } from "../../helpers/bundle.ts";
 import { sleepingBundle, startContainer } from "../../helpers/container.ts";
 import { describeNeeds, needs } from "../../helpers/needs.ts";
 import { hostMounts, newId, RUNTIME, run, runBundle, runOk, stateOf } from "../../helpers/runtime.ts";
@@ -15,6 +15,14 @@ function inside(script: string): string {
   expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
   return stdout;
 }
+
+/** Root of the container is root of the host, in a user namespace all the same. */
+const inUserns = (wanted: boolean) => (spec: FullSpec) => {
+  if (!wanted) return;
+  spec.linux.namespaces?.push({ type: "user" });
+  spec.linux.uidMappings = [{ containerID: 0, hostID: 0, size: 65536 }];
+  spec.linux.gidMappings = [{ containerID: 0, hostID: 0, size: 65536 }];
+};
 
 const status = (text: string, field: string) => new RegExp(`^${field}:[ \\t]*(.*)$`, "m").exec(text)?.[1] ?? "";
 const CAPS = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
@@ -94,19 +102,30 @@ describeNeeds({ root: true })("a default container", () => {
     },
   );
 
-  needs({ root: true, commands: ["gcc"] })("has a session keyring of its own, unless told to keep the caller's", () => {
-    const rootfs = (path: string) => {
-      busyboxRootfs(path);
-      withAttacker(path);
-    };
-    const bundle = makeBundle({ args: ["attacker", "keyring"], rootfs });
-    const of = (flags: string[]) => Number(runBundle(bundle, flags).stdout);
-    const ours = of(["--no-new-keyring"]);
-    const [first, second] = [of([]), of([])];
-    expect(first).toBeGreaterThan(0);
-    expect(new Set([ours, first, second]).size).toBe(3);
-    expect(of(["--no-new-keyring"])).toBe(ours);
-  });
+  needs({ root: true, commands: ["gcc"] })(
+    "has a session keyring of its own, unless told to keep the caller's",
+    async () => {
+      const rootfs = (path: string) => {
+        busyboxRootfs(path);
+        withAttacker(path);
+      };
+      const bundle = makeBundle({ args: ["attacker", "keyring"], rootfs });
+      const of = (flags: string[]) => Number(runBundle(bundle, flags).stdout);
+      const ours = of(["--no-new-keyring"]);
+      const [first, second] = [of([]), of([])];
+      expect(first).toBeGreaterThan(0);
+      expect(new Set([ours, first, second]).size).toBe(3);
+      expect(of(["--no-new-keyring"])).toBe(ours);
+      // So has what exec starts: the container's.
+      for (const userns of [false, true]) {
+        const script = ["sh", "-c", "attacker keyring; exec sleep 1000"];
+        const { id, stdout, waitFor } = startContainer(makeBundle({ args: script, rootfs, edit: inUserns(userns) }));
+        await waitFor("\n");
+        expect({ userns, keyring: runOk(["exec", id, "attacker", "keyring"]) }).toEqual({ userns, keyring: stdout() });
+        expect(Number(stdout())).not.toBe(ours);
+      }
+    },
+  );
 
   test("a masked file is no way to the host's null device: its owner and mode stay", () => {
     const before = statSync("/dev/null");

@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 
 import { join } from "node:path";
 import { describe, expect } from "vitest";
 import { makeBundle } from "../../helpers/bundle.ts";
-import { sleepingBundle, startContainer } from "../../helpers/container.ts";
+import { createContainer, sleepingBundle, startContainer } from "../../helpers/container.ts";
 import { needs } from "../../helpers/needs.ts";
 import { newId, RUNTIME, run, runBundle, runOk, stateOf, until } from "../../helpers/runtime.ts";
 import { scratch } from "../../helpers/scratch.ts";
@@ -224,6 +224,8 @@ describe("a hostile environment", () => {
   });
 
   root("the caller's environment is not in the init, nor in the container", () => {
+    const created = createContainer(makeBundle(), [], { env: { SECRET_OF_CALLER: "secret" } });
+    expect(readFileSync(`/proc/${stateOf(created.id)?.pid}/environ`, "utf8")).toBe("");
     const { id } = startContainer(sleepingBundle(), [], { env: { SECRET_OF_CALLER: "secret" } });
     expect(readFileSync(`/proc/${stateOf(id)?.pid}/environ`, "utf8")).not.toContain("SECRET_OF_CALLER");
     const { stdout } = runBundle(makeBundle({ args: ["env"] }), [], { env: { SECRET_OF_CALLER: "secret" } });

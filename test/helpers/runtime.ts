@@ -14,6 +14,8 @@ export const ROOT = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/
 /** The program under test. */
 export const RUNTIME = process.env.TSRUN ?? join(ROOT, "dist/tsrun");
 export const isTsrun = basename(RUNTIME).startsWith("tsrun");
+/** That, and the program of Bun beside it, which carries out its rare parts. */
+export const PROGRAMS = [RUNTIME, `${RUNTIME}-bun`].filter((path) => path === RUNTIME || existsSync(path));
 
 /** The program that the helpers run, and where it keeps what it knows of containers. */
 export interface Caller {

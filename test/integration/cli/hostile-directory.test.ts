@@ -3,12 +3,12 @@
  * told otherwise, run what a bunfig.toml of the current directory names, and take its .env for its environment.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect } from "vitest";
 import { makeBundle } from "../../helpers/bundle.ts";
 import { needs } from "../../helpers/needs.ts";
-import { newId, RUNTIME } from "../../helpers/runtime.ts";
+import { newId, PROGRAMS, RUNTIME } from "../../helpers/runtime.ts";
 import { scratch } from "../../helpers/scratch.ts";
 
 let hostile: string;
@@ -38,34 +38,38 @@ beforeAll(() => {
 });
 
 /** Runs from the hostile directory with nothing in the environment but what is given. */
-function runThere(args: string[], env: Record<string, string> = {}): { status: number | null; stdout: string } {
-  return spawnSync(RUNTIME, args, { cwd: hostile, env, encoding: "utf8", timeout: 60_000 });
+function runThere(program: string, args: string[]): { status: number | null; stdout: string } {
+  return spawnSync(program, args, { cwd: hostile, env: {}, encoding: "utf8", timeout: 60_000 });
 }
 
 describe("a hostile current directory", () => {
   const tsrun = needs({ tsrun: true });
 
   tsrun("bunfig.toml, .env, package.json, tsconfig.json and node_modules have no say", () => {
-    for (const args of [
-      ["--version"],
-      ["--help"],
-      ["run", "--help"],
-      ["list"],
-      ["state", "nothing"],
-      ["spec", "-f", "out.json"],
-    ]) {
-      const elsewhere = spawnSync(RUNTIME, args[0] === "spec" ? ["spec", "-f", join(scratch(), "out.json")] : args, {
-        cwd: "/",
-        env: {},
-        encoding: "utf8",
-      });
-      const there = runThere(args);
-      expect({ args, code: there.status, stdout: there.stdout }).toEqual({
-        args,
-        code: elsewhere.status,
-        stdout: elsewhere.stdout,
-      });
-      expect(existsSync(evidence), args.join(" ")).toBe(false);
+    for (const program of PROGRAMS) {
+      for (const args of [
+        ["--version"],
+        ["--help"],
+        ["run", "--help"],
+        ["list"],
+        ["state", "nothing"],
+        ["spec", "-f", "out.json"],
+      ]) {
+        const elsewhere = spawnSync(program, args[0] === "spec" ? ["spec", "-f", join(scratch(), "out.json")] : args, {
+          cwd: "/",
+          env: {},
+          encoding: "utf8",
+        });
+        rmSync(join(hostile, "out.json"), { force: true });
+        const there = runThere(program, args);
+        expect({ program, args, code: there.status, stdout: there.stdout }).toEqual({
+          program,
+          args,
+          code: elsewhere.status,
+          stdout: elsewhere.stdout,
+        });
+        expect(existsSync(evidence), `${program} ${args.join(" ")}`).toBe(false);
+      }
     }
   });
 
@@ -74,9 +78,11 @@ describe("a hostile current directory", () => {
     const bundle = makeBundle({ args: ["sleep", "1000"] });
     // Without pipes: the container would keep them open.
     spawnSync(RUNTIME, ["run", "-d", "-b", bundle.path, id], { stdio: "ignore" });
-    const { status, stdout } = runThere(["ps", id]);
-    expect(existsSync(evidence)).toBe(false);
-    expect(status).toBe(0);
-    expect(stdout).toContain("sleep 1000");
+    for (const program of PROGRAMS) {
+      const { status, stdout } = runThere(program, ["ps", id]);
+      expect(existsSync(evidence), program).toBe(false);
+      expect(status).toBe(0);
+      expect(stdout).toContain("sleep 1000");
+    }
   });
 });

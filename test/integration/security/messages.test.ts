@@ -10,7 +10,7 @@ import { describe, expect } from "vitest";
 import { makeBundle } from "../../helpers/bundle.ts";
 import { createContainer, sleepingBundle, startContainer } from "../../helpers/container.ts";
 import { needs } from "../../helpers/needs.ts";
-import { newId, RUNTIME, run, runBundle, runOk, stateOf, until } from "../../helpers/runtime.ts";
+import { newId, PROGRAMS, RUNTIME, run, runBundle, runOk, stateOf, until } from "../../helpers/runtime.ts";
 import { scratch } from "../../helpers/scratch.ts";
 
 const EVIL = '\u001b]0;title\u0007\u001b[2J\rtsrun: all is well\n{"level":"info"}\u009b31m\u2028\u202e';
@@ -211,8 +211,14 @@ describe("a hostile environment", () => {
     const bundle = makeBundle({ args: ["env"], env: ["PATH=/bin", "HOME=/"] });
     for (const [name, value] of [["all", ""] as const, ...Object.entries(hostile)]) {
       const env = name === "all" ? hostile : { PATH: process.env.PATH ?? "", [name]: value };
-      const version = spawnSync(RUNTIME, ["--version"], { env, encoding: "utf8", cwd: dir });
-      expect({ name, out: version.stdout, err: version.stderr }).toEqual({ name, out: runOk(["--version"]), err: "" });
+      for (const program of PROGRAMS) {
+        const version = spawnSync(program, ["--version"], { env, encoding: "utf8", cwd: dir });
+        expect({ name, out: version.stdout, err: version.stderr }).toEqual({
+          name,
+          out: runOk(["--version"]),
+          err: "",
+        });
+      }
       const ran = spawnSync(RUNTIME, ["run", "-b", bundle.path, newId()], { env, encoding: "utf8", cwd: dir });
       expect({ name, code: ran.status, out: ran.stdout.split("\n").sort().join(" ").trim() }).toEqual({
         name,

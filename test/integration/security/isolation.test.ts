@@ -171,17 +171,20 @@ describeNeeds({ root: true })("a default container", () => {
 
   test("the host's mounts are what they were where they are shared, as with systemd", () => {
     const script = `
-      mount --make-rshared / && cat /proc/self/mountinfo && echo = &&
+      mount --make-rshared / && mount --bind "$3" "$3" && cat /proc/self/mountinfo && echo = &&
       "$0" run -d -b "$1" "$2" < /dev/null > /dev/null 2>&1 && cat /proc/self/mountinfo && echo = &&
       "$0" delete --force "$2" && cat /proc/self/mountinfo`;
     for (const propagation of ["", "private", "rslave", "shared", "rshared"]) {
       const bundle = sleepingBundle({
-        mounts: [{ destination: "/mnt", type: "tmpfs", source: "tmpfs" }],
+        mounts: ["/mnt", "/mounted/mnt"].map((destination) => ({ destination, type: "tmpfs", source: "tmpfs" })),
         edit: (spec) => {
           if (propagation !== "") spec.linux.rootfsPropagation = propagation;
         },
       });
-      const result = run(["-m", "sh", "-c", script, RUNTIME, bundle.path, newId()], { runtime: "unshare" });
+      // A mount in the root file system, which is the host's as well.
+      const mounted = join(bundle.rootfs, "mounted");
+      mkdirSync(mounted);
+      const result = run(["-m", "sh", "-c", script, RUNTIME, bundle.path, newId(), mounted], { runtime: "unshare" });
       expect(result, propagation).toMatchObject({ code: 0, stderr: "" });
       const [before, during, after] = result.stdout.split("=\n");
       expect({ propagation, during }).toEqual({ propagation, during: before });

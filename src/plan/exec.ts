@@ -4,7 +4,7 @@
 import type { Host } from "../host.ts";
 import { CLONE_NEWCGROUP, CLONE_NEWUSER, O_PATH } from "../linux.ts";
 import type { ResolvedProcess } from "../spec/container.ts";
-import type { LinuxPersonality } from "../spec/types.ts";
+import type { LinuxMemoryPolicy, LinuxPersonality } from "../spec/types.ts";
 import { PlanBuilder } from "./builder.ts";
 import { planLabels } from "./labels.ts";
 import {
@@ -16,7 +16,7 @@ import {
   planRaisedLimits,
 } from "./process.ts";
 import { planChangedRoot } from "./rootfs.ts";
-import { planAllCpus, planCpus } from "./schedule.ts";
+import { planAllCpus, planCpus, planMemoryPolicy } from "./schedule.ts";
 import { AWAIT, type Plan } from "./step.ts";
 import { planPty, planTerminal } from "./terminal.ts";
 
@@ -40,6 +40,7 @@ export interface ExecPlanRequest {
   available: bigint;
   seccomp: { flags: number; program: Uint8Array } | undefined;
   personality?: LinuxPersonality | undefined;
+  memoryPolicy?: LinuxMemoryPolicy | undefined;
 }
 
 export function planExec(request: ExecPlanRequest): Plan {
@@ -74,8 +75,10 @@ export function planExec(request: ExecPlanRequest): Plan {
     b.add("namespaces of the container", "setns", container, later);
     b.add("namespaces of the container", "close", container);
   }
-  if (process.execCPUAffinity === undefined) planAllCpus(b);
+  // Those that it has begun on are for the way into the cgroup alone.
+  if (!process.execCPUAffinity?.final) planAllCpus(b);
   planCpus(b, "process.execCPUAffinity.final", process.execCPUAffinity?.final);
+  planMemoryPolicy(b, request.memoryPolicy);
   b.add("process", "setsid");
   planLabels(b, process, !request.noNewKeyring);
   if (!request.noNewKeyring) b.add("session keyring", "keyring", `_ses.${request.id}`);

@@ -104,6 +104,7 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
     home: homeOf(record, process),
     available: availableCapabilities(host, record.userns),
     personality: config.linux?.personality,
+    memoryPolicy: config.linux?.memoryPolicy,
     seccomp: compiledSeccomp(seccomp),
   });
   const init = spawnInit({ plan, fds, preserved: options.preserveFds ?? 0, stdio: options.stdio });

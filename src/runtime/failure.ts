@@ -159,8 +159,9 @@ function fixFor(step: Step, code: string): string | undefined {
     case "write ENOENT":
       return step.about === "process.apparmorProfile" ? "load the profile first: apparmor_parser -r FILE" : undefined;
     case "schedAttr EPERM":
+      return "a realtime policy needs CAP_SYS_NICE and, where cgroup v1 shares real time out, linux.resources.cpu.realtimeRuntime";
     case "ioPriority EPERM":
-      return "a realtime policy or class needs CAP_SYS_NICE";
+      return "a realtime class needs CAP_SYS_NICE";
     case "memoryPolicy EINVAL":
       return "are the nodes among those of the cgroup (cpuset.mems) and of the machine?";
     case "seccomp EINVAL":

@@ -69,3 +69,19 @@ export function distance(a: string, b: string): number {
   }
   return last[b.length] ?? 0;
 }
+
+/** More CPUs or memory nodes than a kernel may be built for. */
+const NUMBERS_MAX = 8192;
+
+/**
+ * Is this a list of CPUs or memory nodes, as "0-3,7"? Blanks around an entry and empty entries are allowed, as runc
+ * allows them. Rules: cpuset(7) "List format".
+ */
+export function isNumberList(text: string): boolean {
+  return text.split(",").every((part) => {
+    const entry = part.trim();
+    if (entry === "") return true;
+    const [, first, last = first] = /^(\d+)(?:-(\d+))?$/.exec(entry) ?? [];
+    return first !== undefined && Number(first) <= Number(last) && Number(last) < NUMBERS_MAX;
+  });
+}

@@ -36,6 +36,16 @@ describe("process attributes", () => {
     expect(run(["exec", id, "grep", "Cpus_allowed_list", "/proc/self/status"]).stdout).toBe("Cpus_allowed_list:\t0\n");
   });
 
+  own("exec without final CPUs runs on all of the container, wherever it has begun", () => {
+    const bundle = sleepingBundle();
+    bundle.edit((spec) => {
+      spec.process.execCPUAffinity = { initial: "0" };
+    });
+    const { id } = startContainer(bundle);
+    const allowed = (pid: string) => run(["exec", id, "grep", "Cpus_allowed_list", `/proc/${pid}/status`]).stdout;
+    expect(allowed("self")).toBe(allowed("1"));
+  });
+
   root("scheduler: policy, priority and nice are those of the config", () => {
     const batch = stdout("cat /proc/self/stat", (spec) => {
       spec.process.scheduler = { policy: "SCHED_BATCH", nice: 5 };
@@ -58,6 +68,18 @@ describe("process attributes", () => {
     expect(result.stderr).toBe("");
     expect(result.stdout).toMatch(/ bind=static:0 /);
   });
+
+  needs({ root: true, tsrun: true, files: ["/proc/self/numa_maps"] })(
+    "memoryPolicy is that of what exec runs, too",
+    () => {
+      const bundle = sleepingBundle();
+      bundle.edit((spec) => {
+        spec.linux.memoryPolicy = { mode: "MPOL_PREFERRED", nodes: "0", flags: ["MPOL_F_RELATIVE_NODES"] };
+      });
+      const { id } = startContainer(bundle);
+      expect(run(["exec", id, "cat", "/proc/self/numa_maps"]).stdout).toMatch(/ prefer=relative:0 /);
+    },
+  );
 
   root("personality LINUX32 shows in uname", () => {
     const result = stdout("uname -m", (spec) => {

@@ -1,6 +1,6 @@
 /** The smaller fields of linux. Rules: OCI config-linux.md; runc validator.go, intelrdt.go. */
 import { type ObjectShape, S } from "../structure.ts";
-import { joinPath, quote } from "../text.ts";
+import { isNumberList, joinPath, quote } from "../text.ts";
 import type { LinuxIntelRdt, LinuxMemoryPolicy, LinuxNetDevice } from "../types.ts";
 import type { RuleContext } from "./context.ts";
 import { DEVICES } from "./devices.ts";
@@ -129,7 +129,7 @@ function checkMemoryPolicy({ report }: RuleContext, policy: LinuxMemoryPolicy): 
     if (Object.keys(policy).length > 0) report("linux.memoryPolicy.mode", "is missing");
     return;
   }
-  if (!/^[\d, -]*$/.test(nodes)) {
+  if (!isNumberList(nodes)) {
     report("linux.memoryPolicy.nodes", `${quote(nodes)} is no list of nodes: "0-3,7" would be one`);
   }
   const takesNodes = mode !== "MPOL_DEFAULT" && mode !== "MPOL_LOCAL";

@@ -2,7 +2,7 @@
 import { CAPABILITIES } from "../capabilities.ts";
 import { uint64 } from "../numbers.ts";
 import { type ObjectShape, S } from "../structure.ts";
-import { quote } from "../text.ts";
+import { isNumberList, quote } from "../text.ts";
 import type { LinuxCapabilities, POSIXRlimit, Process, Scheduler } from "../types.ts";
 import type { RuleContext } from "./context.ts";
 
@@ -148,7 +148,7 @@ export function checkProcess(context: RuleContext, process: Process | undefined,
   if (priority < 0 || priority > 7) report(`${path}.ioPriority.priority`, `${priority} is out of range, 0 to 7`);
   for (const field of ["initial", "final"] as const) {
     const cpus = process.execCPUAffinity?.[field] ?? "";
-    if (cpus !== "" && !/^[0-9, -]*$/.test(cpus)) {
+    if (!isNumberList(cpus)) {
       report(`${path}.execCPUAffinity.${field}`, `${quote(cpus)} is no list of CPUs: "0-3,7" would be one`);
     }
   }
@@ -195,8 +195,11 @@ function checkRlimits({ report }: RuleContext, rlimits: readonly POSIXRlimit[], 
 function checkScheduler({ report }: RuleContext, scheduler: Scheduler, path: string): void {
   const { policy, nice = 0, priority = 0 } = scheduler;
   if (nice < -20 || nice > 19) report(`${path}.nice`, `${nice} is out of range, -20 to 19`);
-  if (priority !== 0 && policy !== "SCHED_FIFO" && policy !== "SCHED_RR") {
-    report(`${path}.priority`, "is for SCHED_FIFO and SCHED_RR only");
+  const isRealtime = policy === "SCHED_FIFO" || policy === "SCHED_RR";
+  if (priority !== 0 && !isRealtime) report(`${path}.priority`, "is for SCHED_FIFO and SCHED_RR only");
+  // sched(7); with this flag what the process has already counts.
+  if (isRealtime && (priority < 1 || priority > 99) && !scheduler.flags?.includes("SCHED_FLAG_KEEP_PARAMS")) {
+    report(`${path}.priority`, `${priority} is out of range, 1 to 99, for ${policy}`);
   }
   if (policy === "SCHED_DEADLINE") return;
   for (const field of ["runtime", "deadline", "period"] as const) {

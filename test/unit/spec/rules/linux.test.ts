@@ -68,6 +68,11 @@ describe("spec/rules/linux", () => {
         memoryPolicy: { mode: "MPOL_BIND", nodes: "x", flags: ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"] },
       }),
     ).toHaveLength(2);
+    for (const nodes of ["3-1", "0-", "-1", "1-2-3", "0 1", "8192", "0-99999"]) {
+      expect(linux({ memoryPolicy: { mode: "MPOL_BIND", nodes } }), nodes).toEqual([
+        `linux.memoryPolicy.nodes: "${nodes}" is no list of nodes: "0-3,7" would be one`,
+      ]);
+    }
   });
 
   test("personality", () => {

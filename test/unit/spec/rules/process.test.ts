@@ -117,6 +117,19 @@ describe("spec/rules/process", () => {
       problemsOf((spec) => (spec.process.ioPriority = { class: "IOPRIO_CLASS_BE", priority }));
     expect(io(7)).toEqual([]);
     expect(io(8)).toHaveLength(1);
+    for (const priority of [0, -1, 100]) {
+      expect(scheduler({ policy: "SCHED_FIFO", priority })).toEqual([
+        `process.scheduler.priority: ${priority} is out of range, 1 to 99, for SCHED_FIFO`,
+      ]);
+    }
+    expect(scheduler({ policy: "SCHED_FIFO", flags: ["SCHED_FLAG_KEEP_PARAMS"] })).toEqual([]);
+    const affinity = (initial: string) => problemsOf((spec) => (spec.process.execCPUAffinity = { initial }));
+    for (const list of ["", "0", "0-3,7", " 0 , 2-2,", "8191"]) expect(affinity(list), list).toEqual([]);
+    for (const list of ["3-1", "0-", "-1", "1-2-3", "0 1", "8192", "0-99999", "x"]) {
+      expect(affinity(list), list).toEqual([
+        `process.execCPUAffinity.initial: "${list}" is no list of CPUs: "0-3,7" would be one`,
+      ]);
+    }
     expect(problemsOf((spec) => (spec.process.execCPUAffinity = { initial: "0-1,x" }))).toHaveLength(1);
   });
 

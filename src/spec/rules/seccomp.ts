@@ -139,6 +139,7 @@ export function checkSeccomp(context: RuleContext): void {
 
 /** Calls that nobody can be asked about, and why. The init has its filter when it sends the listener. */
 const NOT_ASKED: Readonly<Record<string, string>> = {
+  __proto__: null as never,
   sendmsg: "the listener is handed over with it",
   write: "a profile with it starts under no other runtime",
 };

@@ -60,6 +60,8 @@ describe("spec/rules/seccomp", () => {
       "linux.seccomp.syscalls[0].names[0]: SCMP_ACT_NOTIFY cannot be used for the write syscall: a profile with it starts under no other runtime",
       "linux.seccomp.syscalls[0].names[1]: SCMP_ACT_NOTIFY cannot be used for the sendmsg syscall: the listener is handed over with it",
     ]);
+    const other = [{ names: ["__proto__", "toString"], action: "SCMP_ACT_NOTIFY" }];
+    expect(seccomp({ defaultAction: "SCMP_ACT_ALLOW", listenerPath, syscalls: other })).toEqual([]);
   });
 
   test("unknown words", () => {

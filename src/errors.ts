@@ -20,6 +20,17 @@ export class TsrunError extends Error {
   }
 }
 
+/** An error and its causes, in one line: for a warning, as an error that is thrown is put into words by who catches it. */
+export function inFull(error: unknown): string {
+  const messages: string[] = [];
+  for (let level = error; level !== undefined; level = level instanceof Error ? level.cause : undefined) {
+    const message = level instanceof Error ? level.message : String(level);
+    // A level that already quotes its cause says it once.
+    if (message !== "" && !messages.some((upper) => upper.includes(message))) messages.push(message);
+  }
+  return messages.join(": ");
+}
+
 /** One thing wrong with a config.json: where (`mounts[3].options[1]`), what, and what was perhaps meant. */
 export interface Problem {
   path: string;

@@ -4,7 +4,7 @@
  * Everything is found from the state, which goes last: a delete that is killed half-way is simply done again.
  */
 import { destroyCgroup } from "../cgroup/manager.ts";
-import { isErrno, StateError } from "../errors.ts";
+import { inFull, isErrno, StateError } from "../errors.ts";
 import { warn } from "../log.ts";
 import type { Hooks } from "../spec/types.ts";
 import { ownTrees, removeRootfs } from "../storage/rootfs.ts";
@@ -83,7 +83,7 @@ function runPoststop(state: StateDirectory, record: StateRecord, force: boolean)
     // Written in part by a create that was killed.
     if (record.phase === "creating") return;
     if (!force) throw error;
-    warn(`the poststop hooks of ${record.id} are not run: ${error instanceof Error ? error.message : String(error)}`);
+    warn(`the poststop hooks of ${record.id} are not run: ${inFull(error)}`);
   }
   runHooksAnyhow(hooks, "poststop", record);
 }

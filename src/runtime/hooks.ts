@@ -2,7 +2,7 @@
  * Hooks: programs of config.json that run at fixed points of a container's life, with its state on standard input.
  * Rules: OCI config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
  */
-import { isErrno, TsrunError } from "../errors.ts";
+import { inFull, isErrno, TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
 import type { SyncSocket } from "../init/sync.ts";
 import { debug, isDebugging, warn } from "../log.ts";
@@ -69,7 +69,7 @@ export function runHooksAnyhow(hooks: Hooks | undefined, stage: HookStage, recor
     try {
       runHook(hook, `hooks.${stage}[${i}]`, stage, record);
     } catch (error) {
-      warn(error instanceof Error ? error.message : String(error));
+      warn(inFull(error));
     }
   });
 }

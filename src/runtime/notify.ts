@@ -2,7 +2,7 @@
  * A container whose caller waits until it is ready (NOTIFY_SOCKET): `create` makes the directory that it is told in,
  * `run` and `start` the socket, and pass on what comes there.
  */
-import { isErrno } from "../errors.ts";
+import { inFull, isErrno } from "../errors.ts";
 import { connectNotify, relayReadiness } from "../io/notify.ts";
 import { warn } from "../log.ts";
 import { NOTIFY_ATTRIBUTES } from "../plan/notify.ts";
@@ -82,7 +82,7 @@ export class Readiness {
     try {
       host = connectNotify(address);
     } catch (error) {
-      warn(`NOTIFY_SOCKET: nobody will be told that the container is ready: ${(error as Error).message}`);
+      warn(`NOTIFY_SOCKET: nobody will be told that the container is ready: ${inFull(error)}`);
       return undefined;
     }
     try {

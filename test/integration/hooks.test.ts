@@ -252,12 +252,14 @@ describe("hooks", () => {
     const log = join(scratch("hooks"), "log");
     const bundle = hooked(["poststop"], "exit 6");
     bundle.edit((spec) => {
+      spec.hooks?.poststop?.push({ path: "/dev/null" });
       spec.hooks?.poststop?.push({ path: "/bin/sh", args: ["sh", "-c", `echo second > ${log}`] });
     });
     const before = inventory();
     const result = runBundle(bundle);
     expect(result.code).toBe(0);
     expect(result.stderr).toContain("hooks.poststop[0] /bin/sh: ended with exit code 6");
+    expect(result.stderr).toMatch(/hooks\.poststop\[1\] \/dev\/null: .*EACCES \(Permission denied\)/);
     expect(lines(log)).toEqual(["second"]);
     expectNothingLeft(before);
   });

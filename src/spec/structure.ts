@@ -239,6 +239,17 @@ function together(a: unknown, b: unknown): unknown {
     : { ...(a as object), ...(b as object) };
 }
 
+/** A value that fits, without the members that its shape does not have. */
+export function knownMembers(shape: Shape, value: unknown): unknown {
+  if (typeof shape === "number" || "words" in shape || typeof value !== "object" || value === null) return value;
+  if ("list" in shape) return (value as unknown[]).map((element) => knownMembers(shape.list, element));
+  const entries = Object.entries(value).flatMap(([key, member]) => {
+    const known = "map" in shape ? shape.map : shape.members[key];
+    return known === undefined ? [] : [[key, knownMembers(known, member)] as const];
+  });
+  return Object.fromEntries(entries);
+}
+
 /** Looks at every member that no object of its shape has: its path, its name, and the names it may have been meant to be. */
 export function unknownMembers(
   shape: Shape,

@@ -17,7 +17,7 @@ import { checkLimits, checkResources, RESOURCES } from "./rules/resources.ts";
 import { checkRoot, ROOT } from "./rules/root.ts";
 import { checkSeccomp } from "./rules/seccomp.ts";
 import { checkSysctl } from "./rules/sysctl.ts";
-import { explain, fits, type ObjectShape, S, type Shape, unknownMembers } from "./structure.ts";
+import { explain, fits, knownMembers, type ObjectShape, S, type Shape, unknownMembers } from "./structure.ts";
 import { didYouMean } from "./text.ts";
 import type { Linux, LinuxIntelRdt, LinuxResources, Mount, Process, Spec } from "./types.ts";
 
@@ -53,12 +53,12 @@ export function validate(value: unknown): Problem[] {
   return inspect(value).problems;
 }
 
-/** A resources object on its own, as update takes it. Paths begin with `resources`. */
+/** A resources object on its own, as update takes it, and what the spec knows of it. Paths begin with `resources`. */
 export function inspectResources(value: unknown): { problems: Problem[]; resources: LinuxResources } {
   const { problems, left } = examine(RESOURCES, value, "resources", false, (context, resources) => {
     checkLimits(context, resources as LinuxResources, "resources");
   });
-  return { problems, resources: left as LinuxResources };
+  return { problems, resources: problems.length > 0 ? {} : (knownMembers(RESOURCES, left) as LinuxResources) };
 }
 
 /** The same for an intelRdt object. */

@@ -24,6 +24,24 @@ describe("spec/rules/resources", () => {
     ).toEqual([]);
   });
 
+  test("what is kept of a file for update is what the spec has", () => {
+    const value = {
+      Memory: { limit: 64, note: "x" },
+      cpu: null,
+      hugepageLimits: [{ pageSize: "2MB", limit: 0, note: [] }],
+      unified: { "memory.high": "1" },
+      note: "x".repeat(100),
+    };
+    expect(inspectResources(value)).toEqual({
+      problems: [],
+      resources: {
+        memory: { limit: 64 },
+        hugepageLimits: [{ pageSize: "2MB", limit: 0 }],
+        unified: { "memory.high": "1" },
+      },
+    });
+  });
+
   test("memory and swap are counted together", () => {
     expect(resources({ memory: { limit: 64, swap: 32 } })).toEqual([
       "resources.memory.swap: 32 is less than the limit of memory, 64: it counts memory and swap together",

@@ -3,21 +3,21 @@
  * Flags that a bind mount has from its source are not locked, as those of a new container's are: root of the container's
  * user namespace, where it has CAP_SYS_ADMIN, can clear them.
  */
-import { SpecError, StateError, StepError } from "../errors.ts";
+import { inFull, SpecError, StateError, StepError } from "../errors.ts";
 import { CLONE_NEWNS } from "../linux.ts";
 import { warn } from "../log.ts";
 import { aboutMount, type LivePlanRequest, planAddMounts, planRemoveMounts } from "../plan/live-mounts.ts";
 import type { Plan } from "../plan/step.ts";
-import { parseList } from "../spec/load.ts";
+import { loadList } from "../spec/load.ts";
 import { resolveMount } from "../spec/resolve.ts";
 import type { Mount } from "../spec/types.ts";
 import { inspectDestinations, inspectMounts } from "../spec/validate.ts";
-import { closeQuiet, open, readText } from "../sys/file.ts";
+import { closeQuiet } from "../sys/file.ts";
 import { carryOut } from "./carry-out.ts";
 import { openIdmapped } from "./idmapped.ts";
 import { statusOf } from "./lifecycle.ts";
 import { foreignNamespaces } from "./namespaces.ts";
-import { absolutePath, stateRoot } from "./paths.ts";
+import { stateRoot } from "./paths.ts";
 import { openRecorded } from "./recorded.ts";
 import { sourceLinks } from "./source-links.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
@@ -62,13 +62,7 @@ export function removeMounts(root: string | undefined, id: string, asked: readon
 
 /** Reads the list of mounts as it is in config.json. @param file a path, or "-" for standard input @throws SpecError */
 export function readMounts(file: string): Mount[] {
-  const name = file === "-" ? "standard input" : file;
-  const fd = file === "-" ? 0 : open(absolutePath(file), 0);
-  try {
-    return parseList(readText(fd, name), name) as Mount[];
-  } finally {
-    if (fd !== 0) closeQuiet(fd);
-  }
+  return loadList(file) as Mount[];
 }
 
 function runningRecord(state: StateDirectory): StateRecord {
@@ -111,6 +105,6 @@ function takeBack(record: StateRecord, place: ReturnType<typeof placeOf>, mounts
   try {
     inContainer(record, planRemoveMounts({ ...place, mounts }), new Map());
   } catch (error) {
-    warn(`mounts that were made before: ${error instanceof Error ? error.message : error}`);
+    warn(`mounts that were made before: ${inFull(error)}`);
   }
 }

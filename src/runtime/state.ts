@@ -288,7 +288,7 @@ export function ociState(record: StateRecord, status: ContainerStatus): Record<s
 
 /** The container's config as it was when it was made. @throws SpecError when somebody has changed it since */
 export function readConfig(state: StateDirectory): Spec {
-  return loadSpec(state.path).spec;
+  return loadSpec(state.path, undefined, Number.POSITIVE_INFINITY).spec;
 }
 
 /** The hooks that it was made with; undefined when it has none of this stage. */

@@ -3,13 +3,12 @@ import { cgroupProcesses } from "../cgroup/manager.ts";
 import { mergeResources, updateCgroup } from "../cgroup/update.ts";
 import { SpecError, StateError } from "../errors.ts";
 import { warn } from "../log.ts";
-import { parseObject, specText } from "../spec/load.ts";
+import { loadObject, specText } from "../spec/load.ts";
 import type { LinuxIntelRdt, LinuxResources } from "../spec/types.ts";
 import { inspectResources, validateRdt } from "../spec/validate.ts";
-import { open, readText } from "../sys/file.ts";
 import { createRdt, joinAllRdt, planRdt, updateRdt } from "./intel-rdt.ts";
 import { statusOf } from "./lifecycle.ts";
-import { absolutePath, stateRoot } from "./paths.ts";
+import { stateRoot } from "./paths.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
 
 /**
@@ -73,9 +72,7 @@ function changeRdt(state: StateDirectory, record: StateRecord, rdt: LinuxIntelRd
 
 /** Reads resources as engines hand them over. @param file a path, or "-" for standard input @throws SpecError */
 export function readResources(file: string): LinuxResources {
-  const name = file === "-" ? "standard input" : file;
-  const fd = file === "-" ? 0 : open(absolutePath(file), 0);
-  return parseObject(readText(fd, name), name) as LinuxResources;
+  return loadObject(file) as LinuxResources;
 }
 
 /** Device rules are not for update; empty texts are "not set". A limit of 0 processes is a limit (runc since 1.4). */

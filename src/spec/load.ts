@@ -6,14 +6,16 @@ import { SpecError } from "../errors.ts";
 import { resolve } from "../path.ts";
 import { utf8Text } from "../sys/call.ts";
 import { O_NOCTTY, O_NONBLOCK, O_RDONLY, POLLIN } from "../sys/constants.ts";
-import { closeQuiet, open, read, readText } from "../sys/file.ts";
+import { closeQuiet, open, read } from "../sys/file.ts";
 import { fstatSync } from "../sys/fs.ts";
 import { pollFd } from "../sys/process.ts";
-import { jsonErrorOffset } from "./json-error.ts";
+import { jsonErrorOffset, stringEnd } from "./json-error.ts";
 import type { Process, Spec } from "./types.ts";
 
-const MAX_BYTES = 64 * 1024 * 1024;
+/** Twice what all of the environment, every list and every text of a real config could come to, and read in seconds. */
+const MAX_BYTES = 16 * 1024 * 1024;
 const PIPE_TIMEOUT_MS = 5000;
+const STDIN = 0;
 
 export interface LoadedSpec {
   spec: Spec;
@@ -24,11 +26,16 @@ export interface LoadedSpec {
 /**
  * Reads `<bundleDir>/config.json`, or `configFile` (relative to the bundle) in its place.
  *
+ * @param maxBytes for a copy that is our own, which may have grown since
  * @throws SpecError when there is no such file, or it holds no JSON object; with line and column
  */
-export function loadSpec(bundleDir: string, configFile?: string | undefined): LoadedSpec {
+export function loadSpec(bundleDir: string, configFile?: string | undefined, maxBytes = MAX_BYTES): LoadedSpec {
   const path = resolve(bundleDir, configFile ?? "config.json");
-  const text = readFile(path, "name the bundle directory with -b, or write a config there: tsrun spec -b DIR");
+  const text = readFile(
+    path,
+    maxBytes,
+    "name the bundle directory with -b, or write a config there: tsrun spec -b DIR",
+  );
   return { spec: parseSpec(text, path), text };
 }
 
@@ -49,6 +56,18 @@ export function specText(spec: Spec): string {
 /** Reads the process.json that callers hand to exec. @throws SpecError */
 export function loadProcess(path: string): Process {
   return parseObject(readFile(path), path) as unknown as Process;
+}
+
+/** Reads the JSON object of a file, or of standard input: "-". @throws SpecError */
+export function loadObject(file: string): Record<string, unknown> {
+  const { text, name } = readNamed(file);
+  return parseObject(text, name);
+}
+
+/** As loadObject, a list. @throws SpecError */
+export function loadList(file: string): unknown[] {
+  const { text, name } = readNamed(file);
+  return parseList(text, name);
 }
 
 /**
@@ -97,54 +116,64 @@ function withoutNulls(value: unknown): unknown {
   return copy;
 }
 
-/** @param fix what to do when there is no such file */
-function readFile(path: string, fix?: string): string {
+function readNamed(file: string): { text: string; name: string } {
+  if (file !== "-") return { text: readFile(resolve(file)), name: file };
+  const name = "standard input";
+  return { text: readToEnd(STDIN, name, MAX_BYTES), name };
+}
+
+function readFile(path: string, maxBytes = MAX_BYTES, fixIfMissing?: string): string {
   let fd: number;
   try {
     // O_NONBLOCK: a fifo in the place of the file must not hold us up.
     fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   } catch (error) {
-    throw unreadable(path, (error as { code?: string }).code ?? String(error), fix);
+    throw unreadable(path, (error as { code?: string }).code ?? String(error), fixIfMissing);
   }
   try {
     const status = fstatSync(fd);
-    if (status.isFIFO() && /^\/(dev|proc\/self)\/fd\/\d+$/.test(path)) return readPipe(fd, path);
-    if (!status.isFile()) throw new SpecError([{ path, message: "is no regular file" }]);
-    if (status.size > MAX_BYTES) {
-      throw new SpecError([{ path, message: `is larger than ${MAX_BYTES / 1024 / 1024} MiB` }]);
+    // What a shell hands over as <(...): until its writer is done, and no longer than a person would wait.
+    if (status.isFIFO() && /^\/(dev\/stdin|(dev|proc\/self)\/fd\/\d+)$/.test(path)) {
+      return readToEnd(fd, path, maxBytes, PIPE_TIMEOUT_MS);
     }
-    return readText(fd, path);
+    if (!status.isFile()) throw new SpecError([{ path, message: "is no regular file" }]);
+    if (status.size > maxBytes) throw tooLarge(path, maxBytes);
+    return readToEnd(fd, path, maxBytes);
   } catch (error) {
     if (error instanceof SpecError) throw error;
-    throw unreadable(path, (error as { code?: string }).code ?? String(error), fix);
+    throw unreadable(path, (error as { code?: string }).code ?? String(error));
   } finally {
     closeQuiet(fd);
   }
 }
 
-/** What a shell hands over as <(...): until its writer is done, and no longer than a person would wait. */
-function readPipe(fd: number, path: string): string {
-  const end = performance.now() + PIPE_TIMEOUT_MS;
+function readToEnd(fd: number, path: string, maxBytes: number, timeoutMs?: number): string {
+  const end = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
   let bytes = new Uint8Array(65536);
-  for (let length = 0; length < MAX_BYTES; ) {
-    if (pollFd(fd, POLLIN, Math.max(end - performance.now(), 0)) === 0) break;
-    const count = read(fd, bytes.subarray(length));
+  for (let length = 0; length <= maxBytes; ) {
+    if (end !== undefined && pollFd(fd, POLLIN, Math.max(end - performance.now(), 0)) === 0) {
+      throw new SpecError([{ path, message: `is a pipe, and has not ended after ${PIPE_TIMEOUT_MS / 1000} s` }]);
+    }
+    const count = read(fd, bytes.subarray(length), path);
     if (count === 0) return utf8Text(bytes.subarray(0, length));
     length += count;
     if (length < bytes.length) continue;
-    const larger = new Uint8Array(bytes.length * 2);
+    const larger = new Uint8Array(bytes.length * 4);
     larger.set(bytes);
     bytes = larger;
   }
-  throw new SpecError([{ path, message: `is a pipe, and has not ended after ${PIPE_TIMEOUT_MS / 1000} s` }]);
+  throw tooLarge(path, maxBytes);
+}
+
+function tooLarge(path: string, maxBytes: number): SpecError {
+  return new SpecError([{ path, message: `is larger than ${maxBytes / 1024 / 1024} MiB` }]);
 }
 
 /** Callers take "no such file" for a missing command of the container (exit code 127), so this says it in other words. */
-function unreadable(path: string, code: string, fix: string | undefined): SpecError {
-  if (code !== "ENOENT" && code !== "ENOTDIR") {
-    return new SpecError([{ path: "", message: `JSON specification file ${path} cannot be read: ${code}` }]);
-  }
-  return new SpecError([{ path: "", message: `JSON specification file ${path} not found` }], fix ? { fix } : {});
+function unreadable(path: string, code: string, fixIfMissing?: string): SpecError {
+  const isMissing = code === "ENOENT" || code === "ENOTDIR";
+  const message = `JSON specification file ${path} ${isMissing ? "not found" : `cannot be read: ${code}`}`;
+  return new SpecError([{ path: "", message }], isMissing && fixIfMissing !== undefined ? { fix: fixIfMissing } : {});
 }
 
 function jsonProblem(text: string): string {
@@ -152,8 +181,13 @@ function jsonProblem(text: string): string {
   const offset = jsonErrorOffset(text);
   // It is JSON, and the engine ran out of stack: not every engine says so by a RangeError.
   if (offset === undefined) return "is nested too deeply";
-  const before = text.slice(0, offset).split("\n");
-  const place = `line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}`;
+  let line = 1;
+  let lineStart = 0;
+  for (let at = text.indexOf("\n"); at >= 0 && at < offset; at = text.indexOf("\n", at + 1)) {
+    line++;
+    lineStart = at + 1;
+  }
+  const place = `line ${line}, column ${offset - lineStart + 1}`;
   if (offset >= text.length) return `is not JSON: it ends too early (${place})`;
   return `is not JSON: unexpected ${JSON.stringify(String.fromCodePoint(text.codePointAt(offset) ?? 0))} at ${place}`;
 }
@@ -163,11 +197,7 @@ function jsonProblem(text: string): string {
  * with the long numbers as strings; only a config with such numbers pays.
  */
 function keepBigArguments(spec: Spec, text: string): void {
-  const exact: unknown = JSON.parse(
-    text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g, (token) =>
-      /^-?\d{16,}$/.test(token) ? `"${token}"` : token,
-    ),
-  );
+  const exact: unknown = JSON.parse(withNumbersAsText(text));
   const syscallsOf = (value: unknown) => listOf(member(member(value, "linux"), "seccomp"), "syscalls");
   const sources = syscallsOf(exact);
   for (const [i, syscall] of syscallsOf(spec).entries()) {
@@ -180,6 +210,20 @@ function keepBigArguments(spec: Spec, text: string): void {
       }
     }
   }
+}
+
+/** The same JSON, in which every whole number of 16 digits or more is a string. */
+function withNumbersAsText(text: string): string {
+  const parts: string[] = [];
+  for (let at = 0; at < text.length; ) {
+    const quote = text.indexOf('"', at);
+    const between = text.slice(at, quote < 0 ? text.length : quote);
+    parts.push(between.replace(/-?\d[\d.eE+-]*/g, (token) => (/^-?\d{16,}$/.test(token) ? `"${token}"` : token)));
+    if (quote < 0) break;
+    at = stringEnd(text, quote);
+    parts.push(text.slice(quote, at));
+  }
+  return parts.join("");
 }
 
 function listOf(value: unknown, name: string): Record<string, unknown>[] {

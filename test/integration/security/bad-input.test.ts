@@ -2,7 +2,8 @@
  * Any config, whatever it holds, and any command line: one clear message, soon, and nothing left behind. What can be
  * decided without a kernel is tried by the thousand in test/unit/spec/fuzz-schema.test.ts; this is the program itself.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect } from "vitest";
@@ -308,6 +309,82 @@ describe("the files that exec and update are given", () => {
     },
     120_000,
   );
+});
+
+describe("what stands in the place of a file", () => {
+  const root = needs({ root: true, tsrun: true });
+
+  root(
+    "is refused or read soon, whoever is given it, and standard input is read to a bound",
+    () => {
+      const { id } = startContainer(sleepingBundle());
+      const bundle = makeBundle();
+      const path = join(bundle.path, "config.json");
+      const calls = [
+        ["plan", bundle.path],
+        ["exec", "--process", path, id],
+        ["update", "-r", path, id],
+        ["mounts", "add", id, path],
+      ];
+      const places: [what: string, make: () => void, says: RegExp][] = [
+        ["a pipe that nobody writes to", () => execFileSync("mkfifo", [path]), /is no regular file/],
+        ["a directory", () => mkdirSync(path), /is no regular file/],
+        ["a device without an end", () => symlinkSync("/dev/zero", path), /is no regular file/],
+        ["a terminal's master", () => symlinkSync("/dev/ptmx", path), /is no regular file/],
+        ["a log that never ends", () => symlinkSync("/proc/kmsg", path), /cannot be read: E(AGAIN|PERM)/],
+        ["a link to itself", () => symlinkSync("config.json", path), /cannot be read: ELOOP/],
+        ["a link to nothing", () => symlinkSync("nosuch", path), /not found/],
+        [
+          "a file of a terabyte",
+          () => {
+            writeFileSync(path, "{");
+            truncateSync(path, 2 ** 40);
+          },
+          /is larger than 16 MiB/,
+        ],
+        [
+          "a string of many escapes without an end",
+          () => writeFileSync(path, `{"${'\\"'.repeat(2e6)}`),
+          /ends too early/,
+        ],
+        ["a list with its mistake at the end", () => writeFileSync(path, `[${"1,".repeat(5e5)}x`), /unexpected "x"/],
+      ];
+      for (const [what, make, says] of places) {
+        rmSync(path, { recursive: true, force: true });
+        make();
+        for (const args of calls) {
+          const begun = Date.now();
+          const result = run(args, { timeoutMs: 10_000 });
+          expectForReader(result, `${args[0]} ${what}`);
+          expect(result.code, `${args[0]} ${what}`).toBeGreaterThan(0);
+          expect(result.stderr, `${args[0]} ${what}`).toMatch(says);
+          expect(Date.now() - begun, `${args[0]} ${what}`).toBeLessThan(SOON_MS);
+        }
+      }
+      for (const args of [
+        ["update", "-r", "-", id],
+        ["mounts", "add", id, "-"],
+      ]) {
+        const result = run(args, { input: " ".repeat(17 * 1024 * 1024), timeoutMs: 10_000 });
+        expect(result).toMatchObject({
+          code: 1,
+          stderr: expect.stringContaining("standard input: is larger than 16 MiB"),
+        });
+      }
+      expect(stateOf(id)?.status).toBe("running");
+    },
+    200_000,
+  );
+
+  root("what update does not know of its file does not stay with the container", () => {
+    const { id } = startContainer(sleepingBundle());
+    const note = "x".repeat(7 * 1024 * 1024);
+    for (const name of ["one", "two"]) {
+      runOk(["update", "-r", "-", id], { input: JSON.stringify({ [name]: note, pids: { limit: 20, [name]: note } }) });
+    }
+    runOk(["update", "--pids-limit", "30", id]);
+    expect(runOk(["exec", id, "echo", "well"])).toBe("well\n");
+  });
 });
 
 function list<T>(length: number, element: (i: number) => T): T[] {

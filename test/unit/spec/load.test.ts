@@ -1,10 +1,20 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { SpecError } from "../../../src/errors.ts";
-import { loadProcess, loadSpec, parseObject, parseSpec, specText } from "../../../src/spec/load.ts";
+import { jsonErrorOffset } from "../../../src/spec/json-error.ts";
+import {
+  loadList,
+  loadObject,
+  loadProcess,
+  loadSpec,
+  parseObject,
+  parseSpec,
+  specText,
+} from "../../../src/spec/load.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "tsrun-load-"));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -17,6 +27,15 @@ function messageOf(action: () => unknown): string {
     return (error as Error).message;
   }
   throw new Error("nothing was thrown");
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 describe("spec/load", () => {
@@ -68,7 +87,16 @@ describe("spec/load", () => {
     ['{"a": 1} x', 'unexpected "x" at line 1, column 10'],
     ['{"a" 1}', 'unexpected "1" at line 1, column 6'],
     ["{'a': 1}", 'unexpected "\'" at line 1, column 2'],
-    ['{"a": "b\nc"}', 'unexpected "\\"" at line 1, column 7'],
+    ['{"a": "b\nc"}', 'unexpected "\\n" at line 1, column 9'],
+    ['{"a": "b', "it ends too early (line 1, column 9)"],
+    ['{"a": "b\\', "it ends too early (line 1, column 10)"],
+    ['{"a": "\\x"}', 'unexpected "x" at line 1, column 9'],
+    ['{"a": "\\u12g4"}', 'unexpected "u" at line 1, column 9'],
+    ['{"a": 1.}', 'unexpected "1" at line 1, column 7'],
+    ['{"a": -}', 'unexpected "-" at line 1, column 7'],
+    ['{"a": 1e+}', 'unexpected "1" at line 1, column 7'],
+    ['{"a": nulls}', 'unexpected "n" at line 1, column 7'],
+    ['{"a": 0.5e-3, "b": [-0, true, "\\u00e9\\n"] "c"}', 'unexpected "\\"" at line 1, column 43'],
     ["[1, 2", "it ends too early"],
     ['\ufeff{"a": 1}', "line 1, column 1"],
     ["null", "must hold a JSON object"],
@@ -83,6 +111,60 @@ describe("spec/load", () => {
     messageOf(() => parseSpec(`{"a": "${"x".repeat(1_000_000)}`));
     messageOf(() => parseSpec(`{"a": "${"\\n".repeat(300_000)}`));
     expect(performance.now() - start).toBeLessThan(1000);
+  });
+
+  test("what is wrong at the end of a large text is found", () => {
+    for (const part of ["1,", "{},", '"\\n",', "null,\n", "[".repeat(20), '"a b c d",']) {
+      expect(messageOf(() => parseSpec(`{"a":[${part.repeat(500_000 / part.length)}x`))).toMatch(
+        /unexpected "x"|deeply/,
+      );
+    }
+  });
+
+  test("a place is found where the engine refuses, and nowhere else", () => {
+    const text = fc.string({ unit: fc.constantFrom(...'{}[],:" \n\\/0123456789.+-eEtruefalsn'), maxLength: 12 });
+    fc.assert(
+      fc.property(
+        fc.oneof(text, fc.json()),
+        fc.nat(),
+        fc.constantFrom("", ",", '"', "}", "0", "\\"),
+        (json, at, by) => {
+          const damaged = json.slice(0, at % (json.length + 1)) + by + json.slice(at % (json.length + 1));
+          const offset = jsonErrorOffset(damaged);
+          expect(offset === undefined).toBe(isJson(damaged));
+          expect(offset ?? 0).toBeLessThanOrEqual(damaged.length);
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("a file of standard input or of a path is read to its bound and no further", () => {
+    const path = join(dir, "large.json");
+    writeFileSync(path, "{}");
+    expect(loadObject(path)).toEqual({});
+    truncateSync(path, 16 * 1024 * 1024 + 1);
+    for (const load of [loadObject, loadList, loadProcess]) {
+      expect(messageOf(() => load(path))).toContain("is larger than 16 MiB");
+      expect(messageOf(() => load("/dev/zero"))).toContain("is no regular file");
+      expect(messageOf(() => load(join(dir, "f/config.json")))).toContain("is no regular file");
+      expect(messageOf(() => load(join(dir, "nosuch")))).toContain("nosuch not found");
+    }
+    expect(messageOf(() => loadObject("/proc/self/mem"))).toContain("cannot be read: EIO");
+  });
+
+  test("the copy that is our own may have grown", () => {
+    const path = join(dir, "config.json");
+    writeFileSync(path, `{"ociVersion": "1.0.2"${" ".repeat(16 * 1024 * 1024)}}`);
+    expect(messageOf(() => loadSpec(dir))).toContain("is larger than 16 MiB");
+    expect(loadSpec(dir, undefined, Number.POSITIVE_INFINITY).spec.ociVersion).toBe("1.0.2");
+  });
+
+  test("a text of many escapes beside a large argument of seccomp is read", () => {
+    const text = `{"a": "${"\\n".repeat(500_000)}", "b": "\\"1234567890123456789",
+      "linux": {"seccomp": {"syscalls": [{"args": [{"value": 18446744073709551615}]}]}}}`;
+    const syscalls = [{ args: [{ value: 18446744073709551615n }] }];
+    expect(parseSpec(text)).toMatchObject({ b: '"1234567890123456789', linux: { seccomp: { syscalls } } });
   });
 
   test("deep nesting does not overflow", () => {

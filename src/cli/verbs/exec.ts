@@ -76,7 +76,7 @@ The exit code is that of the process, 128 + n when signal n ended it, and 255 wh
       cwd: values.cwd || undefined,
       env: values.env,
       tty: values.tty,
-      user: values.user || undefined,
+      user: values.user,
       additionalGids: values["additional-gids"]?.map(gid),
       caps: values.cap,
       noNewPrivs: values["no-new-privs"],

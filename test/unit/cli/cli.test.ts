@@ -404,10 +404,15 @@ describe("cli: verbs", () => {
   test("what a script has no value for is as good as not given", async () => {
     expect(await tsrun("--log-format", "", "--log=", "--rootless", "", "create", "web")).toBe(0);
     expect(options("createContainer")).toMatchObject({ rootless: "auto" });
-    expect(await tsrun("exec", "--user", "", "--cwd=", "-p", "", "web", "ls")).toBe(0);
-    const { user, cwd, process: file } = options("execInForeground");
-    expect([user, cwd, file]).toEqual([undefined, undefined, undefined]);
+    expect(await tsrun("exec", "--cwd=", "-p", "", "web", "ls")).toBe(0);
+    const { cwd, process: file } = options("execInForeground");
+    expect([cwd, file]).toEqual([undefined, undefined]);
     expect(await tsrun("list", "--format", "")).toBe(1);
+  });
+
+  test("an empty --user of exec is none that is not given, which would be root", async () => {
+    await tsrun("exec", "--user", "", "web", "ls");
+    expect(options("execInForeground").user).toBe("");
   });
 
   test("an empty id stands in no error as if it were one", async () => {

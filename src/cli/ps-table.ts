@@ -1,6 +1,7 @@
 /** `ps` as a table: what the ps of the host prints, of the processes that are asked for. */
 import { TsrunError } from "../errors.ts";
 import { hostProcessTable } from "../index.ts";
+import { escapeControl } from "../log.ts";
 import { writeOut } from "./output.ts";
 import { processTable } from "./proc-table.ts";
 
@@ -34,5 +35,6 @@ function filterTable(output: string, pids: readonly number[]): string {
   }
   const wanted = new Set(pids.map(String));
   const kept = lines.filter((line) => wanted.has(line.trim().split(/\s+/)[column] ?? ""));
-  return `${[header, ...kept].join("\n")}\n`;
+  // Which characters ps shows as they are is a matter of the locale: U+202E is one of them in C.UTF-8.
+  return `${[header, ...kept].map(escapeControl).join("\n")}\n`;
 }

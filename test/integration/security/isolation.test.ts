@@ -67,7 +67,7 @@ describeNeeds({ root: true })("a default container", () => {
       for dir in /proc/acpi /proc/scsi /sys/firmware; do
         [ -d $dir ] && [ "$(ls -A $dir)" != "" ] && echo "listable $dir"
       done
-      for path in /proc/sysrq-trigger /proc/sys/kernel/hostname /proc/sys/vm/drop_caches /proc/sys/kernel/core_pattern; do
+      for path in /proc/sysrq-trigger /proc/sys/kernel/hostname /proc/sys/vm/drop_caches /proc/sys/kernel/core_pattern /sys/class/net/lo/mtu; do
         (: >> $path) 2>/dev/null && echo "writable $path"
       done
       for dir in /proc/bus /proc/fs /proc/irq /sys /sys/kernel /sys/fs/cgroup; do

@@ -125,6 +125,16 @@ describe("names that a container or an image has chosen", () => {
     runOk(["delete", "--force", id]);
   });
 
+  root("processes: the arguments of one are on its line, with the ps of the host and without", () => {
+    const { id } = startContainer(makeBundle({ args: ["sh", "-c", "sleep 1000; true", EVIL] }));
+    for (const env of [{ LC_ALL: "C.UTF-8" }, { LC_ALL: "C" }, { PATH: "/nonexistent" }]) {
+      const table = runOk(["ps", id], { env });
+      expectHarmless(table, JSON.stringify(env));
+      expect(table).toContain("all is well");
+      expect(table.trimEnd().split("\n")).toHaveLength(3);
+    }
+  });
+
   root("an image: what it says of itself drives no terminal", () => {
     const dir = scratch("evil-image");
     const store = join(dir, "store");

@@ -193,6 +193,34 @@ describe("links of the image", () => {
     }
   });
 
+  root("an /etc/passwd that leads out is read inside: nobody's home is what a file of the host says", () => {
+    const outside = join(scratch("outside"), "passwd");
+    writeFileSync(outside, "root:x:0:0:root:/of-the-host:/bin/sh\n");
+    for (const to of [outside, `../../../../../../../../../..${outside}`]) {
+      const bundle = makeBundle({ args: ["sh", "-c", "echo $HOME"], env: ["PATH=/bin"] });
+      rmSync(join(bundle.rootfs, "etc/passwd"));
+      symlinkSync(to, join(bundle.rootfs, "etc/passwd"));
+      expect(runBundle(bundle)).toMatchObject({ code: 0, stdout: "/\n" });
+    }
+  });
+
+  root("what tmpcopyup copies is the image's: no link is followed and no mount is crossed", () => {
+    const outside = scratch("outside");
+    writeFileSync(join(outside, "secret"), "secret");
+    const bundle = makeBundle({
+      args: ["sh", "-c", "find /data | sort; readlink /data/out"],
+      mounts: [
+        { destination: "/data/mounted", source: outside, options: ["bind"] },
+        { destination: "/data", type: "tmpfs", source: "tmpfs", options: ["tmpcopyup"] },
+      ],
+    });
+    mkdirSync(join(bundle.rootfs, "data/below"), { recursive: true });
+    writeFileSync(join(bundle.rootfs, "data/below/file"), "");
+    symlinkSync(outside, join(bundle.rootfs, "data/out"));
+    const { stdout } = runBundle(bundle);
+    expect(stdout).toBe(`/data\n/data/below\n/data/below/file\n/data/out\n${outside}\n`);
+  });
+
   root("nothing is written to the rootfs's own parent", () => {
     const bundle = makeBundle({ args: ["true"] });
     const before = readdirSync(bundle.path).sort();

@@ -128,7 +128,10 @@ export function subordinateRanges(text: string, name: string | undefined, uid: n
   for (const line of text.split("\n")) {
     const match = /^([^:]+):(\d+):(\d+)\s*$/.exec(line);
     if (match === null || (match[1] !== name && match[1] !== String(uid))) continue;
-    ranges.push({ first: Number(match[2]), count: Number(match[3]) });
+    const [first, count] = [Number(match[2]), Number(match[3])];
+    // There are no such ids, and newuidmap(1) makes nothing of them either.
+    if (count === 0 || first + count > 2 ** 32 - 1) continue;
+    ranges.push({ first, count });
   }
   return ranges;
 }

@@ -7,7 +7,7 @@ import { StepError, TsrunError } from "../errors.ts";
 import { describeStep } from "../plan/describe.ts";
 import type { Plan, Step } from "../plan/step.ts";
 import { signalName } from "../sys/constants.ts";
-import { statSync } from "../sys/fs.ts";
+import { readFileSync, statSync } from "../sys/fs.ts";
 import { kernelVersion, type WaitStatus } from "../sys/process.ts";
 
 const MAX_WORDS = 1000;
@@ -183,7 +183,7 @@ function fixFor(step: Step, code: string): string | undefined {
     case "clone EPERM":
       return "new namespaces need CAP_SYS_ADMIN, which a container has only when it was given; or a user namespace";
     case "clone ENOSPC":
-      return "a limit of /proc/sys/user/max_*_namespaces is reached";
+      return `a limit is reached: sysctl ${limitsOfNone().join(", ") || "user.max_*_namespaces"}`;
     case "clone EAGAIN":
       return "a limit on processes is reached: RLIMIT_NPROC, pids.max or kernel.pid_max";
     case "clone EBUSY":
@@ -193,6 +193,18 @@ function fixFor(step: Step, code: string): string | undefined {
     default:
       return undefined;
   }
+}
+
+/** The kinds of namespaces of which nobody may make any here; a limit that is merely reached does not say so. */
+function limitsOfNone(): string[] {
+  return ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"].flatMap((type) => {
+    try {
+      return Number(readFileSync(`/proc/sys/user/max_${type}_namespaces`)) === 0 ? [`user.max_${type}_namespaces`] : [];
+    } catch {
+      // This kernel has no such namespace, or /proc is hidden.
+      return [];
+    }
+  });
 }
 
 /** A filter says ENOSYS too, for what a newer kernel has. */

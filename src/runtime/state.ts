@@ -235,9 +235,9 @@ export class StateDirectory {
   }
 }
 
-/** Not the caller's to write: an ordinary user without a directory of his own is given that of root. */
+/** Not the caller's to write: an ordinary user without a directory of his own is given that of root; or none at all. */
 function withRootFix(error: unknown): unknown {
-  if (!isErrno(error, "EACCES", "EROFS")) return error;
+  if (!isErrno(error, "EACCES", "EROFS", "ENOENT", "ENOTDIR", "EPERM")) return error;
   return new TsrunError("no place for the states of containers", {
     cause: error,
     fix: "set XDG_RUNTIME_DIR, or name a directory of your own: tsrun --root DIR",

@@ -13,7 +13,7 @@ export interface Diagnosis {
 }
 
 export function diagnose(probes: Probes): Diagnosis {
-  const verdicts: Verdict[] = [
+  const tried: Verdict[] = [
     kernelCheck(probes),
     { name: "caller", status: "ok", detail: callerOf(probes) },
     need(works("init", probes.init, "runs from a sealed memfd", initFix(probes))),
@@ -31,10 +31,25 @@ export function diagnose(probes: Probes): Diagnosis {
     ...programChecks(probes),
     ...sysctlChecks(probes),
   ];
+  const verdicts = tried.map((verdict) => inMissingNamespace(probes, verdict));
   return {
     canRun: !verdicts.some(({ isNeeded, status }) => isNeeded && status === "missing"),
     checks: verdicts.map(({ isNeeded: _, ...check }) => check),
   };
+}
+
+/**
+ * Nearly all is tried in namespaces, by an ordinary user in one of users: where those cannot be made nothing else is
+ * known, and no other fix helps.
+ */
+function inMissingNamespace({ namespaces }: Probes, verdict: Verdict): Verdict {
+  const types = /^(?:unshare|clone3) ([a-z,]+): /.exec(verdict.detail)?.[1]?.split(",") as
+    | LinuxNamespaceType[]
+    | undefined;
+  const missing = types?.filter((type) => namespaces[type] !== undefined && verdict.name !== `namespace ${type}`);
+  if (missing === undefined || missing.length === 0) return verdict;
+  const { fix: _, ...rest } = verdict;
+  return { ...rest, detail: `not tried: it needs namespace ${missing.join(" and ")}` };
 }
 
 function works(name: string, outcome: Outcome, detail: string, fix?: string): Verdict {
@@ -168,7 +183,10 @@ function idCheck(probes: Probes): Verdict {
     return { name, status: "limited", detail, fix };
   }
   if (ranges !== undefined) {
-    const fix = "newuidmap and newgidmap need their setuid bit or file capabilities";
+    // As newuidmap(1) puts the errno into words: it may not do what it is for.
+    const fix = /not permitted/.test(ranges.why)
+      ? "newuidmap and newgidmap need their setuid bit or file capabilities"
+      : `correct the entries of user ${host.euid} in /etc/subuid and /etc/subgid`;
     return { name, status: "limited", detail: `${only}: ${ranges.why}`, fix };
   }
   return { name, status: "ok", detail: `one's own, and ${uid.count} from ${uid.first} on` };

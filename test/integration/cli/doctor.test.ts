@@ -1,13 +1,15 @@
 /** `tsrun doctor`: it tries everything, says what does not work, and leaves nothing behind. */
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect } from "vitest";
 import { cgroupLayout, needs } from "../../helpers/needs.ts";
-import { OrdinaryUser } from "../../helpers/ordinary-user.ts";
+import { OrdinaryUser, UID } from "../../helpers/ordinary-user.ts";
 import { cgroupsNamed, hostMounts, processesNamed, RUNTIME, run } from "../../helpers/runtime.ts";
 
 const root = needs({ root: true, tsrun: true });
 const user = needs({ root: true, tsrun: true, commands: ["setpriv", "unshare"] });
+const ids = needs({ root: true, tsrun: true, commands: ["setpriv", "unshare", "newuidmap"] });
 
 interface Diagnosis {
   canRun: boolean;
@@ -92,5 +94,44 @@ describe("doctor", () => {
       ": > /tmp/empty; for f in subuid subgid; do mount --bind /tmp/empty /etc/$f; done",
     );
     expect(stdout).toMatch(/^limited {2}ids .*(usermod --add-subuids|apt-get install uidmap)/m);
+  });
+
+  ids("what newuidmap says of a range is said in its place, and its entry is what to correct", () => {
+    const ordinary = new OrdinaryUser();
+    // The user's own id is mapped already.
+    writeFileSync(join(ordinary.home, "subuid"), `ordinary:99999999999:5\nordinary:${UID - 5}:10\n`);
+    const { stdout, stderr } = ordinary.run("$R doctor");
+    expect(stderr).toBe("");
+    expect(stdout).toMatch(
+      /^limited {2}ids .*uid_map failed: Invalid argument; fix: correct the entries of user 4242 /m,
+    );
+  });
+
+  user("a user who may make no user namespace hears of that alone, from run as well", () => {
+    const ordinary = new OrdinaryUser();
+    const without = (command: string) => `unshare --user --map-user=${UID} --map-group=${UID} --keep-caps sh -c '
+        echo 0 > /proc/sys/user/max_user_namespaces
+        exec setpriv --inh-caps=-all --ambient-caps=-all ${RUNTIME} ${command}'`;
+    const { status, stdout } = ordinary.run(without("doctor --json"));
+    const { canRun, checks } = JSON.parse(stdout) as Diagnosis;
+    expect({ status, canRun }).toEqual({ status: 1, canRun: false });
+    expect(checks.find(({ name }) => name === "namespace user")?.fix).toContain("user.max_user_namespaces");
+    expect(checks.find(({ name }) => name === "pivot_root")).toMatchObject({
+      detail: "not tried: it needs namespace user",
+    });
+    const bundle = "cd $HOME && mkdir -p b/rootfs && $R spec --rootless -b b";
+    const ran = ordinary.run(`${bundle} && ${without("run -b b x")}`);
+    expect(ran.stderr).toMatch(/ENOSPC .*\n {2}fix: a limit is reached: sysctl user\.max_user_namespaces\n/);
+    expect(ran.status).toBe(1);
+  });
+
+  user("a directory for states that is none has a way out", () => {
+    const ordinary = new OrdinaryUser();
+    for (const place of ["/proc", "/etc/passwd", "/nonexistent"]) {
+      const { stderr } = ordinary.run(
+        `cd $HOME && mkdir -p b/rootfs && $R spec --rootless -b b; XDG_RUNTIME_DIR=${place} $R run -b b x`,
+      );
+      expect(stderr, place).toMatch(/no place for the states .*\n {2}fix: set XDG_RUNTIME_DIR/);
+    }
   });
 });

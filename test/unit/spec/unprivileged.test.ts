@@ -216,7 +216,8 @@ describe("spec/unprivileged", () => {
 });
 
 test("host: ranges of subuid(5) are given by name or by number", () => {
-  const text = "root:1:2\nann:100000:65536\n# comment\n1000:300000:10\nanna:5:5\nann:broken\n";
+  const text =
+    "root:1:2\nann:100000:65536\n# comment\n1000:300000:10\nanna:5:5\nann:broken\nann:0:0\nann:4294967290:6\n";
   expect(subordinateRanges(text, "ann", 1000)).toEqual([
     { first: 100000, count: 65536 },
     { first: 300000, count: 10 },

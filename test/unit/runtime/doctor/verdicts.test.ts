@@ -128,6 +128,34 @@ describe("doctor, verdicts", () => {
     expect(check(full, "namespace mount")?.fix).toContain("user.max_mnt_namespaces");
   });
 
+  test("without a user namespace an ordinary user hears of that one, and of no fix that does not help", () => {
+    const full: Outcome = { code: "ENOSPC", why: "clone3 user: ENOSPC (No space left on device)" };
+    const namespaces = Object.fromEntries(Object.keys(USER.namespaces).map((type) => [type, full]));
+    const overlay = { ...USER.overlay, layers: full, userxattr: full };
+    const none = { ...USER, namespaces, overlay, pivot: full, seccomp: full, proc: full } as Probes;
+    const { canRun, checks } = diagnose(none);
+    expect(canRun).toBe(false);
+    expect(checks.filter(({ fix }) => fix !== undefined).map(({ name }) => name)).toEqual(["namespace user"]);
+    expect(check(none, "namespace user")?.fix).toContain("user.max_user_namespaces");
+    for (const name of ["namespace mount", "pivot_root", "seccomp", "overlay", "mount proc"]) {
+      expect(check(none, name)?.detail, name).toBe("not tried: it needs namespace user");
+    }
+  });
+
+  test("in a container that may make no namespace, the reason is told once", () => {
+    const no = (what: string): Outcome => ({ code: "EPERM", why: `${what}: EPERM (Operation not permitted)` });
+    const namespaces = { ...GOOD.namespaces, mount: no("unshare mount"), network: no("unshare network") };
+    const overlay = { ...GOOD.overlay, layers: no("unshare mount") };
+    const probes = { ...GOOD, namespaces, overlay, pivot: no("unshare mount"), sysfs: no("unshare network,mount") };
+    expect(check(probes, "namespace mount")?.fix).toContain("denies it");
+    expect(check(probes, "overlay")).toMatchObject({
+      status: "missing",
+      detail: "not tried: it needs namespace mount",
+    });
+    expect(check(probes, "pivot_root")?.fix).toBeUndefined();
+    expect(check(probes, "mount sysfs")?.detail).toBe("not tried: it needs namespace network and mount");
+  });
+
   test("a masked /proc is told from a missing namespace", () => {
     expect(check({ ...GOOD, proc: refused("EPERM") }, "mount proc")?.fix).toContain("outer container");
     const namespaces = { ...GOOD.namespaces, pid: refused("EPERM") };
@@ -142,7 +170,11 @@ describe("doctor, verdicts", () => {
       fix: "apt-get install uidmap",
     });
     expect(check({ ...USER, subordinate: { ...subordinate, gids: [] } }, "ids")?.fix).toContain("--add-subgids");
-    expect(check({ ...USER, ranges: refused("") }, "ids")?.fix).toContain("setuid");
+    const why = (text: string): Outcome => ({ code: "", why: text });
+    expect(check({ ...USER, ranges: why("write to uid_map failed: Operation not permitted") }, "ids")?.fix).toContain(
+      "setuid",
+    );
+    expect(check({ ...USER, ranges: why("subuid overflow detected.") }, "ids")?.fix).toMatch(/entries .* in .*subuid/);
     expect(check({ ...GOOD, subordinate }, "ids")?.detail).toBe("all of the machine");
   });
 

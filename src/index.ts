@@ -54,14 +54,15 @@ export { MissingError } from "./runtime/state.ts";
 export { type TryOptions, type TryResult, tryCommand } from "./runtime/try.ts";
 export { readResources, updateContainer } from "./runtime/update.ts";
 export { COMMIT, SPEC_VERSION, VERSION } from "./runtime/version.ts";
-export { defaultSpec } from "./spec/defaults.ts";
-export type { LinuxResources, Spec } from "./spec/types.ts";
+export { type DefaultSpecOptions, defaultSpec } from "./spec/defaults.ts";
+export type * from "./spec/types.ts";
 export type {
   ChangedPath,
   CheckOptions,
   Collected,
   CommitOptions,
   Fault,
+  HistoryEntry,
   IdMap,
   ImageConfig,
   ImageRow,

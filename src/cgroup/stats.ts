@@ -8,6 +8,7 @@ import type { CgroupRecord } from "./record.ts";
 import { statsV1 } from "./v1/stats.ts";
 import { statsV2 } from "./v2/stats.ts";
 
+/** What the cgroup of a container has used: bytes and nanoseconds; a limit of 2^64 - 1 is "none". */
 export interface CgroupStats {
   cpu: {
     /** Nanoseconds. */

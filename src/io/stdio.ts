@@ -11,6 +11,9 @@ import { closeQuiet, read, write } from "../sys/file.ts";
 import { poll } from "../sys/process.ts";
 import { pipe } from "../sys/socket.ts";
 
+/**
+ * Three pipes, our ends and those of the container. Whatever is open is closed with it. @throws SyscallError without descriptors
+ */
 export class StdioPipes {
   /** Descriptors 0, 1 and 2 of the container. */
   readonly child: readonly [stdin: number, stdout: number, stderr: number];

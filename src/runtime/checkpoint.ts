@@ -24,7 +24,11 @@ export async function restoreContainer(options: RestoreOptions): Promise<RunResu
   return { id: record.id, pid: record.pid };
 }
 
-/** The same for a program that has nothing else to do: unless detached, it is replaced by the native monitor. */
+/**
+ * The same for a program that has nothing else to do: unless detached, it is replaced by the native monitor.
+ *
+ * @throws as restoreContainer; TsrunError in a program that is not tsrun, where only tsrun could wait for it
+ */
 export async function restoreInForeground(options: RestoreOptions): Promise<RunResult> {
   if (options.detach) return restoreContainer(options);
   const { restore } = await import("./restore.ts");

@@ -19,6 +19,7 @@ import type { ContainerExit } from "./options.ts";
 import { exitOfEnded, openExit } from "./post-mortem.ts";
 import type { StateDirectory, StateRecord } from "./state.ts";
 
+/** Something that happened to the container `id`, and what is known of it. */
 export type ContainerEvent =
   | { type: "stats"; id: string; data: CgroupStats }
   /** The kernel has killed a process of the container for want of memory. */
@@ -29,6 +30,7 @@ export type ContainerEvent =
   /** The last event of a container. */
   | { type: "exit"; id: string; data: ContainerExit };
 
+/** What there is to be told of. */
 export type EventType = ContainerEvent["type"];
 
 /** Where events come from: descriptors to wait for, and what they mean. */

@@ -23,7 +23,11 @@ import { endProgram } from "./program-record.ts";
 import { removeState } from "./remove-state.ts";
 import { MissingError, readHooks, StateDirectory, type StateRecord } from "./state.ts";
 
-/** @throws StateError when it runs and `force` is not given, or is not there and `force` is not given */
+/**
+ * Removes a container that has stopped, or was never started, and all that was made for it; runs its poststop hooks.
+ *
+ * @throws MissingError when it is not there, StateError when it runs: neither with `force`, which kills it first
+ */
 export function deleteContainer(root: string | undefined, id: string, { force = false }: DeleteOptions = {}): void {
   const state = new StateDirectory(stateRoot(root), id);
   try {

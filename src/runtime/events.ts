@@ -12,6 +12,7 @@ import { StateDirectory, type StateRecord } from "./state.ts";
 
 export type { ContainerEvent, EventType };
 
+/** What to be told of, and how often. */
 export interface EventOptions {
   /** What to tell of. Default: "stats" and "oom", as `runc events`. */
   types?: readonly EventType[] | undefined;

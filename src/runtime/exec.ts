@@ -49,7 +49,13 @@ export function execInForeground(options: ExecOptions): ExecResult {
   becomeMonitor({ pid, pidFd: pidfdOpen(pid), master: master ?? -1, cleanup: [] });
 }
 
-/** Runs a process inside a program that goes on meanwhile; resolves when it has ended, detached at once. */
+/**
+ * Runs a process in a container, inside a program that goes on meanwhile; resolves when it has ended, detached when it
+ * is executed. Its exit code is 128 and the signal where one ended it.
+ *
+ * @throws MissingError; StateError when the container does not run, or is paused; SpecError for the process; StepError when
+ *   it could not be executed
+ */
 export async function execProcess(options: ExecOptions): Promise<ExecResult> {
   const { pid } = launchExec(options);
   if (options.detach) {

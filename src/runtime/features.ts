@@ -12,7 +12,7 @@ import { HOOK_STAGES } from "../spec/rules/hooks.ts";
 import { ACTIONS, OPERATORS } from "../spec/rules/seccomp.ts";
 import { COMMIT, SPEC_VERSION, VERSION } from "./version.ts";
 
-/** The object of the spec, as `tsrun features` prints it. */
+/** What this runtime can do, as `tsrun features` prints it: the object of the spec's features.md. */
 export function runtimeFeatures(): Record<string, unknown> {
   const { own, others } = NATIVE[process.arch === "arm64" ? "aarch64" : "x86_64"];
   const abis = own.name === "x86_64" ? [own, ...others, X32] : [own, ...others];

@@ -2,6 +2,7 @@
 import type { Spec } from "../spec/types.ts";
 import { storageRoot } from "../storage/location.ts";
 
+/** Which image, and what of its config is to be another. */
 export interface ImageBundleOptions {
   /** Name or id of the image. */
   image: string;

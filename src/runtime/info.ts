@@ -11,6 +11,7 @@ import type { ContainerStatus } from "./options.ts";
 import { stateRoot, storageRoot } from "./paths.ts";
 import { COMMIT, SPEC_VERSION, VERSION } from "./version.ts";
 
+/** What `tsrun info --json` prints. */
 export interface RuntimeInfo {
   version: { tsrun: string; commit: string; runtimeSpec: string };
   host: {

@@ -14,8 +14,10 @@ const SIGKILL = 9;
 export { SIGNALS, signalNumber } from "../sys/constants.ts";
 
 /**
+ * Sends a signal to the first process of a container or, with `all`, to each.
+ *
  * @param signal its number, where 0 asks whether the process is there, or its name: "SIGTERM", "TERM", "RTMIN+3"
- * @throws StateError "container not running"; TsrunError for what is no signal
+ * @throws MissingError; StateError "container not running"; TsrunError for what is no signal
  */
 export function killContainer(
   root: string | undefined,

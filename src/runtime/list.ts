@@ -9,7 +9,12 @@ import { stateRoot } from "./paths.ts";
 import { containerExit } from "./post-mortem.ts";
 import { StateDirectory, type StateRecord } from "./state.ts";
 
-/** @throws StateError when there is no such container */
+/**
+ * The OCI state of a container, as the kernel has it now, and how it ended where that is known.
+ *
+ * @param root the directory of states; undefined: that of the command line
+ * @throws MissingError when there is no such container; StateError when its state cannot be understood
+ */
 export function containerState(root: string | undefined, id: string): ContainerState {
   const state = new StateDirectory(stateRoot(root), id);
   const record = state.read();
@@ -19,7 +24,11 @@ export function containerState(root: string | undefined, id: string): ContainerS
   return exit === undefined ? description : { ...description, exit };
 }
 
-/** Every container of a root, by name. One that is being made or removed meanwhile is left out. */
+/**
+ * Every container of a root, by name. One that is being made or removed meanwhile is left out.
+ *
+ * @throws StateError for a root of "/"
+ */
 export function listContainers(root?: string | undefined): ContainerSummary[] {
   const directory = stateRoot(root);
   let names: string[];
@@ -43,7 +52,11 @@ export function listContainers(root?: string | undefined): ContainerSummary[] {
   return summaries;
 }
 
-/** Pids as the host sees them. @throws StateError when it does not exist */
+/**
+ * Pids as the host sees them, of every process in the container's cgroup; of one that has stopped none.
+ *
+ * @throws MissingError when it does not exist
+ */
 export function containerProcesses(root: string | undefined, id: string): number[] {
   const record = new StateDirectory(stateRoot(root), id).read();
   if (!record.cgroup || Object.keys(record.cgroup.paths).length === 0) {

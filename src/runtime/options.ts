@@ -66,6 +66,7 @@ export interface PlanOptions extends RootOption {
   consoleSocket?: string | undefined;
 }
 
+/** What `create` is told. */
 export interface CreateOptions extends PlanOptions, NotifyOption {
   /** The pid of the container's process is written there: digits only, atomically. */
   pidFile?: string | undefined;
@@ -75,6 +76,7 @@ export interface CreateOptions extends PlanOptions, NotifyOption {
   stdio?: readonly [number, number, number] | undefined;
 }
 
+/** What `run` is told. */
 export interface RunOptions extends CreateOptions {
   /** Do not become the reaper of the container's orphans while waiting. */
   noSubreaper?: boolean | undefined;
@@ -82,22 +84,26 @@ export interface RunOptions extends CreateOptions {
   keep?: boolean | undefined;
 }
 
+/** Whom a signal is for. */
 export interface KillOptions {
   /** Signal every process of the container; a container that is not running is no error then. */
   all?: boolean | undefined;
 }
 
+/** What may be deleted. */
 export interface DeleteOptions {
   /** Kill it first when it runs; succeed when it does not exist. */
   force?: boolean | undefined;
 }
 
+/** Which process is to run in which container. What is left out is as with the container's own process. */
 export interface ExecOptions extends RootOption {
   id: string;
   /** A file with an OCI process object. It says all about the process: no `args`, `cwd`, `env`, `user`, … beside it. */
   process?: string | undefined;
   /** The command and its arguments. Required without `process`. */
   args?: readonly string[] | undefined;
+  /** Working directory in the container: an absolute path. */
   cwd?: string | undefined;
   /** NAME=value; added to the environment of config.json. */
   env?: readonly string[] | undefined;
@@ -105,20 +111,27 @@ export interface ExecOptions extends RootOption {
   tty?: boolean | undefined;
   /** UID[:GID], numbers only. */
   user?: string | undefined;
+  /** Groups beside those of the container's user. */
   additionalGids?: readonly number[] | undefined;
   /** Capability names, added to those of the container. */
   caps?: readonly string[] | undefined;
+  /** Set no_new_privs: default: as the container. */
   noNewPrivs?: boolean | undefined;
   /** AppArmor profile. */
   apparmor?: string | undefined;
   /** SELinux label. */
   processLabel?: string | undefined;
+  /** The process outlives this call, and its terminal goes to `consoleSocket`. */
   detach?: boolean | undefined;
+  /** The pid is written there: digits only, atomically. */
   pidFile?: string | undefined;
+  /** Path of an AF_UNIX stream socket that receives the master of the terminal. */
   consoleSocket?: string | undefined;
+  /** Path of an AF_UNIX stream socket that receives a pidfd of the process. */
   pidfdSocket?: string | undefined;
   /** Descriptors that are the process's standard input, output and error. Default: 0, 1 and 2. */
   stdio?: readonly [number, number, number] | undefined;
+  /** How many descriptors from 3 on the process inherits. */
   preserveFds?: number | undefined;
   /** Go ahead though the container is paused; the process starts when it is resumed. */
   ignorePaused?: boolean | undefined;
@@ -136,6 +149,7 @@ interface ImageOptions extends RootOption {
   workPath?: string | undefined;
 }
 
+/** What `checkpoint` is told; the flags are those of criu(8). */
 export interface CheckpointOptions extends ImageOptions, DumpFlags {}
 
 /** The bundle's part is that of `create`. */
@@ -159,6 +173,7 @@ export interface RestoreOptions extends ImageOptions, RestoreFlags {
   stdio?: readonly [number, number, number] | undefined;
 }
 
+/** For whom a config is. */
 export interface SpecOptions {
   /** Content for a caller that is not root: its ids mapped to 0 in a user namespace. */
   rootless?: { uid: number; gid: number } | undefined;
@@ -173,8 +188,10 @@ export interface RunResult {
   exitCode?: number | undefined;
 }
 
+/** What `exec` gives back. */
 export type ExecResult = RunResult;
 
+/** Statuses of the OCI spec, and "paused", as runc has it. */
 export type ContainerStatus = "creating" | "created" | "running" | "paused" | "stopped";
 
 /** What `tsrun state` prints: the OCI state and what runc adds to it, in this order. */

@@ -5,7 +5,11 @@ import { statusOf } from "./lifecycle.ts";
 import { stateRoot } from "./paths.ts";
 import { StateDirectory } from "./state.ts";
 
-/** @throws StateError when it does not run, or has no cgroup; TsrunError when it does not freeze in time */
+/**
+ * Stops every process of a container where it is, until resumeContainer.
+ *
+ * @throws MissingError; StateError when it does not run, or has no cgroup; TsrunError when it does not freeze in time
+ */
 export function pauseContainer(root: string | undefined, id: string): void {
   const state = new StateDirectory(stateRoot(root), id);
   using _lock = state.lock();
@@ -15,7 +19,11 @@ export function pauseContainer(root: string | undefined, id: string): void {
   freeze(cgroupOf(record));
 }
 
-/** @throws StateError when it is not paused */
+/**
+ * Lets the processes of a paused container go on.
+ *
+ * @throws MissingError; StateError when it is not paused
+ */
 export function resumeContainer(root: string | undefined, id: string): void {
   const state = new StateDirectory(stateRoot(root), id);
   using _lock = state.lock();

@@ -20,7 +20,11 @@ export interface ContainerPlan extends Plan {
   readonly host: readonly string[];
 }
 
-/** @throws SpecError */
+/**
+ * What would be done to start a container: needs no rights, makes nothing.
+ *
+ * @throws SpecError for the config
+ */
 export function planContainer(options: PlanOptions): ContainerPlan {
   const loaded = loadContainer(
     { ...options, id: options.id ?? newId() },
@@ -70,7 +74,9 @@ function asRoot(host: Host): Host {
   return { ...host, privileged: true, euid: 0, egid: 0, capabilities };
 }
 
-/** What `tsrun plan` prints: the host's part, then the steps of the init with their numbers. */
+/**
+ * What `tsrun plan` prints, a line each: the host's part, then the steps of the init with their numbers.
+ */
 export function describeContainerPlan(plan: ContainerPlan): string[] {
   return [...plan.host.map((line) => escapeControl(`host  ${line}`)), ...describePlan(plan)];
 }

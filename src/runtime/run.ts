@@ -132,6 +132,9 @@ function cleanupOf({ record, state }: LaunchedSoFar, notifies: boolean): Monitor
 /**
  * Runs a container inside a program that goes on meanwhile. The process has the standard input, output and error of
  * this one, or those of `stdio`; resolves when it has ended and, unless `keep`, everything of it is removed.
+ *
+ * @returns its exit code: 128 and the signal where one ended it; detached, none
+ * @throws as createContainer; nothing is left behind then
  */
 export async function runContainer(options: RunOptions): Promise<RunResult> {
   const launched = launch({ ...options, id: options.id ?? newId(), waitForStart: false });

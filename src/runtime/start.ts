@@ -18,9 +18,10 @@ import { readConfig, readHooks, StateDirectory, type StateRecord } from "./state
 import { Undo } from "./undo.ts";
 
 /**
- * With a `notifySocket` it returns when the container is ready, or has ended.
+ * Lets the process of a created container run; returns when it is executed and the poststart hooks have ended. With a
+ * `notifySocket` it returns when the container is ready, or has ended.
  *
- * @throws StateError when it is not `created`; StepError when the process could not be executed
+ * @throws MissingError; StateError when it is not `created`; StepError when the process could not be executed
  */
 export function startContainer(root: string | undefined, id: string, { notifySocket }: NotifyOption = {}): void {
   const state = new StateDirectory(stateRoot(root), id);

@@ -1,6 +1,7 @@
 /** `try`: a command over a copy-on-write view of the running system. */
 import type { ChangedPath } from "../storage/inspect.ts";
 
+/** What to run over a view of the system, and what becomes of its changes. */
 export interface TryOptions {
   /** The command; absent: only look at, apply or drop what was kept under `keep`. */
   args?: readonly string[] | undefined;
@@ -18,6 +19,7 @@ export interface TryOptions {
     | undefined;
 }
 
+/** What the command has changed. */
 export interface TryResult {
   exitCode: number | undefined;
   changes: ChangedPath[];
@@ -25,7 +27,11 @@ export interface TryResult {
   applied: number | undefined;
 }
 
-/** @throws SyscallError when the view cannot be mounted; StateError for a trial that is not there or in use */
+/**
+ * Runs a command over a copy-on-write view of the running system; what it changes is dropped, kept or applied.
+ *
+ * @throws SyscallError when the view cannot be mounted; StateError for a trial that is not there or in use
+ */
 export async function tryCommand(options: TryOptions): Promise<TryResult> {
   const { runTrial } = await import("./try-command.ts");
   return runTrial(options);

@@ -7,6 +7,7 @@ import type { Linux, LinuxIDMapping, Mount, Spec } from "./types.ts";
 
 export const OCI_VERSION = "1.3.0";
 
+/** For whom a config is. */
 export interface DefaultSpecOptions {
   /** For a caller who is not root: a user namespace that maps this one user and group to root. */
   rootless?: Rootless | undefined;
@@ -22,7 +23,7 @@ export interface Rootless {
   ranges?: { uids: readonly IdRange[]; gids: readonly IdRange[] } | undefined;
 }
 
-/** A fresh object every time; the caller may change it. */
+/** As newSpec, but asks nothing of the machine. A fresh object every time; the caller may change it. */
 export function defaultSpec(options: DefaultSpecOptions = {}): Spec {
   const spec: Spec = {
     ociVersion: OCI_VERSION,

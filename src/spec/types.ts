@@ -7,6 +7,7 @@
  * A number may have been rounded by JSON.parse when it is beyond 2^53; numbers.ts turns it into digits.
  */
 
+/** A whole config.json. */
 export interface Spec {
   ociVersion: string;
   process?: Process;
@@ -171,6 +172,7 @@ export interface LinuxDevice {
   gid?: number;
 }
 
+/** `linux.resources`: limits of a container. Bytes, microseconds; -1 is "no limit" where the spec has it. */
 export interface LinuxResources {
   devices?: LinuxDeviceCgroup[];
   memory?: LinuxMemory;

@@ -12,6 +12,7 @@ import { tarOf } from "./tar-stream.ts";
 import { unpackStream } from "./unpack-layer.ts";
 import { stackOf } from "./view.ts";
 
+/** What the new image is called, and says of itself. */
 export interface CommitOptions {
   /** Name of the new image. */
   name?: string | undefined;

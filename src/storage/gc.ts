@@ -14,6 +14,7 @@ import { ensureStore, lockStore, sweep, syncStore } from "./store-lock.ts";
 import { sweepTrials } from "./trial.ts";
 import { stackOf } from "./view.ts";
 
+/** What was removed as nobody needed it. */
 export interface Collected {
   layers: Digest[];
   /** Directories and links that a killed tsrun has left. */
@@ -69,6 +70,7 @@ function removeDeadLinks(storageRoot: string): number {
   return count;
 }
 
+/** What went with a name. */
 export interface RemovedImage {
   untagged: string[];
   /** Set when the image itself went. */

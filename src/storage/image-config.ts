@@ -2,6 +2,7 @@
 import { TsrunError } from "../errors.ts";
 import { checkDigest, type Digest } from "./digest.ts";
 
+/** The config of an image, as the OCI image-spec has it. */
 export interface ImageConfig {
   created?: string;
   author?: string;
@@ -25,6 +26,7 @@ export interface ContainerConfig {
   StopSignal?: string;
 }
 
+/** One step in which an image was made. */
 export interface HistoryEntry {
   created?: string;
   created_by?: string;

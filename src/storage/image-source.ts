@@ -49,6 +49,7 @@ export interface SourceImage {
   platform: string;
 }
 
+/** In the words of the OCI image-spec: "linux", "amd64". */
 export interface Platform {
   os: string;
   architecture: string;

@@ -26,6 +26,7 @@ export interface Progress {
   isThere: boolean;
 }
 
+/** What of a source to import, and under which name. */
 export interface ImportOptions {
   /** The name of the image, with or without a tag; in place of what the source calls it. */
   name?: string | undefined;
@@ -38,6 +39,7 @@ export interface ImportOptions {
   onWarning?: ((message: string) => void) | undefined;
 }
 
+/** An image that is in the store now. */
 export interface ImportedImage {
   id: Digest;
   names: string[];

@@ -7,6 +7,7 @@ import { chainIds, chainOf, readLayer, type StoredLayer } from "./layerdb.ts";
 import { type Holders, holders, namesOf } from "./references.ts";
 import { type RwLayerRow, rwLayers } from "./rw-layers.ts";
 
+/** An image and what it takes. */
 export interface ImageRow {
   id: Digest;
   names: string[];
@@ -19,6 +20,7 @@ export interface ImageRow {
   unique: number;
 }
 
+/** A layer and who needs it. */
 export interface LayerRow extends StoredLayer {
   images: string[];
   containers: string[];
@@ -31,6 +33,7 @@ export interface ChangedPath {
   path: string;
 }
 
+/** What one layer has at a path; the uppermost first. */
 export interface OriginRow {
   /** A layer's chain ID, its directory where it is none of the store, "init" or "read-write". */
   layer: string;
@@ -38,6 +41,7 @@ export interface OriginRow {
   isVisible: boolean;
 }
 
+/** What a store takes. */
 export interface StoreUsage {
   images: ImageRow[];
   rwLayers: RwLayerRow[];

@@ -16,6 +16,7 @@ import type { RwLayerRow } from "./rw-layers.ts";
 import type { SaveOptions } from "./save.ts";
 import type { CheckOptions, Fault } from "./verify.ts";
 
+/** Which store. */
 export interface LayerStoreOptions {
   /** Where the store is. Default: /var/lib/tsrun, for others than root $XDG_DATA_HOME/tsrun. */
   storageRoot?: string | undefined;
@@ -23,6 +24,13 @@ export interface LayerStoreOptions {
   idMap?: IdMap | undefined;
 }
 
+/**
+ * Images, layers and read-write layers. A name of an image is "web", "web:tag", or (the beginning of) its id; that of a
+ * layer (the beginning of) its chain ID; sizes are bytes.
+ *
+ * Every method rejects with StateError for what the store does not have or what is in use, with SyscallError when the disk
+ * or its rights fail, and with TsrunError for what is damaged.
+ */
 export class LayerStore {
   readonly storageRoot: string;
   readonly #idMap: IdMap | undefined;
@@ -91,28 +99,34 @@ export class LayerStore {
     return (await import("./inspect.ts")).image(this.storageRoot, reference);
   }
 
+  /** How an image was made, the first step first; steps that made a layer have it with its size. */
   async history(reference: string): Promise<(HistoryEntry & { layer?: string; size: number })[]> {
     return (await import("./inspect.ts")).history(this.storageRoot, reference);
   }
 
+  /** The layers, with the images, containers and layers that need them. */
   async layers(): Promise<LayerRow[]> {
     return (await import("./inspect.ts")).layers(this.storageRoot);
   }
 
+  /** What the disk is used for. */
   async usage(): Promise<StoreUsage> {
     return (await import("./inspect.ts")).usage(this.storageRoot);
   }
 
+  /** Gives an image a further name, and takes it from the image that had it. */
   async tag(reference: string, name: string): Promise<{ id: string; name: string }> {
     const { tagImage } = await import("./gc.ts");
     return this.#change(() => tagImage(this.storageRoot, reference, name));
   }
 
+  /** Takes a name away, with the last one the image and the layers that nobody else needs; `force`: all names of an id. */
   async removeImage(reference: string, options: { force?: boolean } = {}): Promise<RemovedImage> {
     const { removeImage } = await import("./gc.ts");
     return this.#change(() => removeImage(this.storageRoot, reference, options));
   }
 
+  /** Removes a layer that was imported by itself, and that nobody needs. */
   async removeLayer(chainId: string): Promise<void> {
     const { removeLayer } = await import("./gc.ts");
     const id = (await this.#chainId(chainId)) as string;
@@ -171,6 +185,7 @@ export class LayerStore {
     return this.#change(() => makeSnapshot(this.storageRoot, container, name));
   }
 
+  /** Names of the snapshots of a read-write layer. */
   async snapshots(container: string): Promise<string[]> {
     return (await import("./snapshot.ts")).snapshots(this.storageRoot, container);
   }
@@ -181,6 +196,7 @@ export class LayerStore {
     return this.#change(() => rollback(this.storageRoot, container, name));
   }
 
+  /** Removes a snapshot. */
   async forgetSnapshot(container: string, name: string): Promise<void> {
     const { forgetSnapshot } = await import("./snapshot.ts");
     return this.#change(() => forgetSnapshot(this.storageRoot, container, name));
@@ -209,6 +225,7 @@ export type {
   Collected,
   CommitOptions,
   Fault,
+  HistoryEntry,
   IdMap,
   ImageConfig,
   ImageRow,

@@ -23,6 +23,7 @@ import { users } from "./references.ts";
 import { projectOf } from "./size-limit.ts";
 import { ensureStore, lockStore, syncStore } from "./store-lock.ts";
 
+/** A read-write layer and who has it. */
 export interface RwLayerRow {
   /** Absent for that of a container only. */
   name?: string;

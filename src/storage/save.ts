@@ -25,6 +25,7 @@ import type { TarEntry } from "./tar/header.ts";
 import { roundUp } from "./tar/reader.ts";
 import { formatHeader, TRAILER } from "./tar/writer.ts";
 
+/** Where images are written, and how. */
 export interface SaveOptions {
   /** Where: a path, or "-" for standard output. */
   output: string;

@@ -12,6 +12,7 @@ import { formatLower, LINK_LENGTH, linkName } from "./link.ts";
 import { holders, orphans } from "./references.ts";
 import { ensureStore, lockStore, syncStore } from "./store-lock.ts";
 
+/** Something of the store that is not as it was written. */
 export interface Fault {
   /** "layer sha256:…", "image sha256:…", "name web:latest", "overlay2/…" */
   where: string;
@@ -21,6 +22,7 @@ export interface Fault {
   isRepaired: boolean;
 }
 
+/** How thoroughly to look, and whether to mend. */
 export interface CheckOptions {
   repair?: boolean | undefined;
   /** Leave out reading every byte of every layer. */

@@ -1,6 +1,7 @@
 /** What a verdict of `doctor` is. */
 import type { Probes } from "./probes.ts";
 
+/** One thing that containers need, and whether it is there. */
 export interface Check {
   /** What was looked at, such as "namespace user". */
   name: string;

@@ -6,6 +6,7 @@ import { type Check, isRoot, type Verdict } from "./verdict.ts";
 
 export type { Check };
 
+/** What was found of a machine. */
 export interface Diagnosis {
   /** Can a container with the default config be run? */
   canRun: boolean;

@@ -175,7 +175,7 @@ const PRINT =
 
 /** What runs in a container that runs: exit code and output are the same. */
 const EXEC = [
-  ...["0", "1000", "1000:5", "5:0", "app", "", "-1", "1000:", ":", "4294967295", "0x10"].map(
+  ...["0", "1000", "1000:5", "5:0", "app", "-1", "1000:", ":", "4294967295", "0x10"].map(
     (user) => `--user=${user} ID ${PRINT}`,
   ),
   `-u 1000 ID ${PRINT}`,

@@ -11,7 +11,7 @@
  *   d path          umount2(2) with MNT_DETACH of everything that is mounted there
  *   e path count files..  write how the container ended, before the rest goes: its wait status, -1 when
  *                   unknown, and what each of the files holds, each ended by NUL. Only to a file that is
- *                   there: somebody waits for it then
+ *                   there: somebody waits for it then. What was tallied (tally.c) is not read again
  *   E path count files..  the same; the file is made when it is not there
  *   s path          stop here when something before could not be removed; the path is not used
  *   x count args..  run a program (args[0] is its path) and wait for it
@@ -24,12 +24,12 @@
 static int detach_all(const char *path);
 static int lock_directory(const char *number);
 static int run_program(struct reader *records);
-static int write_end(struct reader *records, uint64_t flags, int status);
+static int write_end(struct reader *records, uint64_t flags, int status, const struct tally *tally);
 static void write_number(int file, int number);
-static void write_content(int file, const char *path);
+static void write_content(int file, const char *path, const struct tally *tally);
 static const char *error_name(int error);
 
-void cleanup(struct reader *records, int status)
+void cleanup(struct reader *records, int status, const struct tally *tally)
 {
 	char *op, *path;
 	size_t size;
@@ -47,7 +47,7 @@ void cleanup(struct reader *records, int status)
 			continue;
 		}
 		if (op[0] == 'e' || op[0] == 'E') {
-			result = write_end(records, op[0] == 'E' ? O_CREAT : 0, status);
+			result = write_end(records, op[0] == 'E' ? O_CREAT : 0, status, tally);
 			if (result < 0)
 				complain("write", "how the container ended", -result);
 			continue;
@@ -148,7 +148,7 @@ static int run_program(struct reader *records)
 }
 
 /* What is asked for and cannot be read is empty: a cgroup of another layout, or one that is gone. */
-static int write_end(struct reader *records, uint64_t flags, int status)
+static int write_end(struct reader *records, uint64_t flags, int status, const struct tally *tally)
 {
 	char *path, *text;
 	uint64_t count;
@@ -165,7 +165,7 @@ static int write_end(struct reader *records, uint64_t flags, int status)
 		if (decode_string(records, &text, &size) < 0)
 			return -EPROTO;
 		if (file >= 0)
-			write_content(file, text);
+			write_content(file, text, tally);
 	}
 	if (file >= 0)
 		SYS(close, file);
@@ -188,11 +188,16 @@ static void write_number(int file, int number)
 	SYS(write, file, digits + at, sizeof(digits) - at);
 }
 
-static void write_content(int file, const char *path)
+static void write_content(int file, const char *path, const struct tally *tally)
 {
 	static char page[4096];
-	long count, from = SYS(openat, AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+	const struct tallied *kept = tally_find(tally, path);
+	long count, from = -1;
 
+	if (kept != NULL)
+		SYS(write, file, kept->text, kept->size);
+	else
+		from = SYS(openat, AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
 	while (from >= 0 && (count = SYS(read, from, page, sizeof(page))) > 0)
 		SYS(write, file, page, count);
 	if (from >= 0)

@@ -19,6 +19,7 @@
 #define NR_rt_sigaction 13
 #define NR_rt_sigprocmask 14
 #define NR_ioctl 16
+#define NR_pread64 17
 #define NR_writev 20
 #define NR_nanosleep 35
 #define NR_getpid 39
@@ -107,6 +108,7 @@
 #define NR_read 63
 #define NR_write 64
 #define NR_writev 66
+#define NR_pread64 67
 #define NR_ppoll 73
 #define NR_signalfd4 74
 #define NR_readlinkat 78
@@ -417,6 +419,7 @@ struct signalfd_siginfo {
 #define WNOHANG 1
 #define WAIT_ALL 0x40000000 /* __WALL */
 #define POLLIN 1
+#define POLLPRI 2
 #define POLLOUT 4
 #define POLLERR 8
 #define POLLHUP 16

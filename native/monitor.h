@@ -33,6 +33,24 @@ struct notify {
 	int barrier;
 };
 
+#define TALLY_FILES 5
+
+/* One file of a cgroup, and what it held when it was read last: a few short lines. */
+struct tallied {
+	char *path;
+	int fd;
+	size_t size;
+	char text[512];
+};
+
+/* What a cgroup has counted (`files`), and what tells of its end (`events`), negative for none. */
+struct tally {
+	char *news;
+	int events;
+	size_t count;
+	struct tallied files[TALLY_FILES];
+};
+
 enum { POLL_INPUT, POLL_MASTER, POLL_OUTPUT, POLL_TERMINAL };
 
 void terminal_start(struct terminal *terminal, int master);
@@ -46,8 +64,15 @@ void terminal_finish(struct terminal *terminal);
 void notify_relay(struct notify *notify);
 void notify_finish(struct notify *notify);
 
+/* tally.c */
+int tally_read(struct reader *reader, struct tally *tally);
+void tally_start(struct tally *tally);
+void tally_look(struct tally *tally);
+void tally_take(struct tally *tally);
+const struct tallied *tally_find(const struct tally *tally, const char *path);
+
 /* cleanup.c */
-void cleanup(struct reader *records, int status);
+void cleanup(struct reader *records, int status, const struct tally *tally);
 void complain(const char *what, const char *path, int error);
 
 /* remove.c */

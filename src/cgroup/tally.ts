@@ -23,11 +23,10 @@ export interface CgroupTally {
  * has counted what others did, so it has none.
  */
 export function tallyFiles(record: CgroupRecord): string[] {
-  // A scope begins with the container, a slice may have been there.
-  const isScope = record.systemd?.unit.endsWith(".scope");
+  const isOurs = isScope(record);
   const file = (controller: string, name: string) => {
     const dir = record.paths[controller];
-    return dir !== undefined && (isScope || record.made.includes(dir)) ? `${dir}/${name}` : "";
+    return dir !== undefined && (isOurs || record.made.includes(dir)) ? `${dir}/${name}` : "";
   };
   if (record.layout === "v2") return [file("", "memory.events"), file("", "memory.peak"), file("", "cpu.stat")];
   return [
@@ -37,6 +36,11 @@ export function tallyFiles(record: CgroupRecord): string[] {
     file("cpuacct", "cpuacct.usage"),
     file("cpuacct", "cpuacct.stat"),
   ];
+}
+
+/** Is it that of a scope, which begins with the container and goes with its last process? A slice may have been there. */
+export function isScope({ systemd }: CgroupRecord): boolean {
+  return systemd?.unit.endsWith(".scope") === true;
 }
 
 /** Reads them now. A cgroup that is gone tells nothing. */

@@ -48,6 +48,11 @@ export interface MonitorRequest {
   notify?: { socket: number; host: number } | undefined;
   /** Only wait: signals that reach the monitor are not the container's, and it ends with its parent. */
   watch?: boolean;
+  /**
+   * Files of a cgroup that goes with its last process: what they hold is read before that where the kernel tells in time
+   * (native/tally.c), and is what a record of the end says of them.
+   */
+  tally?: { news: string; files: readonly string[] } | undefined;
   cleanup: readonly (CleanupStep | CleanupRecord | CleanupProgram)[];
   /** A directory that others lock before they work on the container: the clean-up takes that lock, or is not needed. */
   lockFd?: number | undefined;
@@ -55,15 +60,16 @@ export interface MonitorRequest {
 
 /** The monitor's configuration: fields that end in NUL, first its magic. */
 export function encodeMonitor(request: MonitorRequest): string {
-  const { pid, pidFd, master, noSubreaper, watch, notify, cleanup, lockFd } = request;
-  const flags = (noSubreaper ? 1 : 0) | (watch ? 2 : 0) | (notify ? 4 : 0);
+  const { pid, pidFd, master, noSubreaper, watch, notify, tally, cleanup, lockFd } = request;
+  const flags = (noSubreaper ? 1 : 0) | (watch ? 2 : 0) | (notify ? 4 : 0) | (tally ? 8 : 0);
   const sockets = notify ? `${notify.socket}\0${notify.host}\0` : "";
+  const tallied = tally ? `${tally.news}\0${listOf(tally.files)}` : "";
   const lock: CleanupStep[] = lockFd === undefined ? [] : [{ op: "l", path: String(lockFd) }];
   const steps = [...lock, ...cleanup].map((step) => {
     if (step.op === "x") return `x\0${listOf(step.argv)}`;
     return `${step.op}\0${step.path}\0${"files" in step ? listOf(step.files) : ""}`;
   });
-  return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${flags}\0${sockets}${steps.join("")}`;
+  return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${flags}\0${sockets}${tallied}${steps.join("")}`;
 }
 
 function listOf(words: readonly string[]): string {

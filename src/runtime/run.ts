@@ -1,6 +1,6 @@
 /** `run`: create and start in one, and in the foreground wait for the end. */
 import { removalOrder } from "../cgroup/manager.ts";
-import { tallyFiles } from "../cgroup/tally.ts";
+import { isScope, tallyFiles } from "../cgroup/tally.ts";
 import { isErrno, TsrunError } from "../errors.ts";
 import { becomeMonitor, type CleanupRecord, type MonitorRequest } from "../init/monitor.ts";
 import { flushLog } from "../log.ts";
@@ -57,6 +57,7 @@ export function monitorContainer(
   const { noSubreaper, keep } = options;
   const { readiness: notify, master = -1 } = launched;
   const pidFd = pidfdOpen(pid);
+  const tally = tallyOf(launched);
   flushLog();
   if ((hooks?.includes("poststop") || isForDelete(launched)) && !keep) {
     // `delete` does all of it, and takes the lock itself.
@@ -64,12 +65,12 @@ export function monitorContainer(
       exitStep(launched, "e"),
       { op: "x", argv: [ownProgram(), "--root", launched.state.root, "delete", "--force", id] },
     ];
-    becomeMonitor({ pid, pidFd, master, noSubreaper, notify, cleanup });
+    becomeMonitor({ pid, pidFd, master, noSubreaper, notify, tally, cleanup });
   }
   const lockFd = openState(launched.state);
   // Deleted already: nothing is left to clean up.
   const cleanup = lockFd === undefined ? [] : (options.cleanup ?? cleanupOf(launched, false));
-  becomeMonitor({ pid, pidFd, master, noSubreaper, notify, cleanup, lockFd });
+  becomeMonitor({ pid, pidFd, master, noSubreaper, notify, tally, cleanup, lockFd });
 }
 
 /**
@@ -109,6 +110,13 @@ function openState(state: StateDirectory): number | undefined {
 /** How it ended is kept before its cgroup goes: for `state`, or only for who waits for it (`events`). */
 function exitStep({ record, state }: Pick<Launched, "record" | "state">, op: CleanupRecord["op"]): CleanupRecord {
   return { op, path: `${state.path}/${EXIT_FILE}`, files: record.cgroup ? tallyFiles(record.cgroup) : [] };
+}
+
+/** systemd removes the cgroup of a scope with its last process; any other one is there when the monitor looks. */
+function tallyOf({ record: { cgroup } }: Launched): MonitorRequest["tally"] {
+  if (cgroup === undefined || !isScope(cgroup)) return undefined;
+  const unified = cgroup.paths[""];
+  return { news: unified === undefined ? "" : `${unified}/cgroup.events`, files: tallyFiles(cgroup) };
 }
 
 /** What `delete` would do, as the monitor does it; the state goes last. */

@@ -36,6 +36,8 @@ export interface MonitorOptions {
   stdout?: "pipe" | number;
   /** What the container says of its readiness, and who waits for it; not with a terminal. */
   notify?: { socket: number; host: number };
+  /** Files that are open from the beginning and read in the end. */
+  tally?: readonly string[];
 }
 
 /** `dir` is a directory for the monitor's configuration. */
@@ -48,6 +50,7 @@ export function startMonitor(dir: string, command: string, options: MonitorOptio
     stdin = "pipe",
     stdout = "pipe",
     notify,
+    tally,
   } = options;
   const pty = terminal ? makePty() : undefined;
   const config = join(dir, "config");
@@ -68,7 +71,11 @@ export function startMonitor(dir: string, command: string, options: MonitorOptio
       TERMINAL: terminal ? "1" : "",
       LATE: late ? "1" : "",
       PENDING: pending,
-      FLAGS: notify ? "4\n3\n4" : "0",
+      FLAGS: [
+        (notify ? 4 : 0) | (tally ? 8 : 0),
+        ...(notify ? [3, 4] : []),
+        ...(tally ? ["", tally.length, ...tally] : []),
+      ].join("\n"),
     },
     stdio: [
       stdin,

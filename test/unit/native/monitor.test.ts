@@ -7,7 +7,9 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -343,6 +345,29 @@ describe("native/cleanup", () => {
       }
       expect(existsSync(join(dir, "nobody"))).toBe(false);
     }
+  });
+
+  test("what is tallied is read in the end though its file has gone, and a file without end in part", async () => {
+    const [figures, long, none] = ["figures", "long", "none"].map((name) => join(dir, name)) as [
+      string,
+      string,
+      string,
+    ];
+    writeFileSync(figures, "oom_kill 0\n");
+    writeFileSync(long, "x".repeat(5000));
+    const run = monitor(`read go; echo oom_kill 1 > ${figures}; rm ${figures}; exit 3`, {
+      tally: [figures, long, none],
+      cleanup: [["E", join(dir, "kept"), "4", figures, long, none, join(dir, "config")]],
+    });
+    const opened = () =>
+      readdirSync(`/proc/${run.child.pid}/fd`).map((fd) => readlinkSync(`/proc/${run.child.pid}/fd/${fd}`));
+    await run.started();
+    await until(() => opened().includes(long));
+    run.child.stdin?.write("\n");
+    expect(await run.code).toBe(3);
+    const [status, kept, part, missing, config] = readFileSync(join(dir, "kept"), "utf8").split("\0");
+    expect([status, kept, missing, config]).toEqual([String(3 << 8), "oom_kill 1\n", "", "tsrunm1"]);
+    expect(part).toBe("x".repeat(512));
   });
 
   test("a record of the end that cannot be written keeps nothing from being removed", async () => {

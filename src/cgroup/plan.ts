@@ -5,10 +5,12 @@
 import { TsrunError } from "../errors.ts";
 import type { LinuxResources } from "../spec/types.ts";
 import { existsSync } from "../sys/fs.ts";
+import { machineKills } from "./oom-past.ts";
 import { baseOf, requestedPath } from "./path.ts";
 import type { CgroupRecord, CgroupRequest } from "./record.ts";
 import { resourceWrites } from "./resources.ts";
-import { newUnit } from "./systemd/unit.ts";
+import { newUnit, type UnitRecord } from "./systemd/unit.ts";
+import { isScope } from "./tally.ts";
 
 /** The record that createCgroup gives when every hierarchy lets it. Touches nothing. @throws SpecError */
 export function planCgroup(request: CgroupRequest): CgroupRecord {
@@ -19,6 +21,7 @@ export function planCgroup(request: CgroupRequest): CgroupRecord {
     return record;
   }
   if (request.systemd !== undefined) record.systemd = newUnit(request.systemd);
+  if (record.systemd && isScope(record)) noteKills(record.systemd);
   const path = requestedPath(request);
   for (const hierarchy of unified ? [...v1, unified] : v1) {
     let dir = baseOf(hierarchy, path, layout);
@@ -33,6 +36,12 @@ export function planCgroup(request: CgroupRequest): CgroupRecord {
     for (const controller of hierarchy.controllers) record.paths[controller] = dir;
   }
   return record;
+}
+
+/** What is killed from now on may be a process of the unit's. */
+function noteKills(unit: UnitRecord): void {
+  const count = machineKills();
+  if (count !== undefined) unit.oomKillsBefore = count;
 }
 
 /** Without a cgroup there is nothing to limit; device rules, which every config has, are not a limit that was asked. */

@@ -5,13 +5,16 @@
  */
 import { parseKeyed } from "./figures.ts";
 import { readGroupFile } from "./files.ts";
+import type { OomAnswer } from "./oom-log.ts";
 import type { CgroupRecord } from "./record.ts";
 import type { CgroupStats } from "./stats.ts";
 import { throttlingFigures, usageFigures } from "./v1/stats.ts";
 import { cpuFigures } from "./v2/stats.ts";
 
 export interface CgroupTally {
-  /** How many of its processes the kernel has killed for want of memory. */
+  /** Has the kernel killed some of its processes for want of memory, where their number is not known? */
+  oomKilled?: true;
+  /** How many it has killed. */
   oomKills?: number;
   /** The most memory that was in use at once, in bytes; the kernel's own on the container's behalf included. */
   memoryPeak?: number;
@@ -43,6 +46,15 @@ export function isScope({ systemd }: CgroupRecord): boolean {
   return systemd?.unit.endsWith(".scope") === true;
 }
 
+/** No key of the kernel's: there were kills, and nobody knows how many. */
+const SOME_KILLS = "some_oom_kills";
+
+/** What the first of tallyFiles would say of a cgroup that is gone, of which only this is known. */
+export function killsText({ oomKilled, oomKills }: OomAnswer): string {
+  if (oomKills !== undefined) return `oom_kill ${oomKills}\n`;
+  return oomKilled ? `${SOME_KILLS} 1\n` : "";
+}
+
 /** Reads them now. A cgroup that is gone tells nothing. */
 export function readTally(record: CgroupRecord): CgroupTally {
   return tally(record.layout === "v2" ? 2 : 1, readTallyFiles(record));
@@ -57,8 +69,9 @@ export function readTallyFiles(record: CgroupRecord): (string | undefined)[] {
 export function tally(version: 1 | 2, texts: readonly (string | undefined)[]): CgroupTally {
   const [events, peak, stat, usage, times] = texts;
   const result: CgroupTally = {};
-  const { oom_kill } = parseKeyed(events);
+  const { oom_kill, [SOME_KILLS]: some } = parseKeyed(events);
   if (oom_kill !== undefined) result.oomKills = oom_kill;
+  if (some !== undefined) result.oomKilled = true;
   if (peak) result.memoryPeak = Number(peak);
   if (version === 2) {
     if (stat) result.cpu = cpuFigures(stat);

@@ -16,7 +16,7 @@ import { rdtStats } from "./intel-rdt-stats.ts";
 import { isAlive } from "./lifecycle.ts";
 import { networkInterfaces } from "./network.ts";
 import type { ContainerExit } from "./options.ts";
-import { exitOfEnded, openExit } from "./post-mortem.ts";
+import { exitOfEnded, oomOfGone, openExit } from "./post-mortem.ts";
 import type { StateDirectory, StateRecord } from "./state.ts";
 
 /** Something that happened to the container `id`, and what is known of it. */
@@ -147,9 +147,13 @@ export class ContainerWatch implements EventSource {
     const late = this.#oom === undefined ? 0 : this.#oom.news() + this.#oom.missed(exit.oomKills ?? 0);
     const told = this.#ooms(late);
     if (!this.#wanted.types.includes("exit")) return told;
-    const { oomKills = this.#kills } = exit;
-    const data = oomKills > 0 ? { ...exit, oomKilled: true, oomKills } : exit;
-    return [...told, { type: "exit", id: this.#record.id, data }];
+    return [...told, { type: "exit", id: this.#record.id, data: { ...exit, ...this.#killed(exit) } }];
+  }
+
+  /** Nothing where the end says it. What was told before outlives the cgroup; what was not may be in the log. */
+  #killed({ oomKilled }: ContainerExit): Pick<ContainerExit, "oomKilled" | "oomKills"> | undefined {
+    if (oomKilled !== undefined) return undefined;
+    return this.#kills > 0 ? { oomKilled: true, oomKills: this.#kills } : oomOfGone(this.#record);
   }
 
   #exit(): ContainerExit {

@@ -4,10 +4,12 @@
  * Whoever waits for the container knows its status: the monitor of `run`, or runContainer(), keep it in the state beside
  * state.json. Nobody of ours waits for a detached one. Its figures are read from its cgroup, which stays until `delete`;
  * its status is with its parent, and with the kernel as long as that has not asked (a zombie) or for who holds a pidfd
- * (Linux 6.15). Rules: wait(2), proc_pid_stat(5), the kernel's include/uapi/linux/pidfd.h.
+ * (Linux 6.15). Where systemd has removed the cgroup, the kernel's log has the kills, and what it says is kept. Rules: wait(2), proc_pid_stat(5), the kernel's include/uapi/linux/pidfd.h.
  */
 import type { CgroupRecord } from "../cgroup/manager.ts";
-import { type CgroupTally, readTally, readTallyFiles, tally, tallyFiles } from "../cgroup/tally.ts";
+import type { OomAnswer } from "../cgroup/oom-log.ts";
+import { pastKills } from "../cgroup/oom-past.ts";
+import { type CgroupTally, killsText, readTally, readTallyFiles, tally, tallyFiles } from "../cgroup/tally.ts";
 import { isErrno } from "../errors.ts";
 import { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY, SIGNALS } from "../sys/constants.ts";
 import { closeQuiet, open, readText, seek, write } from "../sys/file.ts";
@@ -15,7 +17,7 @@ import { statSync } from "../sys/fs.ts";
 import { geteuid, pidfdExitStatus, type WaitStatus } from "../sys/process.ts";
 import { zombieStatus } from "./lifecycle.ts";
 import type { ContainerExit } from "./options.ts";
-import type { StateDirectory, StateRecord } from "./state.ts";
+import { MissingError, type StateDirectory, type StateRecord } from "./state.ts";
 
 /** In the directory of the state: a wait status, then the files of tallyFiles, each ended by NUL. */
 export const EXIT_FILE = "exit";
@@ -24,7 +26,45 @@ export const EXIT_FILE = "exit";
 export function containerExit(state: StateDirectory, record: StateRecord): ContainerExit | undefined {
   const kept = openKept(state);
   try {
-    return exitOfEnded(record, kept, undefined);
+    const exit = exitOfEnded(record, kept, undefined);
+    if (exit?.oomKilled !== undefined) return exit;
+    const oom = oomOfGone(record);
+    if (oom !== undefined) keepOom(state, record, oom);
+    return oom === undefined ? exit : { ...exit, ...oom };
+  } finally {
+    closeQuiet(kept);
+  }
+}
+
+/** What exitOfEnded does not know any more; undefined when nobody does. */
+export function oomOfGone({ cgroup, pid }: StateRecord): OomAnswer | undefined {
+  return cgroup && pastKills(cgroup, pid);
+}
+
+/** For the next who asks: by then the log may have been overwritten. Of what is kept already only the kills are new. */
+function keepOom(state: StateDirectory, record: StateRecord, oom: OomAnswer): void {
+  if (record.cgroup === undefined) return;
+  let kept: number | undefined;
+  try {
+    using lock = state.lockWithin(0);
+    // Whoever has it knows more than this, and will write it.
+    if (lock === undefined) return;
+    kept = openKept(state);
+    const [status, , ...others] = kept === undefined ? [] : (splitExit(readText(kept, EXIT_FILE), record.cgroup) ?? []);
+    const texts =
+      others.length > 0
+        ? others
+        : tallyFiles(record.cgroup)
+            .slice(1)
+            .map(() => "");
+    const known = Number(status ?? -1);
+    writeExit(`${state.path}/${EXIT_FILE}`, known < 0 ? statusNow(record, undefined) : known, [
+      killsText(oom),
+      ...texts,
+    ]);
+  } catch (error) {
+    // Somebody has deleted it, or it is not ours to write to.
+    if (!(error instanceof MissingError) && !isErrno(error, "EACCES", "EPERM", "EROFS", "ENOSPC")) throw error;
   } finally {
     closeQuiet(kept);
   }
@@ -55,9 +95,10 @@ export function exitOfEnded(
   kept ??= read();
   const status = kept?.status ?? statusNow(record, pidFd);
   const figures = kept?.figures ?? counted;
-  const { oomKills, memoryPeak, cpu } = figures;
+  const { oomKilled, oomKills, memoryPeak, cpu } = figures;
   const result: ContainerExit = {
     ...(status !== undefined && decodeStatus(status)),
+    ...(oomKilled && { oomKilled }),
     ...(oomKills !== undefined && { oomKilled: oomKills > 0, oomKills }),
     ...(memoryPeak !== undefined && { memoryPeak }),
     ...(cpu !== undefined && { cpu }),
@@ -77,12 +118,18 @@ function readExit(fd: number, cgroup: CgroupRecord | undefined): Kept | undefine
 }
 
 export function parseExit(text: string, cgroup: CgroupRecord | undefined): Kept | undefined {
-  const [status = "", ...texts] = text.split("\0");
-  const count = cgroup === undefined ? 0 : tallyFiles(cgroup).length;
-  // What comes after the last NUL is nothing.
-  if (texts.length !== count + 1 || texts.pop() !== "") return undefined;
+  const fields = splitExit(text, cgroup);
+  if (fields === undefined) return undefined;
+  const [status, ...texts] = fields;
   const version = cgroup?.layout === "v2" ? 2 : 1;
   return { status: Number(status) < 0 ? undefined : Number(status), figures: tally(version, texts) };
+}
+
+function splitExit(text: string, cgroup: CgroupRecord | undefined): string[] | undefined {
+  const fields = text.split("\0");
+  const count = cgroup === undefined ? 0 : tallyFiles(cgroup).length;
+  // What comes after the last NUL is nothing.
+  return fields.length === count + 2 && fields.pop() === "" ? fields : undefined;
 }
 
 function statusNow(record: StateRecord, pidFd: number | undefined): number | undefined {
@@ -132,10 +179,11 @@ export function keepExit(state: StateDirectory, record: StateRecord, status?: nu
   const path = `${state.path}/${EXIT_FILE}`;
   const size = statSync(path)?.size;
   if (size === undefined ? !make : size > 0 && status === undefined) return;
-  const fields = [
-    status ?? statusNow(record, undefined) ?? -1,
-    ...(record.cgroup ? readTallyFiles(record.cgroup) : []),
-  ];
+  writeExit(path, status ?? statusNow(record, undefined), record.cgroup ? readTallyFiles(record.cgroup) : []);
+}
+
+function writeExit(path: string, status: number | undefined, texts: readonly (string | undefined)[]): void {
+  const fields = [status ?? -1, ...texts];
   const fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600);
   try {
     write(fd, fields.map((field) => `${field ?? ""}\0`).join(""), path);

@@ -41,6 +41,8 @@ export interface Mode {
   own(...controllers: string[]): ReturnType<typeof needs>;
   /** Is the cgroup there when its container has ended? systemd removes one with its last process. */
   outlives: boolean;
+  /** Is it known who was killed for want of memory? Where the cgroup has gone, to who may read the kernel's log. */
+  knowsKills: boolean;
   /** A bundle that its caller may run. */
   bundle(request: BundleRequest): Bundle;
   /** One of a shell script with limits. */
@@ -52,6 +54,7 @@ interface Kind {
   name: string;
   needs: Needs;
   outlives: boolean;
+  readsLog: boolean;
   /** Of an ordinary user: his uid. */
   uid?: number;
   /** Controllers that its cgroups have; undefined: all that the machine has. */
@@ -116,6 +119,7 @@ function modeOf(kind: Kind): Mode {
   return {
     name: kind.name,
     outlives: kind.outlives,
+    knowsKills: kind.outlives || kind.readsLog,
     on: (...controllers) => on({}, controllers),
     own: (...controllers) => on({ tsrun: true }, controllers),
     bundle,
@@ -136,6 +140,7 @@ const cgroupfs: Kind = {
   name: "cgroupfs, as root",
   needs: { root: true, cgroup: ["v1", "v2"] },
   outlives: true,
+  readsLog: true,
   enter: () => ({ program: RUNTIME, stateRoot: STATE_ROOT }),
   leave: () => {},
   units: () => "",
@@ -145,6 +150,7 @@ const systemd: Kind = {
   name: "systemd, as root",
   needs: { root: true, cgroup: ["v1", "v2"], systemd: true },
   outlives: false,
+  readsLog: true,
   enter: () => ({ program: wrapper(`exec ${RUNTIME} --systemd-cgroup "$@"`), stateRoot: STATE_ROOT }),
   leave: () => {},
   units: () => unitsOf("systemctl", []),
@@ -160,6 +166,7 @@ const rootless: Kind = {
   // What was given by hand is the same on the machine itself, which is faster.
   needs: { root: true, tsrun: true, cgroup: ["v1", "v2"], commands: ["setpriv"], native: !hasOwn },
   outlives: !hasOwn,
+  readsLog: false,
   ...given,
 };
 

@@ -22,6 +22,8 @@ export interface UnitRecord {
   bus: BusKind;
   /** Stands in the unit's description. */
   token: string;
+  /** How many processes the machine had killed for want of memory when there was none of the unit's, see pastKills. */
+  oomKillsBefore?: number;
 }
 
 export function newUnit({ unit, bus }: SystemdRequest): UnitRecord {

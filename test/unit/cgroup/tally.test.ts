@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { CgroupRecord } from "../../../src/cgroup/manager.ts";
-import { tally, tallyFiles } from "../../../src/cgroup/tally.ts";
+import { killsText, tally, tallyFiles } from "../../../src/cgroup/tally.ts";
 
 const V1: CgroupRecord = {
   layout: "v1",
@@ -36,6 +36,15 @@ describe("cgroup/tally", () => {
         throttling: { periods: 10, throttledPeriods: 2, throttledTime: 900_000 },
       },
     });
+  });
+
+  test("what is known of the kills alone is kept as the cgroup would say it", () => {
+    for (const version of [1, 2] as const) {
+      const kept = (answer: { oomKilled: boolean; oomKills?: number }) => tally(version, [killsText(answer)]);
+      expect(kept({ oomKilled: true, oomKills: 2 })).toEqual({ oomKills: 2 });
+      expect(kept({ oomKilled: false, oomKills: 0 })).toEqual({ oomKills: 0 });
+      expect(kept({ oomKilled: true })).toEqual({ oomKilled: true });
+    }
   });
 
   test("what is not there is not known, rather than 0", () => {

@@ -5,7 +5,8 @@ import { attachDeviceFilter, attachedFilters, detachFilters } from "./device-att
 import { defaultDeviceFilter, deviceFilter } from "./device-filter.ts";
 import { allowsEverything, type DeviceRule, deviceRules, isDefaultRules } from "./device-rules.ts";
 import type { CgroupRecord, CgroupRequest } from "./record.ts";
-import { DEFAULT_DEVICE_WRITES, deviceWrites, settle } from "./v1/devices.ts";
+import { isList } from "./systemd/devices.ts";
+import { DEFAULT_DEVICE_WRITES, deviceWrites } from "./v1/devices.ts";
 import { applyWrites, type CgroupWrite } from "./write.ts";
 
 /** Device rules: v1 by its devices controller, v2 (or a hybrid layout without that one) by an eBPF program. */
@@ -29,15 +30,14 @@ export function limitDevices(request: CgroupRequest, record: CgroupRecord): void
 }
 
 /**
- * A systemd that has taken the devices of a unit upon itself allows all of them whenever it writes the unit's files, as it
- * was told of no list: everything but some is none. The kernel lets nobody do that to a cgroup that has one below it. A
- * systemd that leaves the devices alone (252 does) may remove that one again, and does no harm either.
+ * A systemd that has taken the devices of a unit upon itself begins with all or none of them whenever it writes the unit's
+ * files, and goes on with what it knows of the rules. The kernel lets nobody begin so in a cgroup that has one below it:
+ * rules that are there stay. A systemd that leaves the devices alone may remove that one again, and does no harm either.
  *
  * @see kernel security/device_cgroup.c, devcgroup_update_access
  */
 function keepDeviceRules(dir: string, rules: readonly DeviceRule[]): void {
-  const { allow, exceptions } = settle(rules);
-  if (allow && exceptions.length > 0) mkdirSync(`${dir}/kept`, { recursive: true });
+  if (!isList(rules)) mkdirSync(`${dir}/kept`, { recursive: true });
 }
 
 function limitByFilter(request: CgroupRequest, dir: string, isNew: boolean): void {

@@ -9,10 +9,9 @@ import { settle } from "../v1/devices.ts";
 import type { UnitProperty } from "./properties.ts";
 
 /**
- * Everything but some devices is a list that systemd has no property for. It is told of no list then, and kept from the
- * files: see keepDeviceRules.
+ * What is no list for systemd (isList) it is told of as far as it goes, and kept from the files: see keepDeviceRules.
  *
- * @param majors /proc/devices, which has the names that systemd knows majors by
+ * @param majors /proc/devices, which has the names that an older systemd knows majors by
  * @throws SpecError for rules that v1 cannot express
  */
 export function deviceProperties(rules: readonly DeviceRule[], majors: string): UnitProperty[] {
@@ -29,12 +28,24 @@ export function deviceProperties(rules: readonly DeviceRule[], majors: string): 
   ];
 }
 
-/** How systemd names what a rule is for; nothing for a minor of all majors and for a major that no driver has. */
+/**
+ * Can systemd be told of all of these rules? It leaves the others out whenever it writes the devices files, and cannot be
+ * told of exceptions to everything at all.
+ */
+export function isList(rules: readonly DeviceRule[]): boolean {
+  const { allow, exceptions } = settle(rules);
+  return allow ? exceptions.length === 0 : exceptions.every((rule) => nodesOf(rule, "").length > 0);
+}
+
+/**
+ * How systemd names what a rule is for; nothing for a minor of all majors. A whole major goes by its number since systemd
+ * 240, which is right for a driver that is loaded later, too; an older one finds nothing of that name.
+ */
 function nodesOf({ type, major, minor }: DeviceRule, majors: string): string[] {
   const kind = type === "c" ? "char" : "block";
   if (major === -1) return minor === -1 ? [`${kind}-*`] : [];
   if (minor !== -1) return [`/dev/${kind}/${major}:${minor}`];
-  return namesOf(kind, major, majors).map((name) => `${kind}-${name}`);
+  return [String(major), ...namesOf(kind, major, majors)].map((name) => `${kind}-${name}`);
 }
 
 /** Names that a major has in proc_devices(5): "136 pts" below "Character devices:". */

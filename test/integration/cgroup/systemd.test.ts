@@ -72,7 +72,8 @@ function fileOf(unit: string, controller: string, file: string): string {
 
 function expectGone(unit: string): void {
   expect(show(unit, "LoadState")).toBe("not-found");
-  const found = spawnSync("find", ["/sys/fs/cgroup", "-name", unit], { encoding: "utf8" });
+  // Neither a cgroup, nor a file of systemd's for what it was told.
+  const found = spawnSync("find", ["/sys/fs/cgroup", "/run/systemd", "-name", `${unit}*`], { encoding: "utf8" });
   expect(found.stdout).toBe("");
 }
 
@@ -155,6 +156,39 @@ describe("cgroups of systemd", () => {
     expect(opened()).toMatch(/^kmsg\n.*odd: Operation not permitted\nnull\n$/);
     runOk(["update", "--pids-limit", "50", id]);
     expect(opened()).toMatch(/^kmsg\n.*odd: Operation not permitted\nnull\n$/);
+  });
+
+  systemd("whole majors that no driver has yet, and minors of all majors, are allowed whatever systemd writes", () => {
+    // No driver has them: who may open one is told that it is not there.
+    const numbers = { major: [60, 7], minor: [61, 77], neither: [61, 8] } as const;
+    const devices = Object.entries(numbers).map(([name, [major, minor]]) => ({
+      path: `/dev/${name}`,
+      type: "c",
+      major,
+      minor,
+    }));
+    const rules = [
+      { allow: false, access: "rwm" },
+      { allow: true, type: "c", major: 60, access: "rw" },
+      { allow: true, type: "c", minor: 77, access: "rw" },
+    ];
+    const { id, unit } = started({ devices, resources: { devices: rules } });
+    const script = "for d in major minor neither null; do (: </dev/$d) && echo $d; done 2>&1";
+    const opened = () => run(["exec", id, "sh", "-c", script]).stdout;
+    const expected =
+      /^.*major: No such device.*\n.*minor: No such device.*\n.*neither: Operation not permitted\nnull\n$/;
+    expect(opened()).toMatch(expected);
+    // A list of systemd's own is written at once on v1, and on v2 it would be a program of its own.
+    const writes = [["set-property", "--runtime", unit, isV2 ? "TasksMax=77" : "DeviceAllow=/dev/tty rw"]];
+    for (const command of [...writes, ["daemon-reload"]]) {
+      expect(spawnSync("systemctl", command).status).toBe(0);
+      expect(opened(), command[0]).toMatch(expected);
+    }
+    runOk(["update", "--pids-limit", "50", id]);
+    expect(spawnSync("systemctl", ["daemon-reload"]).status).toBe(0);
+    expect(opened(), "update and daemon-reload").toMatch(expected);
+    runOk(["delete", "--force", id]);
+    expectGone(unit);
   });
 
   systemd("everything but some devices stays so, whatever systemd does with the unit", () => {

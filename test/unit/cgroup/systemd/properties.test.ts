@@ -3,7 +3,7 @@ import { deviceRules } from "../../../../src/cgroup/device-rules.ts";
 import { resourceWrites } from "../../../../src/cgroup/resources.ts";
 import { readAnnotated } from "../../../../src/cgroup/systemd/annotations.ts";
 import { addresses } from "../../../../src/cgroup/systemd/bus.ts";
-import { deviceProperties } from "../../../../src/cgroup/systemd/devices.ts";
+import { deviceProperties, isList } from "../../../../src/cgroup/systemd/devices.ts";
 import { limitProperties, needsRelease, setBits } from "../../../../src/cgroup/systemd/properties.ts";
 import type { LinuxDeviceCgroup, LinuxResources } from "../../../../src/spec/types.ts";
 
@@ -93,23 +93,39 @@ function devices(rules: LinuxDeviceCgroup[]): Record<string, unknown> {
 }
 
 describe("device rules as properties", () => {
-  test("a list of what is allowed: single devices, majors by their names, all", () => {
+  test("a list of what is allowed: single devices, majors by their numbers and for an older systemd by their names, all", () => {
     const { DevicePolicy, DeviceAllow } = devices([
       { allow: false, access: "rwm" },
       { allow: true, type: "c", major: 10, minor: 229, access: "rw" },
       { allow: true, type: "b", major: 7, access: "r" },
+      // Its driver may be loaded later.
+      { allow: true, type: "c", major: 195, access: "rw" },
     ]);
     expect(DevicePolicy).toBe("strict");
     expect(DeviceAllow).toEqual(
       expect.arrayContaining([
         ["/dev/char/10:229", "rw"],
+        ["block-7", "r"],
         ["block-loop", "r"],
+        ["char-195", "rw"],
         ["char-*", "m"],
         ["block-*", "m"],
         ["/dev/char/1:3", "rwm"],
+        ["char-136", "rwm"],
         ["char-pts", "rwm"],
       ]),
     );
+  });
+
+  test("a list has no minor of all majors, and is none without a part of the rules", () => {
+    const none = { allow: false, access: "rwm" };
+    const minor = { allow: true, type: "c", minor: 229, access: "rw" };
+    const major = { allow: true, type: "c", major: 195, access: "rw" };
+    expect(devices([none, minor]).DeviceAllow).toEqual(devices([none]).DeviceAllow);
+    const listed = (...rules: LinuxDeviceCgroup[]) => isList(deviceRules(rules));
+    expect([listed(none, minor), listed(none, major), listed()]).toEqual([false, true, true]);
+    const all = { allow: true, access: "rwm" };
+    expect([listed(all), listed(all, { ...major, allow: false })]).toEqual([true, false]);
   });
 
   test("everything allowed needs no list", () => {

@@ -154,15 +154,18 @@ function sandboxed(directory, projects) {
 }
 
 /**
- * The layouts to test in the VM: in full the one that the host cannot show, and cgroup v1 without
- * systemd's v2 tree, which few hosts have, in a shorter run.
+ * The layouts to test in the VM: in full the one that the host cannot show, cgroup v1 without systemd's v2 tree, which few
+ * hosts have, in a shorter run, and with that tree what systemd makes of it.
  */
 function vmLayouts() {
   if (layoutWanted !== undefined) return [{ name: layoutWanted, only: [] }];
   const mounts = readFileSync("/proc/self/mounts", "utf8").split("\n");
   const hostIsV2 = mounts.some((line) => /^\S+ \/sys\/fs\/cgroup cgroup2 /.test(line));
-  const short = { name: "v1", only: ["cgroup/modes", "cgroup/systemd", "cgroup/hierarchies", "exit-code"] };
-  return hostIsV2 ? [{ name: "v1", only: [] }] : [{ name: "v2", only: [] }, short];
+  const alone = ["cgroup/modes", "cgroup/systemd", "cgroup/hierarchies", "cgroup/limits", "exit-code"];
+  const hybrid = { name: "hybrid", only: ["cgroup/modes", "-t", "systemd, as root"] };
+  return hostIsV2
+    ? [{ name: "v1", only: [] }, hybrid]
+    : [{ name: "v2", only: [] }, { name: "v1", only: alone }, hybrid];
 }
 
 function vm(layout, directory) {

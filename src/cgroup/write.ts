@@ -2,6 +2,7 @@
 import { isErrno, SyscallError, TsrunError } from "../errors.ts";
 import { O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open as openFile, writeOnce } from "../sys/file.ts";
+import { parseNested } from "./figures.ts";
 import { readGroupFile } from "./files.ts";
 
 /** One write(2) to one file of a cgroup. */
@@ -95,7 +96,8 @@ function refused(dir: string, controller: string, write: CgroupWrite, error: unk
   return new SyscallError(operation, code, fix === undefined ? { path } : { path, fix });
 }
 
-function fixFor(dir: string, controller: string, code: string): string | undefined {
+/** What may help against an errno that a limit was refused with; undefined where nothing is known. */
+export function fixFor(dir: string, controller: string, code: string): string | undefined {
   const above = dir.slice(0, dir.lastIndexOf("/"));
   if (controller === "cpuset") {
     const show = (name: string) =>
@@ -105,6 +107,11 @@ function fixFor(dir: string, controller: string, code: string): string | undefin
   if (controller === "memory" && code === "EBUSY") {
     const usage = readGroupFile(`${dir}/memory.current`) ?? readGroupFile(`${dir}/memory.usage_in_bytes`);
     return `${usage} bytes are in use, and not all of them can be given back`;
+  }
+  if (controller === "rdma") {
+    // A line for each device, with or without a limit.
+    const devices = Object.keys(parseNested(readGroupFile(`${dir}/rdma.max`)));
+    return `RDMA devices of this machine: ${devices.join(", ") || "none"}`;
   }
   if (code === "ENODEV") return "there is no whole disk with this number (a partition has no limits)";
   return undefined;

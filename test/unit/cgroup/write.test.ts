@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { applyWrites, decimal } from "../../../src/cgroup/write.ts";
+import { applyWrites, decimal, fixFor } from "../../../src/cgroup/write.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "tsrun-test-"));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -21,6 +21,13 @@ describe("cgroup/write", () => {
       { file: "b.max", value: "3" },
     ]);
     expect([content("a.max"), content("b.max")]).toEqual(["12", "3"]);
+  });
+
+  test("a device that is not there: the RDMA devices are named, disks are spoken of as such", () => {
+    expect(fixFor(dir, "rdma", "ENODEV")).toBe("RDMA devices of this machine: none");
+    writeFileSync(join(dir, "rdma.max"), "mlx5_0 hca_handle=max hca_object=max\nrxe0 hca_handle=3 hca_object=max\n");
+    expect(fixFor(dir, "rdma", "ENODEV")).toBe("RDMA devices of this machine: mlx5_0, rxe0");
+    expect(fixFor(dir, "io", "ENODEV")).toContain("no whole disk");
   });
 
   test("a missing file names the controller and never reads like a missing command", () => {

@@ -21,7 +21,7 @@ const privileged = {
 const onlyHere = [
   "cli/{completion,hostile-directory,info,output}",
   "library-docs",
-  "security/{bad-input,concurrency,faults,machine,messages,nested,runtime-binary,steps,swap,uninterruptible}",
+  "security/{bad-input,concurrency,faults,machine,messages,nested,runtime-binary,swap,uninterruptible}",
   "source-links",
   "storage/{exclusive,gc-race,gnu-tar,hostile,id-map,images,kill,no-room,old-kernel}",
   "storage/{options,power-loss,random-tar,rw-layers,try}",

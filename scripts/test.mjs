@@ -14,6 +14,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { compileAll } from "../test/helpers/compiled.mjs";
 import { DEBIAN_ROOTFS, ensureDebianRootfs } from "../test/helpers/debian-rootfs.mjs";
 import { build } from "./build.mjs";
 import { ensureDebianPackages, ensureNodeModules, entry, has, isRoot, ROOT, run, say } from "./tools.mjs";
@@ -195,13 +196,15 @@ function vm(layout, directory) {
     // A guest that stands still must not take the time of what comes after it.
     const limits = [
       "--timeout",
-      wanted.includes("vm") ? "3000" : isShort ? "600" : "1600",
+      wanted.includes("vm") ? "5400" : isShort ? "600" : "1600",
       "--env",
       "NO_COLOR",
       ...(process.stdout.isTTY ? ["-v"] : []),
     ];
     if (!wanted.includes("vm") && !hasFilter) limits.push("--env", "TSRUN_BRIEF=1");
-    if (process.env.TSRUN !== undefined) limits.push("--env", "TSRUN");
+    for (const name of ["TSRUN", "TSRUN_BRIEF", "TSRUN_SLOW", "TSRUN_EVERY_STEP", "TSRUN_FUZZ_SEED"]) {
+      if (process.env[name] !== undefined) limits.push("--env", name);
+    }
     if (kernel !== undefined) limits.push("--kernel", kernel);
     const start = () =>
       spawnSync(RUN_IN_VM, [...options, ...limits, shared, "--", ...command], {
@@ -245,6 +248,7 @@ function shareWithGuest(shared) {
   }
   mkdirSync(join(shared, "build/vm/bin"), { recursive: true });
   for (const name of ["tsrun-init", "init-binary.ts"]) link(join(ROOT, "build", name), join(shared, "build", name));
+  link(compileAll(), join(shared, "build/test"));
   run("cp", [process.execPath, join(shared, "build/vm/bin/node")], { quiet: true });
   mkdirSync(join(shared, "node_modules"));
   for (const name of readdirSync(join(ROOT, "node_modules"))) {

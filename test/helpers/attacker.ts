@@ -1,18 +1,16 @@
-/** The attacker of test/fixtures/security, compiled once for each file of tests. Needs gcc. */
+/** The attacker of test/fixtures/security. A test of it needs `compiled: "attacker"`. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync } from "node:fs";
 import { join } from "node:path";
-import { newId, type Result, ROOT, RUNTIME, run, type Started, spawn } from "./runtime.ts";
+import { compiled } from "./compiled.mjs";
+import { newId, type Result, RUNTIME, run, type Started, spawn } from "./runtime.ts";
 import { scratch } from "./scratch.ts";
 
 let binary: string | undefined;
 
 /** Path of the program: static, so that it runs in any root filesystem. */
 export function attacker(): string {
-  if (binary === undefined) {
-    binary = join(scratch("attacker"), "attacker");
-    execFileSync("gcc", ["-static", "-O1", "-o", binary, join(ROOT, "test/fixtures/security/attacker.c")]);
-  }
+  binary ??= compiled("attacker", scratch("attacker"));
   return binary;
 }
 

@@ -1,8 +1,10 @@
-/** Lets one system call of the runtime, or of the init, go wrong: test/fixtures/security/fault.c. Needs gcc and x86_64. */
-import { execFileSync } from "node:child_process";
-import { join } from "node:path";
+/**
+ * Lets one system call of the runtime, or of the init, go wrong: test/fixtures/security/fault.c. A test of it needs
+ * `compiled: "fault"`.
+ */
+import { compiled } from "./compiled.mjs";
 import { type Detached, runDetached } from "./container.ts";
-import { ROOT, RUNTIME } from "./runtime.ts";
+import { RUNTIME } from "./runtime.ts";
 import { scratch } from "./scratch.ts";
 
 export type Fault = "kill" | "EMFILE" | "ENOMEM" | "ENOSPC" | "EAGAIN" | "EIO";
@@ -14,10 +16,7 @@ const BEYOND = 222;
 let binary: string | undefined;
 
 function program(): string {
-  if (binary === undefined) {
-    binary = join(scratch("fault"), "fault");
-    execFileSync("gcc", ["-O1", "-o", binary, join(ROOT, "test/fixtures/security/fault.c")]);
-  }
+  binary ??= compiled("fault", scratch("fault"));
   return binary;
 }
 

@@ -9,6 +9,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "vitest";
+import { type CompiledProgram, notCompiled } from "./compiled.mjs";
 
 export type CgroupLayout = "v1" | "hybrid" | "v2" | "none";
 
@@ -25,11 +26,13 @@ export interface Needs {
   kernel?: readonly [major: number, minor: number];
   /** Programs on PATH. */
   commands?: readonly string[];
+  /** A program of test/fixtures in C: compiled before, or a compiler. */
+  compiled?: CompiledProgram;
   /** Files or directories. */
   files?: readonly string[];
   /** The runtime under test is tsrun itself: the test is about something that the spec does not ask for. */
   tsrun?: boolean;
-  /** The machine itself, not the emulated guest: for what would take minutes there. */
+  /** The machine itself, not the emulated guest: for what would take minutes there. TSRUN_SLOW=1 takes them. */
   native?: boolean;
   /** criu, and a kernel that it gets along with. */
   criu?: boolean;
@@ -76,13 +79,17 @@ export function missing(wanted: Needs): string | undefined {
   for (const command of wanted.commands ?? []) {
     if (!hasCommand(command)) return `needs ${command}`;
   }
+  if (wanted.compiled !== undefined) {
+    const reason = notCompiled(wanted.compiled);
+    if (reason !== undefined) return reason;
+  }
   for (const file of wanted.files ?? []) {
     if (!existsSync(file)) return `needs ${file}`;
   }
   if (wanted.tsrun && process.env.TSRUN !== undefined && !process.env.TSRUN.endsWith("tsrun")) {
     return "a habit of tsrun";
   }
-  if (wanted.native && process.env.TSRUN_VM === "1") return "too slow in the VM";
+  if (wanted.native && process.env.TSRUN_VM === "1" && process.env.TSRUN_SLOW !== "1") return "too slow in the VM";
   if (wanted.criu) {
     if (!hasCommand("criu")) return "needs criu";
     const reason = criuProblem();

@@ -2,10 +2,10 @@
 import { spawnSync } from "node:child_process";
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect } from "vitest";
 import type { LinuxSeccomp } from "../../../src/spec/types.ts";
 import { type Bundle, type BundleRequest, makeBundle } from "../../helpers/bundle.ts";
+import { compiled, notCompiled } from "../../helpers/compiled.mjs";
 import { needs } from "../../helpers/needs.ts";
 import { isTsrun, newId, run, runBundle, runOk, spawn } from "../../helpers/runtime.ts";
 import { scratch } from "../../helpers/scratch.ts";
@@ -16,7 +16,7 @@ const EPERM = 1;
 const ENOSYS = 38;
 
 const root = needs({ root: true });
-const x86 = needs({ root: true, commands: ["cc"], files: ["/usr/include/x86_64-linux-gnu/asm/unistd_64.h"] });
+const x86 = needs({ root: true, compiled: "call" });
 const allowAll: LinuxSeccomp = {
   defaultAction: "SCMP_ACT_ALLOW",
   architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"],
@@ -150,9 +150,7 @@ describe("seccomp", () => {
   describe("calls made one by one", () => {
     let program: string | undefined;
     beforeAll(() => {
-      const source = fileURLToPath(new URL("../../fixtures/seccomp/call.c", import.meta.url));
-      const path = join(scratch("call"), "call");
-      if (spawnSync("cc", ["-static", "-O1", "-o", path, source]).status === 0) program = path;
+      if (notCompiled("call") === undefined) program = compiled("call", scratch("call"));
     });
 
     /** What the call gives in a container with this profile: "ok", "errno N" or "signal". */
@@ -224,7 +222,7 @@ describe("seccomp", () => {
       expect(call(profile, "i386", 102, 2)).not.toBe(`errno ${EPERM}`);
     });
 
-    needs({ root: true, commands: ["cc"], tsrun: isTsrun })("SCMP_ACT_TRACE without a tracer is ENOSYS", () => {
+    needs({ root: true, compiled: "call", tsrun: isTsrun })("SCMP_ACT_TRACE without a tracer is ENOSYS", () => {
       const profile = { ...allowAll, syscalls: [{ names: ["personality"], action: "SCMP_ACT_TRACE" }] };
       expect(call(profile, "64", PERSONALITY)).toBe(`errno ${ENOSYS}`);
     });

@@ -27,7 +27,7 @@ function withTools(rootfs: string): void {
 }
 
 describe("descriptors", () => {
-  const withCompiler = needs({ root: true, commands: ["gcc"] });
+  const withCompiler = needs({ root: true, compiled: "attacker" });
   const root = needs({ root: true });
   const tsrun = needs({ root: true, tsrun: true });
 

@@ -84,7 +84,7 @@ describeNeeds({ root: true })("a default container", () => {
     expect(text).toBe("done\n");
   });
 
-  needs({ root: true, commands: ["gcc"] })(
+  needs({ root: true, compiled: "attacker" })(
     "can make a node of a device, as under runc, and not open what the rules do not name",
     () => {
       const bundle = makeBundle({
@@ -102,7 +102,7 @@ describeNeeds({ root: true })("a default container", () => {
     },
   );
 
-  needs({ root: true, commands: ["gcc"] })(
+  needs({ root: true, compiled: "attacker" })(
     "has a session keyring of its own, unless told to keep the caller's",
     async () => {
       const rootfs = (path: string) => {

@@ -5,7 +5,7 @@ import { busyboxRootfs, makeBundle } from "../../helpers/bundle.ts";
 import { needs } from "../../helpers/needs.ts";
 import { expectNothingLeft, hostMounts, inventory, newId, RUNTIME, run, runBundle } from "../../helpers/runtime.ts";
 
-const root = needs({ root: true, commands: ["gcc"] });
+const root = needs({ root: true, compiled: "attacker" });
 const before = inventory();
 afterAll(() => expectNothingLeft(before));
 

@@ -20,7 +20,7 @@ function rootfs(path: string): void {
 
 describe("the runtime's program and the container", () => {
   const root = needs({ root: true });
-  const withCompiler = needs({ root: true, commands: ["gcc"] });
+  const withCompiler = needs({ root: true, compiled: "attacker" });
 
   root("pid 1 is the container's own program, and nothing of the host is behind /proc/self/exe", () => {
     const bundle = makeBundle({ args: ["sh", "-c", "readlink /proc/1/exe; readlink /proc/self/exe"] });

@@ -18,8 +18,8 @@ function tree(path: string): string[] {
   return (readdirSync(path, { recursive: true }) as string[]).sort();
 }
 
-const withCompiler = needs({ root: true, commands: ["gcc"] });
-const everywhere = needs({ root: true, tsrun: true, native: true, commands: ["gcc"] });
+const withCompiler = needs({ root: true, compiled: "attacker" });
+const everywhere = needs({ root: true, tsrun: true, native: true, compiled: "attacker" });
 
 describe("an attacker who swaps directories for links while containers start", () => {
   withCompiler(

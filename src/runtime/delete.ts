@@ -10,6 +10,7 @@ import type { Hooks } from "../spec/types.ts";
 import { ownTrees, removeRootfs } from "../storage/rootfs.ts";
 import { statSync } from "../sys/fs.ts";
 import { collectContainer } from "./children.ts";
+import { deleteDamaged } from "./damaged.ts";
 import { endContainer } from "./end.ts";
 import { inUserNamespace } from "./helper-init.ts";
 import { runHooksAnyhow } from "./hooks.ts";
@@ -21,7 +22,7 @@ import { stateRoot, storageRoot } from "./paths.ts";
 import { keepExit } from "./post-mortem.ts";
 import { endProgram } from "./program-record.ts";
 import { removeState } from "./remove-state.ts";
-import { MissingError, readHooks, StateDirectory, type StateRecord } from "./state.ts";
+import { DamagedError, MissingError, readHooks, StateDirectory, type StateRecord } from "./state.ts";
 
 /**
  * Removes a container that has stopped, or was never started, and all that was made for it; runs its poststop hooks.
@@ -33,21 +34,20 @@ export function deleteContainer(root: string | undefined, id: string, { force = 
   try {
     using _lock = state.lock();
     const record = readForced(state, force);
-    if (record) deleteLocked(state, record, force);
-    // Killed before the state was written: all there can be is the directory.
-    else removeState(state);
+    if (record instanceof StateError) deleteDamaged(state, record);
+    else deleteLocked(state, record, force);
   } catch (error) {
     // Engines delete twice.
     if (!(force && error instanceof MissingError)) throw error;
   }
 }
 
-/** @returns undefined when there is no record and `force` is given */
-function readForced(state: StateDirectory, force: boolean): StateRecord | undefined {
+/** @returns why there is no record, when `force` is given */
+function readForced(state: StateDirectory, force: boolean): StateRecord | StateError {
   try {
     return state.read();
   } catch (error) {
-    if (force && error instanceof MissingError) return undefined;
+    if (force && (error instanceof MissingError || error instanceof DamagedError)) return error;
     throw error;
   }
 }

@@ -2,12 +2,13 @@
 
 import { cgroupProcesses } from "../cgroup/manager.ts";
 import { isErrno, StateError } from "../errors.ts";
+import { warn } from "../log.ts";
 import { readdirSync, readFileSync } from "../sys/fs.ts";
 import { statusOf } from "./lifecycle.ts";
 import type { ContainerState, ContainerSummary } from "./options.ts";
 import { stateRoot } from "./paths.ts";
 import { containerExit } from "./post-mortem.ts";
-import { StateDirectory, type StateRecord } from "./state.ts";
+import { DamagedError, StateDirectory, type StateRecord } from "./state.ts";
 
 /**
  * The OCI state of a container, as the kernel has it now, and how it ended where that is known.
@@ -25,7 +26,7 @@ export function containerState(root: string | undefined, id: string): ContainerS
 }
 
 /**
- * Every container of a root, by name. One that is being made or removed meanwhile is left out.
+ * Every container of a root, by name. One that is being made or removed is left out, and a damaged one warned of.
  *
  * @throws StateError for a root of "/"
  */
@@ -45,6 +46,7 @@ export function listContainers(root?: string | undefined): ContainerSummary[] {
       const record = new StateDirectory(directory, name).read();
       summaries.push(describe(record, users.get(record.owner) ?? String(record.owner)));
     } catch (error) {
+      if (error instanceof DamagedError) warn(error.message);
       // Something else that lies there, or a state that is just being written.
       if (!(error instanceof StateError) && !(error instanceof Error && error.name === "SpecError")) throw error;
     }

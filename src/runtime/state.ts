@@ -186,8 +186,8 @@ export class StateDirectory {
       throw new StateError(`state of container ${this.id} was written by a newer tsrun`, { fix: "use that one" });
     }
     if (record === undefined || !isRecord(record) || record.id !== this.id) {
-      throw new StateError(`state of container ${this.id} cannot be read: ${this.path}/state.json is damaged`, {
-        fix: "what it names (processes, cgroup, layers) is for you to end and remove; then remove the directory",
+      throw new DamagedError(`state of container ${this.id} cannot be read: ${this.path}/state.json is damaged`, {
+        fix: `tsrun delete --force ${this.id} removes what is found without it`,
       });
     }
     return record;
@@ -246,6 +246,9 @@ function withRootFix(error: unknown): unknown {
 
 /** There is no such container. */
 export class MissingError extends StateError {}
+
+/** Its state is there, and says nothing. */
+export class DamagedError extends StateError {}
 
 /** Containerd and others look for "does not exist". */
 function missing(id: string): MissingError {

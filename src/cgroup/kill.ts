@@ -30,7 +30,7 @@ export function killCgroup(record: CgroupRecord, signal: number): void {
     try {
       signalAll(cgroupProcesses(record), signal);
     } finally {
-      if (freezer !== undefined) thawGroup(freezer);
+      if (freezer !== undefined) thawQuietly(freezer);
     }
     return false;
   }, 2000);
@@ -44,8 +44,8 @@ function killWhole(dir: string | undefined): boolean {
     return true;
   } catch (error) {
     if (isErrno(error, "ENODEV")) return true;
-    // ENOENT: an older kernel, or the cgroup is gone. EOPNOTSUPP: threaded.
-    if (isErrno(error, "ENOENT", "EOPNOTSUPP")) return false;
+    // ENOENT: an older kernel, or the cgroup is gone. EOPNOTSUPP: threaded. EROFS: signals need no cgroup that is writable.
+    if (isErrno(error, "ENOENT", "EOPNOTSUPP", "EROFS")) return false;
     throw error;
   }
 }
@@ -55,6 +55,15 @@ function freezeQuietly(freezer: Freezer): void {
     freezeGroup(freezer);
   } catch {
     // It was thawed again; killing works without, in more rounds perhaps.
+  }
+}
+
+function thawQuietly(freezer: Freezer): void {
+  try {
+    thawGroup(freezer);
+  } catch (error) {
+    // Then we did not freeze it either.
+    if (!isErrno(error, "EROFS")) throw error;
   }
 }
 

@@ -24,6 +24,9 @@ import { endProgram } from "./program-record.ts";
 import { removeState } from "./remove-state.ts";
 import { DamagedError, MissingError, readHooks, StateDirectory, type StateRecord } from "./state.ts";
 
+/** With `force` everything goes in bounded time: how long a poststop hook may take that has no timeout of its own. */
+const FORCED_HOOK_S = 30;
+
 /**
  * Removes a container that has stopped, or was never started, and all that was made for it; runs its poststop hooks.
  *
@@ -89,7 +92,7 @@ function runPoststop(state: StateDirectory, record: StateRecord, force: boolean)
     if (!force) throw error;
     warn(`the poststop hooks of ${record.id} are not run: ${inFull(error)}`);
   }
-  runHooksAnyhow(hooks, "poststop", record);
+  runHooksAnyhow(hooks, "poststop", record, force ? FORCED_HOOK_S : undefined);
 }
 
 /** What a container of an ordinary user made may belong to his other ids: it is removed in a namespace that has them. */

@@ -63,11 +63,21 @@ export function runHooks(hooks: Hooks | undefined, stage: HookStage, record: Sta
   });
 }
 
-/** For hooks whose failure is no reason to stop: all are run, and what fails is warned of. */
-export function runHooksAnyhow(hooks: Hooks | undefined, stage: HookStage, record: StateRecord): void {
+/**
+ * For hooks whose failure is no reason to stop: all are run, and what fails is warned of.
+ *
+ * @param patience in seconds, for one that has no timeout of its own
+ */
+export function runHooksAnyhow(
+  hooks: Hooks | undefined,
+  stage: HookStage,
+  record: StateRecord,
+  patience?: number | undefined,
+): void {
   hooks?.[stage]?.forEach((hook, i) => {
     try {
-      runHook(hook, `hooks.${stage}[${i}]`, stage, record);
+      const timeout = hook.timeout ?? patience;
+      runHook(timeout === undefined ? hook : { ...hook, timeout }, `hooks.${stage}[${i}]`, stage, record);
     } catch (error) {
       warn(inFull(error));
     }

@@ -177,6 +177,7 @@ export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOL_SOCKET = 1;
 export const SO_PEERCRED = 17;
+export const SO_SNDTIMEO = 21;
 export const SO_PASSCRED = 16;
 export const SCM_RIGHTS = 1;
 export const MSG_PEEK = 2;

@@ -1,4 +1,5 @@
 /** Unix sockets, the descriptors sent through them, and pipes. */
+import { SyscallError } from "../errors.ts";
 import { check, cString, failure, type PathArg, retrying, utf8Bytes } from "./call.ts";
 import {
   AF_UNIX,
@@ -10,10 +11,12 @@ import {
   O_DIRECTORY,
   O_PATH,
   POLLOUT,
+  SO_SNDTIMEO,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
   SOCK_NONBLOCK,
   SOCK_SEQPACKET,
+  SOL_SOCKET,
 } from "./constants.ts";
 import { syscall } from "./ffi.ts";
 import { close, closeQuiet, Fd, fchmod, open, renameat, unlinkat } from "./file.ts";
@@ -23,6 +26,7 @@ import { pollFd } from "./process.ts";
 import { messageBuffer, putRights, SUN_PATH_MAX, sockaddrAbstract, sockaddrUn, takeRights, viewOf } from "./structs.ts";
 
 const EINTR = 4;
+const EAGAIN = 11;
 
 /** SOCK_SEQPACKET or SOCK_STREAM. */
 export type SocketType = number;
@@ -95,10 +99,14 @@ export function abstractConnect(name: string, type: SocketType): number {
   }
 }
 
-/** Connects to the socket at `path`. Paths of any length work. */
+/** Who listens and does not accept lets others wait, to connect and to send. */
+const PATIENCE_S = 10;
+
+/** Connects to the socket at `path`. Paths of any length work; whoever has not accepted in 10 s is given up. */
 export function unixConnect(path: string, type: SocketType = SOCK_SEQPACKET): number {
   const socket = new Fd(newSocket(type));
   try {
+    limitWait(socket.fd);
     if (isShort(path)) {
       connect(socket.fd, path, path);
     } else {
@@ -109,6 +117,13 @@ export function unixConnect(path: string, type: SocketType = SOCK_SEQPACKET): nu
   } finally {
     socket[Symbol.dispose]();
   }
+}
+
+/** As struct timeval: seconds and microseconds. */
+function limitWait(fd: number): void {
+  const timeval = new Uint8Array(16);
+  timeval[0] = PATIENCE_S;
+  check(syscall(SYS.setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, timeval, timeval.length), "setsockopt SO_SNDTIMEO");
 }
 
 function newSocket(type: SocketType): number {
@@ -158,6 +173,12 @@ function connect(fd: number, address: string, path: string): void {
     pollFd(fd, POLLOUT, 10);
     connect(fd, address, path);
     return;
+  }
+  if (result === -EAGAIN) {
+    throw new SyscallError("connect", "EAGAIN", {
+      path,
+      fix: `who listens there has not accepted for ${PATIENCE_S} s: see what it waits for`,
+    });
   }
   check(result, "connect", path);
 }

@@ -3,7 +3,7 @@
  * On standard error for people; in the log file as the single line that engines parse.
  */
 import { errnoText } from "../errno.ts";
-import { SpecError, TsrunError } from "../errors.ts";
+import { isErrno, SpecError, TsrunError } from "../errors.ts";
 import { escapeControl, type Level, type LogFormat, setLogSink } from "../log.ts";
 import { readFileSync } from "../sys/fs.ts";
 import type { GlobalValues } from "./globals.ts";
@@ -94,6 +94,8 @@ export function humanError(description: Description): string {
 /** Where lines and errors go, as the global flags say: without a target to standard error. */
 let target: LogTarget | undefined;
 let format: LogFormat = "text";
+/** Was it said that the log cannot be written? */
+let isLogLost = false;
 
 /**
  * Follows --log, --systemd-log, --log-format, --log-level and --debug.
@@ -102,6 +104,7 @@ let format: LogFormat = "text";
  */
 export function setUpLog(values: GlobalValues): void {
   target = undefined;
+  isLogLost = false;
   format = values["log-format"] === "json" ? "json" : "text";
   const level = values["log-level"];
   const debugging = values.debug === true || level === "debug";
@@ -115,18 +118,39 @@ export function setUpLog(values: GlobalValues): void {
     } else if (target.isFile && lineLevel === "warning" && !debugging) {
       held.push(line);
     } else {
-      target.write([line]);
+      writeLog(target, [line]);
     }
   };
   const flush = (): void => {
-    if (target !== undefined && held.length > 0) target.write(held.splice(0));
+    if (target !== undefined && held.length > 0) writeLog(target, held.splice(0));
   };
   setLogSink({ write, flush }, debugging);
   const where = values.log || (values["systemd-log"] ? "journald:" : "");
   if (where === "") return;
   const opened = logTarget(where, format);
-  opened.write([]);
+  try {
+    opened.write([]);
+  } catch (error) {
+    // Who has lost his disk must be able to end his containers all the same.
+    if (!isErrno(error, "EROFS", "ENOSPC", "EDQUOT", "EIO")) throw error;
+    tellOfLog(error);
+  }
   target = opened;
+}
+
+/** What is under way goes on without its log: it may have succeeded already. */
+function writeLog(where: LogTarget, lines: readonly LogLine[]): void {
+  try {
+    where.write(lines);
+  } catch (error) {
+    tellOfLog(error);
+    writeError(lines.map((line) => formatted(format, line)).join(""));
+  }
+}
+
+function tellOfLog(failure: unknown): void {
+  if (!isLogLost) writeError(humanError(describeError(failure)));
+  isLogLost = true;
 }
 
 /**
@@ -157,7 +181,7 @@ export function printError(error: unknown, context?: Context): void {
     try {
       target.write([line]);
     } catch (failure) {
-      writeError(humanError(describeError(failure)));
+      tellOfLog(failure);
     }
   } else if (format === "json") {
     writeError(formatted("json", line));

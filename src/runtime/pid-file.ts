@@ -2,7 +2,7 @@
 
 import { TsrunError } from "../errors.ts";
 import { basename, dirname } from "../path.ts";
-import { renameSync, writeFileSync } from "../sys/fs.ts";
+import { renameSync, unlinkSync, writeFileSync } from "../sys/fs.ts";
 
 /** @throws TsrunError */
 export function writePidFile(path: string, pid: number): void {
@@ -11,6 +11,15 @@ export function writePidFile(path: string, pid: number): void {
     writeFileSync(temporary, String(pid), { mode: 0o644 });
     renameSync(temporary, path);
   } catch (cause) {
+    unlinkQuiet(temporary);
     throw new TsrunError(`write pid file ${path}`, { cause });
+  }
+}
+
+function unlinkQuiet(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // It was not made. What failed before is the error to report.
   }
 }

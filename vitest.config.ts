@@ -16,10 +16,12 @@ const privileged = {
   setupFiles: ["test/setup/each-file.ts"],
 };
 
-// Long races and repetitions, and what does not depend on the layout of cgroups, which take minutes where every instruction
-// is emulated: `npm test` runs them on this machine alone, `npm run test:vm` in the virtual one.
+// Long races and repetitions, what does not depend on the layout of cgroups, and of the engines what is not decisive, which
+// take minutes where every instruction is emulated: `npm test` runs them on this machine alone, `npm run test:vm` in the
+// virtual one.
 const onlyHere = [
   "cli/{completion,hostile-directory,info,output}",
+  "engines/{buildah-run,containerd-checkpoint,cri,docker-checkpoint}",
   "library-docs",
   "security/{bad-input,concurrency,faults,machine,messages,nested,runtime-binary,swap,uninterruptible}",
   "source-links",

@@ -196,7 +196,7 @@ function vm(layout, directory) {
     // A guest that stands still must not take the time of what comes after it.
     const limits = [
       "--timeout",
-      wanted.includes("vm") ? "5400" : isShort ? "600" : "1600",
+      wanted.includes("vm") ? "5400" : isShort ? "600" : "1900",
       "--env",
       "NO_COLOR",
       ...(process.stdout.isTTY ? ["-v"] : []),

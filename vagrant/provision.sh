@@ -7,8 +7,11 @@
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 
-# What the tests compare with (runc, crun), run in containers (busybox) and look with.
-packages=(runc crun criu podman xfsprogs busybox-static iproute2 procps uidmap apparmor bpftool jq strace kmod ca-certificates)
+# What the tests compare with (runc, crun), run in containers (busybox) and look with, and the engines that call tsrun.
+packages=(runc crun criu podman docker.io containerd buildah containernetworking-plugins xfsprogs busybox-static
+  iproute2 procps uidmap apparmor bpftool jq strace kmod ca-certificates)
+# A test starts the daemon that it needs; the machine's own would only take memory and time from them.
+systemctl --quiet mask docker.service docker.socket containerd.service
 missing=()
 for name in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q ' installed$' || missing+=("$name")

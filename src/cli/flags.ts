@@ -162,6 +162,15 @@ export const CREATE_FLAGS = [
   { name: "no-subreaper", kind: "bool", help: "do not reap the orphans of the container while waiting (run)" },
 ] as const satisfies readonly Flag[];
 
+/** Of `checkpoint`, and of `restore`, where crun has it too. */
+export const NETWORK_LOCK_FLAG = {
+  name: "network-lock",
+  kind: "string",
+  values: ["iptables", "nftables", "skip"],
+  argument: "method",
+  help: "what keeps connections still meanwhile: iptables (criu's default), nftables or skip; it goes with the files",
+} as const satisfies Flag;
+
 /** Flags of `checkpoint` and `restore`, which tell criu the same on both ways. */
 export const CRIU_FLAGS = [
   {

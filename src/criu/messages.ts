@@ -7,6 +7,9 @@ import type { Message, Shape } from "./protobuf.ts";
 /** What is asked of criu, and what it answers to. */
 export const TYPE = { DUMP: 1, RESTORE: 2, PRE_DUMP: 4, NOTIFY: 6 } as const;
 
+/** How connections are kept still while they are dumped: `network_lock`. */
+export const NETWORK_LOCKS = { iptables: 1, nftables: 2, skip: 3 } as const;
+
 /** How criu deals with cgroups: `manage_cgroups_mode`. */
 export const CGROUP_MODES = { ignore: 0, soft: 3, full: 4, strict: 5 } as const;
 
@@ -54,6 +57,7 @@ const OPTIONS = {
   tcpClose: { id: 52, kind: "bool" },
   lsmProfile: { id: 53, kind: "text" },
   lsmMountContext: { id: 63, kind: "text" },
+  networkLock: { id: 64, kind: "number" },
 } as const satisfies Shape;
 
 export const REQUEST = {

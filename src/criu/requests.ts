@@ -2,9 +2,10 @@
  * From what a caller asks of `checkpoint` and `restore` to the requests to criu. Touches nothing.
  * What containers need without being asked is what runc and crun ask for; criu(8).
  */
-import { CGROUP_MODES, type CriuOptions, type CriuRequest, TYPE } from "./messages.ts";
+import { CGROUP_MODES, type CriuOptions, type CriuRequest, NETWORK_LOCKS, TYPE } from "./messages.ts";
 
 export type CgroupsMode = keyof typeof CGROUP_MODES;
+export type NetworkLock = keyof typeof NETWORK_LOCKS;
 
 /** What both ways have in common. */
 export interface CriuFlags {
@@ -33,6 +34,11 @@ export interface DumpFlags extends CriuFlags {
   parentPath?: string | undefined;
   tcpSkipInFlight?: boolean | undefined;
   linkRemap?: boolean | undefined;
+  /**
+   * What keeps the network of the container still meanwhile. An image holds it, and a restore goes by that. Default:
+   * criu's, iptables. skip: nothing, for containers without connections; criu 3.18 or newer.
+   */
+  networkLock?: NetworkLock | undefined;
   /** Where the pages go, in place of files. */
   pageServer?: { address: string; port: number } | undefined;
   /** A descriptor that one byte is written to when lazy pages can be fetched. */
@@ -79,7 +85,7 @@ export const DUMP_LOG = "dump.log";
 export const RESTORE_LOG = "restore.log";
 
 export function dumpRequest(flags: DumpFlags, { pid, external, freezeCgroup, ...places }: DumpFacts): CriuRequest {
-  const { preDump, leaveRunning, parentPath, tcpSkipInFlight, linkRemap, pageServer, statusFd } = flags;
+  const { preDump, leaveRunning, parentPath, tcpSkipInFlight, linkRemap, pageServer, statusFd, networkLock } = flags;
   return {
     type: preDump ? TYPE.PRE_DUMP : TYPE.DUMP,
     options: {
@@ -89,6 +95,7 @@ export function dumpRequest(flags: DumpFlags, { pid, external, freezeCgroup, ...
       leaveRunning: leaveRunning || preDump || undefined,
       tcpSkipInFlight,
       linkRemap,
+      networkLock: networkLock && NETWORK_LOCKS[networkLock],
       pageServer,
       statusFd,
       parentImage: parentPath,

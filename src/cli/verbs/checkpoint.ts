@@ -1,5 +1,5 @@
 import { checkpointContainer } from "../../index.ts";
-import { CRIU_FLAGS, defineVerb } from "../flags.ts";
+import { CRIU_FLAGS, defineVerb, NETWORK_LOCK_FLAG } from "../flags.ts";
 import { absolute, optionalPath } from "../globals.ts";
 import { UsageError } from "../parse.ts";
 
@@ -19,6 +19,7 @@ export const checkpoint = defineVerb({
     },
     { name: "tcp-skip-in-flight", kind: "bool", help: "leave out TCP connections that are not established yet" },
     { name: "link-remap", kind: "bool", help: "keep files that were removed while they are open, by a link" },
+    NETWORK_LOCK_FLAG,
     {
       name: "page-server",
       kind: "string",
@@ -51,6 +52,7 @@ export const checkpoint = defineVerb({
       shellJob: values["shell-job"],
       fileLocks: values["file-locks"],
       linkRemap: values["link-remap"],
+      networkLock: values["network-lock"] as "iptables" | undefined,
       lazyPages: values["lazy-pages"],
       autoDedup: values["auto-dedup"],
       statusFd: values["status-fd"],

@@ -1,5 +1,6 @@
 import { restoreInForeground } from "../../index.ts";
-import { BUNDLE_FLAGS, CRIU_FLAGS, defineVerb } from "../flags.ts";
+import { warn } from "../../log.ts";
+import { BUNDLE_FLAGS, CRIU_FLAGS, defineVerb, NETWORK_LOCK_FLAG } from "../flags.ts";
 import { absolute, optionalPath } from "../globals.ts";
 import { UsageError } from "../parse.ts";
 
@@ -21,6 +22,7 @@ export const restore = defineVerb({
     { name: "no-subreaper", kind: "bool", help: "do not reap the orphans of the container while waiting" },
     { name: "no-pivot", kind: "bool", help: "refused: criu changes the root by pivot_root(2) alone" },
     { name: "tcp-close", kind: "bool", help: "close TCP connections that were established" },
+    NETWORK_LOCK_FLAG,
     { name: "lsm-profile", kind: "string", argument: "type:name", help: "another AppArmor or SELinux profile" },
     { name: "lsm-mount-context", kind: "string", argument: "context", help: "another SELinux context for its mounts" },
   ],
@@ -33,6 +35,7 @@ export const restore = defineVerb({
         fix: "leave it out; the container may have been made with it",
       });
     }
+    if (values["network-lock"]) warn("--network-lock: criu goes by that of the checkpoint, which is in its files");
     const options = {
       root: globals.root,
       criu: globals.criu,

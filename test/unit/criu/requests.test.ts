@@ -46,12 +46,14 @@ describe("criu/requests", () => {
       statusFd: 7,
       pageServer: { address: "::1", port: 27 },
       manageCgroupsMode: "strict",
+      networkLock: "nftables",
       emptyNs: ["network"],
     };
-    const { manageCgroupsMode: _, emptyNs: __, ...same } = flags;
+    const { manageCgroupsMode: _, emptyNs: __, networkLock: ___, ...same } = flags;
     expect(dumped(flags).options).toMatchObject({
       ...same,
       manageCgroupsMode: CGROUP_MODES.strict,
+      networkLock: 2,
       emptyNamespaces: 0x40000000,
     });
   });

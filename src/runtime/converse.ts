@@ -3,6 +3,7 @@
  * exec. Whatever fails, nothing of it is left: no process, no descriptor, no pid file.
  */
 import type { SpawnedInit } from "../init/spawn.ts";
+import type { InitMessage, SyncSocket } from "../init/sync.ts";
 import { sendConsole, sendPidfd } from "../io/console.ts";
 import { AWAIT, type Plan } from "../plan/step.ts";
 import { POLLIN } from "../sys/constants.ts";
@@ -47,7 +48,7 @@ export interface ConverseRequest {
    *
    * @param pid of the process, 0 when it has not told it yet
    */
-  onSilence?: (pid: number) => void;
+  onSilence: (pid: number) => void;
   /** Its filter has a listener, which is closed afterwards. */
   onListener?: (fd: number, pid: number) => void;
 }
@@ -74,8 +75,7 @@ function talk(request: ConverseRequest, result: Conversed): Conversed {
   const { init, plan } = request;
   let isReady = false;
   for (;;) {
-    if (request.onSilence) while (pollFd(init.sync.fd, POLLIN, SILENCE_MS) === 0) request.onSilence(result.pid);
-    const message = init.sync.next();
+    const message = nextMessage(init.sync, () => request.onSilence(result.pid));
     switch (message.type) {
       case "pid":
         result.pid = message.pid;
@@ -108,6 +108,12 @@ function talk(request: ConverseRequest, result: Conversed): Conversed {
         throw initDied(waitid({ pid: result.pid || init.pid }, { keep: true }));
     }
   }
+}
+
+/** What the init says next; `onSilence` is called for each second without a word. */
+export function nextMessage(sync: SyncSocket, onSilence: () => void): InitMessage {
+  while (pollFd(sync.fd, POLLIN, SILENCE_MS) === 0) onSilence();
+  return sync.next();
 }
 
 function takeListener({ onListener }: ConverseRequest, fd: number, pid: number): void {

@@ -38,6 +38,7 @@ import { NetDevices } from "./net-devices.ts";
 import { makeNotifyDirectory, openNotifyTree, Readiness } from "./notify.ts";
 import type { CreateOptions } from "./options.ts";
 import { stateRoot } from "./paths.ts";
+import { thawForgotten } from "./pause.ts";
 import { cgroupRequest, type Loaded, listenFdsOf, loadContainer, planParameters } from "./prepare.ts";
 import { checkPreserved } from "./preserved.ts";
 import { endProgram } from "./program-record.ts";
@@ -181,6 +182,7 @@ export function launch(options: LaunchOptions): Launched {
     },
     onStartHooks: () => runHooks(hooks, "startContainer", record, hookProcess),
     onListener,
+    onSilence: () => thawForgotten(record),
     onReady: () => {
       record.phase = waitForStart ? "created" : "running";
       state.write(record);

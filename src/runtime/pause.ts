@@ -1,9 +1,9 @@
 /** `pause` and `resume`: the processes of a container stop where they are, and go on. Rules: runc-pause(8). */
-import { freeze, thaw } from "../cgroup/manager.ts";
+import { freeze, isFrozen, thaw } from "../cgroup/manager.ts";
 import { StateError } from "../errors.ts";
 import { statusOf } from "./lifecycle.ts";
 import { stateRoot } from "./paths.ts";
-import { StateDirectory } from "./state.ts";
+import { StateDirectory, type StateRecord } from "./state.ts";
 
 /**
  * Stops every process of a container where it is, until resumeContainer.
@@ -31,6 +31,14 @@ export function resumeContainer(root: string | undefined, id: string): void {
   const status = statusOf(record);
   if (status !== "paused") throw new StateError(`container not paused: it is ${status}`);
   thaw(cgroupOf(record));
+}
+
+/**
+ * Lets a process go on that we wait for. Who could pause it wants the lock that we have: its cgroup was frozen by a
+ * `kill --all` or a `delete` that was itself killed half-way.
+ */
+export function thawForgotten({ cgroup }: Pick<StateRecord, "cgroup">): void {
+  if (cgroup !== undefined && !cgroup.shared && isFrozen(cgroup)) thaw(cgroup);
 }
 
 function cgroupOf({ cgroup }: { cgroup: Parameters<typeof freeze>[0] | undefined }): Parameters<typeof freeze>[0] {

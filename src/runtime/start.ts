@@ -6,6 +6,7 @@ import { AWAIT } from "../plan/step.ts";
 import { Fd } from "../sys/file.ts";
 import { existsSync, unlinkSync } from "../sys/fs.ts";
 import { unixConnect } from "../sys/socket.ts";
+import { nextMessage } from "./converse.ts";
 import { endContainer } from "./end.ts";
 import { execFailure } from "./failure.ts";
 import { runHooks } from "./hooks.ts";
@@ -13,6 +14,7 @@ import { statusOf } from "./lifecycle.ts";
 import { Readiness } from "./notify.ts";
 import type { NotifyOption } from "./options.ts";
 import { stateRoot } from "./paths.ts";
+import { thawForgotten } from "./pause.ts";
 import { compiledSeccomp, handOverListener } from "./seccomp.ts";
 import { readConfig, readHooks, StateDirectory, type StateRecord } from "./state.ts";
 import { Undo } from "./undo.ts";
@@ -66,7 +68,7 @@ function startLocked(
     throw error;
   }
   using sync = new SyncSocket(fd);
-  const first = sync.next();
+  const first = nextMessage(sync, () => thawForgotten(record));
   unlinkSync(state.startSocket);
   try {
     converseAtStart(sync, first, state, record);
@@ -83,7 +85,8 @@ function startLocked(
 /** Until the process is executed. Whatever is thrown here, the end of the connection is the end of the init. */
 function converseAtStart(sync: SyncSocket, first: InitMessage, state: StateDirectory, record: StateRecord): void {
   const status = "created";
-  for (let message = first; message.type !== "eof"; message = sync.next()) {
+  const next = () => nextMessage(sync, () => thawForgotten(record));
+  for (let message = first; message.type !== "eof"; message = next()) {
     if (message.type === "fail") throw failureAtStart(state, record, message.step, message.code);
     if (message.type === "fd") {
       using listener = new Fd(message.fd);

@@ -3,9 +3,10 @@ import { existsSync } from "node:fs";
 import { afterEach, describe, expect } from "vitest";
 import { destroyCgroup, freeze, isFrozen, killCgroup, thaw } from "../../../src/cgroup/manager.ts";
 import { SIGNALS } from "../../../src/sys/constants.ts";
-import { createContainer, sleepingBundle, startContainer } from "../../helpers/container.ts";
+import { makeBundle } from "../../helpers/bundle.ts";
+import { createContainer, runDetached, sleepingBundle, startContainer } from "../../helpers/container.ts";
 import { needs } from "../../helpers/needs.ts";
-import { run, runOk, spawn, stateOf, until } from "../../helpers/runtime.ts";
+import { newId, run, runOk, spawn, stateOf, until } from "../../helpers/runtime.ts";
 import { destroyAll, ended, left, make, startIn } from "./helpers.ts";
 
 afterEach(destroyAll);
@@ -72,6 +73,25 @@ describe("freezing", () => {
     thaw(record);
     expect(isFrozen(record)).toBe(false);
   });
+
+  needs({ root: true, tsrun: true, cgroup: ["v1", "v2"], controllers: ["freezer"] })(
+    "a cgroup that somebody leaves frozen while the container is made is thawed",
+    async () => {
+      const id = newId();
+      const write = (name: string, value: string) =>
+        `find /sys/fs/cgroup -path '*/${id}/${name}' -exec sh -c 'echo ${value} > {}' ';'`;
+      const freezing = `${write("freezer.state", "FROZEN")}; [ -d /sys/fs/cgroup/freezer ] || ${write("cgroup.freeze", "1")}`;
+      const bundle = makeBundle({
+        args: ["sleep", "1000"],
+        edit: (spec) => {
+          spec.hooks = { createRuntime: [{ path: "/bin/sh", args: ["sh", "-c", freezing] }] };
+        },
+      });
+      expect(runDetached(["create", "-b", bundle.path, id]).code).toBe(0);
+      expect(stateOf(id)?.status).toBe("created");
+      runOk(["delete", "--force", id]);
+    },
+  );
 
   needs({ root: true, tsrun: true, cgroup: ["v1", "v2"], controllers: ["freezer"] })(
     "pause beside delete --force ends in one of two ways, and leaves nothing",

@@ -20,6 +20,7 @@ const GROUPS: readonly (readonly string[])[] = [
   ],
   ["linux/mount.h linux/fs.h linux/fcntl.h linux/stat.h linux/wait.h asm/termbits.h asm/ioctls.h linux/sockios.h"],
   ["sys/mount.h"],
+  ["asm/signal.h"],
 ].map((lines) => lines.flatMap((line) => line.split(" ")));
 
 /** Names of ours that the kernel spells otherwise. */

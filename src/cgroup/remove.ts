@@ -15,11 +15,18 @@ const TIMEOUT_MS = 2000;
  */
 export function removeGroup(dir: string): void {
   if (waitUntil(() => tryRemove(dir), TIMEOUT_MS)) return;
-  const pids = groupProcesses(dir);
-  const left = pids.length === 0 ? "" : `: ${pids.length} process(es) left: ${pids.slice(0, 10).join(" ")}`;
-  throw new TsrunError(`cannot remove cgroup ${dir}: EBUSY${left}`, {
-    fix: "end them; one that SIGKILL does not end is in uninterruptible sleep (state D in ps)",
-  });
+  throw new LeftError(dir);
+}
+
+/** A cgroup stays, as processes are in it that do not end. */
+export class LeftError extends TsrunError {
+  constructor(dir: string) {
+    const pids = groupProcesses(dir);
+    const left = pids.length === 0 ? "" : `: ${pids.length} process(es) left: ${pids.slice(0, 10).join(" ")}`;
+    super(`cannot remove cgroup ${dir}: EBUSY${left}`, {
+      fix: "end them; one that SIGKILL does not end is in uninterruptible sleep (state D in ps)",
+    });
+  }
 }
 
 /** Removes a cgroup unless somebody uses it. */

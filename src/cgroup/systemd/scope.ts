@@ -6,9 +6,11 @@ import { TsrunError } from "../../errors.ts";
 import type { LinuxResources } from "../../spec/types.ts";
 import { existsSync, readFileSync } from "../../sys/fs.ts";
 import { waitUntil } from "../../sys/wait.ts";
+import { groupProcesses } from "../files.ts";
+import { killCgroup } from "../kill.ts";
 import { deviceRulesOf } from "../limit-devices.ts";
 import type { CgroupRecord, CgroupRequest } from "../record.ts";
-import { removeIfUnused } from "../remove.ts";
+import { LeftError, removeGroup, removeIfUnused } from "../remove.ts";
 import { resourceWrites } from "../resources.ts";
 import { removeBelow } from "../tree.ts";
 import type { ControllerWrites } from "../write.ts";
@@ -19,6 +21,9 @@ import { isSlice, setUnitLimits, startUnit, stopUnit, type UnitRecord } from "./
 
 /** How long systemd has to notice that a cgroup is empty. */
 const NOTICE_MS = 1000;
+/** How long a process may take to end after SIGKILL. */
+const END_MS = 2000;
+const SIGKILL = 9;
 
 /**
  * Has systemd make the cgroup around the process `pid`, limits included.
@@ -75,15 +80,22 @@ export function updateScope(record: UnitRecord, list: readonly ControllerWrites[
 /**
  * Stops the unit, and with it goes its cgroup.
  *
- * @throws TsrunError when systemd is away or cannot stop it, and something is left of it
+ * @throws TsrunError naming the processes that SIGKILL does not end, or when systemd is away or cannot stop it, and
+ * something is left of it
  */
 export function stopScope(record: CgroupRecord): void {
-  if (record.systemd === undefined) return;
+  const { systemd: unit } = record;
+  if (unit === undefined) return;
+  const paths = [...new Set(Object.values(record.paths))];
+  const areGone = () => paths.every((dir) => !existsSync(dir));
+  const isOurs = !record.planned && !record.shared && !isSlice(unit);
   try {
-    stopUnit(record.systemd);
+    const found = stopUnit(unit, () => {
+      if (!isSlice(unit)) endProcesses(record);
+    });
+    if (found === "gone" && isOurs) removeGivenUp(paths.filter((dir) => !record.made.includes(dir)));
   } catch (error) {
-    const paths = [...new Set(Object.values(record.paths))];
-    const areGone = () => paths.every((dir) => !existsSync(dir));
+    if (error instanceof LeftError) throw error;
     // Out of our reach it may still hear of the end from the kernel, and must do so before the directory is gone. Without
     // it the directories are ours to remove, once we know that they were the container's.
     if (!record.planned && !waitUntil(areGone, NOTICE_MS)) {
@@ -94,6 +106,23 @@ export function stopScope(record: CgroupRecord): void {
     }
     if (!areGone()) throw error;
   }
+}
+
+/** Whose processes do not end in its time is given up by systemd: the unit is gone, and its cgroups are not. */
+function removeGivenUp(paths: readonly string[]): void {
+  if (waitUntil(() => paths.every((dir) => !existsSync(dir)), NOTICE_MS)) return;
+  for (const dir of paths) removeGroup(dir);
+}
+
+/**
+ * Asked to stop a unit with processes, systemd waits for these for as long as TimeoutStopSec twice, and then gives the
+ * unit up. So it is asked when there are none.
+ */
+function endProcesses({ layout, paths }: CgroupRecord): void {
+  const record: CgroupRecord = { layout, paths, made: [] };
+  killCgroup(record, SIGKILL);
+  const dir = directoryOf(record);
+  if (!waitUntil(() => groupProcesses(dir).length === 0, END_MS)) throw new LeftError(dir);
 }
 
 function versionOf({ layout }: CgroupRecord): 1 | 2 {

@@ -146,17 +146,18 @@ export function setUnitLimits(
 }
 
 /**
- * Stops the unit, with every process in it. One that is gone is fine, and one of the same name that is another's is left
- * alone.
+ * Stops the unit. One that is gone is fine, and one of the same name that is another's is left alone.
  *
- * @throws TsrunError when systemd is away, or does not manage to stop it
+ * @param empty ends what is in it, once it is known to be this container's
+ * @throws what `empty` does; TsrunError when systemd is away, or does not manage to stop it
  */
-export function stopUnit(record: UnitRecord): void {
+export function stopUnit(record: UnitRecord, empty: () => void): "stopped" | "gone" | "other" {
   using bus = SystemdBus.connect(record.bus, process.env);
   try {
     const [path] = bus.call("GetUnit", "s", [record.unit]);
     const description = bus.property(String(path), UNIT_INTERFACE, "Description");
-    if (!String(description).endsWith(`(${record.token})`)) return;
+    if (!String(description).endsWith(`(${record.token})`)) return "other";
+    empty();
     const [job] = bus.call("StopUnit", "ss", [record.unit, "replace"]);
     const result = bus.jobResult(String(job));
     if (result !== "done" && result !== "canceled") {
@@ -166,8 +167,10 @@ export function stopUnit(record: UnitRecord): void {
     }
   } catch (error) {
     if (!(error instanceof BusError) || !isGone(error)) throw error;
+    return "gone";
   }
   resetFailed(bus, record.unit);
+  return "stopped";
 }
 
 /** Between two calls its last process may have ended, and the unit with it. */

@@ -3,15 +3,17 @@
  * file system which does not answer. Here it writes to a file system that fsfreeze(8) has frozen. Every verb ends in
  * bounded time and says which process it is; what could not be removed is still known, and removed once it can be.
  */
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { type Bundle, makeBundle } from "../../helpers/bundle.ts";
-import { startContainer } from "../../helpers/container.ts";
+import { runDetached, startContainer } from "../../helpers/container.ts";
 import { makeDisk, noDisk } from "../../helpers/disk.ts";
 import { missing } from "../../helpers/needs.ts";
 import {
   expectNothingLeft,
   inventory,
+  newId,
   processesNamed,
   type Result,
   run,
@@ -20,12 +22,13 @@ import {
   stateOf,
   until,
 } from "../../helpers/runtime.ts";
+import { unitProperty } from "../../helpers/systemd.ts";
 
 const MKFS = ["mkfs.ext4", "-q", "-F"];
 const COMMANDS = ["mkfs.ext4", "fsfreeze"];
 
-function frozen(name: string, body: () => Promise<void>): void {
-  const reason = missing({ root: true, tsrun: true, commands: COMMANDS }) ?? noDisk(MKFS, "rw");
+function frozen(name: string, body: () => Promise<void>, systemd = false): void {
+  const reason = missing({ root: true, tsrun: true, commands: COMMANDS, systemd }) ?? noDisk(MKFS, "rw");
   if (reason === undefined) test(name, body, 240_000);
   else test.skip(`${name} (skipped: ${reason})`, () => {});
 }
@@ -56,11 +59,12 @@ async function withIce(body: (ice: Ice) => Promise<void>): Promise<void> {
   }
 }
 
-function bundle(ice: Ice, script: string, ownPids = true): Bundle {
+function bundle(ice: Ice, script: string, ownPids = true, annotations: Record<string, string> = {}): Bundle {
   return makeBundle({
     args: ["sh", "-c", script],
     mounts: [{ destination: "/ice", source: ice.path, type: "bind", options: ["bind", "rw"] }],
     edit: (spec) => {
+      spec.annotations = annotations;
       if (!ownPids) spec.linux.namespaces = (spec.linux.namespaces ?? []).filter(({ type }) => type !== "pid");
     },
   });
@@ -102,14 +106,59 @@ describe("a process in uninterruptible sleep", () => {
   for (const one of CASES) {
     frozen(`${one.name}: every verb answers, delete --force names it, and the next one removes all`, async () => {
       const before = inventory();
-      await withIce((ice) => everyVerb(one, ice));
+      await withIce((ice) => everyVerb(one, startContainer(bundle(ice, one.script, one.ownPids)).id, ice));
       expectNothingLeft(before);
     });
+
+    const name = `${one.name}, in a unit of systemd: the same, and the unit is not given up meanwhile`;
+    frozen(name, () => inUnit(one), true);
   }
+
+  frozen(
+    "in a unit that systemd has given up: the cgroup is known all the same, and removed once it can be",
+    async () => {
+      const before = inventory();
+      await withIce(async (ice) => {
+        const id = startInUnit(bundle(ice, BESIDE, false, { "org.systemd.property.TimeoutStopSec": "1" }));
+        const pid = await untilAsleep(id);
+        spawnSync("systemctl", ["stop", unitOf(id)]);
+        // It may stay loaded, as failed, for as long as there is a process in it.
+        await until(() => unitProperty(unitOf(id), "ActiveState") !== "deactivating", "systemd gives it up");
+        expect(unitProperty(unitOf(id), "ActiveState")).not.toBe("active");
+        const left = expect.stringContaining(`1 process(es) left: ${pid}`);
+        expect(timed(["delete", "--force", id])).toMatchObject({ code: 1, stderr: left });
+        expect(stateOf(id)?.status).toBe("stopped");
+        await ice.thaw();
+        await until(() => processesNamed(id).length === 0, "it ends");
+        expect(timed(["delete", "--force", id])).toMatchObject({ code: 0, stderr: "" });
+      });
+      expectNothingLeft(before);
+    },
+    true,
+  );
 });
 
-async function everyVerb({ script, ownPids, left }: Case, ice: Ice): Promise<void> {
-  const { id } = startContainer(bundle(ice, script, ownPids));
+const unitOf = (id: string) => `tsrun-${id}.scope`;
+
+/** @returns the id */
+function startInUnit({ path }: Bundle): string {
+  const id = newId();
+  const { code, stderr } = runDetached(["--systemd-cgroup", "run", "-d", "-b", path, id]);
+  expect({ code, stderr: stderr() }).toEqual({ code: 0, stderr: "" });
+  return id;
+}
+
+async function inUnit(one: Case): Promise<void> {
+  const before = inventory();
+  await withIce(async (ice) => {
+    const id = startInUnit(bundle(ice, one.script, one.ownPids));
+    await everyVerb(one, id, ice, () => expect(unitProperty(unitOf(id), "ActiveState")).toBe("active"));
+    expect(unitProperty(unitOf(id), "LoadState")).toBe("not-found");
+  });
+  expectNothingLeft(before);
+}
+
+async function everyVerb({ left }: Case, id: string, ice: Ice, meanwhile = () => {}): Promise<void> {
   const pid = await untilAsleep(id);
   const words = (verb: string) => expect.stringMatching(new RegExp(`^tsrun: ${verb} ${id}: [^]*\\b${pid}\\b`));
   const seen = (status: string) => {
@@ -134,6 +183,7 @@ async function everyVerb({ script, ownPids, left }: Case, ice: Ice): Promise<voi
   });
   expect(timed(["delete", "--force", id])).toMatchObject({ code: 1, stderr: words("delete") });
   seen(left);
+  meanwhile();
 
   await ice.thaw();
   await until(() => processesNamed(id).length === 0, "it ends");

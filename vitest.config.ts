@@ -21,9 +21,11 @@ const privileged = {
 // virtual one.
 const onlyHere = [
   "cli/{completion,hostile-directory,info,output}",
-  "engines/{buildah-run,containerd-checkpoint,cri,docker-checkpoint}",
+  "engines/{buildah-run,containerd,containerd-checkpoint,cri,docker,docker-checkpoint,docker-daemon,podman-life}",
+  "inventory",
   "library-docs",
-  "security/{bad-input,concurrency,faults,machine,messages,nested,runtime-binary,swap,uninterruptible}",
+  "security/{bad-input,concurrency,damaged,faults,hanging-hook,machine,messages,nested,outside,runtime-binary}",
+  "security/{steps,swap,uninterruptible}",
   "source-links",
   "storage/{exclusive,gc-race,gnu-tar,hostile,id-map,images,kill,no-room,old-kernel}",
   "storage/{options,power-loss,random-tar,rw-layers,try}",

@@ -25,7 +25,7 @@ const onlyHere = [
   "inventory",
   "library-docs",
   "security/{bad-input,concurrency,damaged,faults,hanging-hook,machine,messages,nested,outside,runtime-binary}",
-  "security/{steps,swap,uninterruptible}",
+  "security/{swap,uninterruptible}",
   "source-links",
   "storage/{exclusive,gc-race,gnu-tar,hostile,id-map,images,kill,no-room,old-kernel}",
   "storage/{options,power-loss,random-tar,rw-layers,try}",

@@ -113,12 +113,9 @@ function load(instructions: Uint8Array, dir: string): number {
   try {
     return withMemlock(() => bpf(BPF_PROG_LOAD, attr));
   } catch (error) {
-    const fix = isErrno(error, "EPERM")
-      ? "loading an eBPF program needs CAP_BPF or CAP_SYS_ADMIN outside of any user namespace"
-      : "this kernel lacks CONFIG_CGROUP_BPF";
     throw new SyscallError("cannot limit devices: load a filter for cgroup", codeOf(error), {
       path: dir,
-      fix,
+      fix: fixFor(error),
     });
   }
 }
@@ -143,4 +140,13 @@ function withMemlock(act: () => number): number {
       prlimit(0, RLIMIT_MEMLOCK, before);
     }
   }
+}
+
+function fixFor(error: unknown): string {
+  if (isErrno(error, "EPERM")) {
+    return "loading an eBPF program needs CAP_BPF or CAP_SYS_ADMIN outside of any user namespace";
+  }
+  if (isErrno(error, "E2BIG"))
+    return "these are more device rules than the kernel's verifier follows: use fewer, or wider ones";
+  return "this kernel lacks CONFIG_CGROUP_BPF";
 }

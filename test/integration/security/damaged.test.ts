@@ -23,7 +23,7 @@ const systemd = needs({ root: true, tsrun: true, systemd: true });
 
 const DAMAGES: Record<string, (file: string) => void> = {
   empty: (file) => truncateSync(file, 0),
-  "cut off": (file) => truncateSync(file, readFileSync(file).length / 2),
+  "cut off": (file) => truncateSync(file, Math.floor(readFileSync(file).length / 2)),
   zeros: (file) => writeFileSync(file, Buffer.alloc(4096)),
   "of another file": (file) => writeFileSync(file, "\u{1f}\u{8b}\u{8}[]{}\n"),
   "another type": (file) => writeFileSync(file, '["version", 1]'),

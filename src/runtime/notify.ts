@@ -9,9 +9,8 @@ import { NOTIFY_ATTRIBUTES } from "../plan/notify.ts";
 import { closeQuiet } from "../sys/file.ts";
 import { chmodSync, existsSync, mkdirSync, rmdirSync, unlinkSync } from "../sys/fs.ts";
 import { mountSetattr, openTree } from "../sys/mount.ts";
-import { pidfdOpen } from "../sys/process.ts";
 import { unixReceive } from "../sys/socket.ts";
-import { processStat } from "./lifecycle.ts";
+import { openRecorded } from "./recorded.ts";
 import type { StateDirectory, StateRecord } from "./state.ts";
 
 /** In the directory of the state. */
@@ -96,31 +95,13 @@ export class Readiness {
   }
 
   /** Waits until the container is ready, or has ended, and passes that on. */
-  wait({ pid, startTime }: StateRecord): void {
-    const pidFd = openProcess(pid, startTime);
-    try {
-      relayReadiness({ socket: this.socket, host: this.host, pid, pidFd });
-    } finally {
-      if (pidFd !== undefined) closeQuiet(pidFd);
-    }
+  wait(record: StateRecord): void {
+    using process = openRecorded(record);
+    relayReadiness({ socket: this.socket, host: this.host, pid: record.pid, pidFd: process?.fd });
   }
 
   [Symbol.dispose](): void {
     closeQuiet(this.socket);
     closeQuiet(this.host);
   }
-}
-
-/** @returns undefined when there is no such process any more */
-function openProcess(pid: number, startTime: number): number | undefined {
-  let pidFd: number;
-  try {
-    pidFd = pidfdOpen(pid);
-  } catch (error) {
-    if (isErrno(error, "ESRCH", "EINVAL")) return undefined;
-    throw error;
-  }
-  if (processStat(pid)?.startTime === startTime) return pidFd;
-  closeQuiet(pidFd);
-  return undefined;
 }

@@ -1,27 +1,55 @@
 // `npm run bench`: tsrun beside crun and runc, in one interleaved run, because only ratios from one run on one
 // machine are to be trusted.
 //
-//   node test/bench/main.mjs [--quick] [--json] [--only NAME,NAME] [--tsrun FILE]
-//
 // Runs as root in the sandbox, where the host is read-only. crun before 1.9 does not know the hybrid cgroup
 // layout, so the v2 tree is taken away in the sandbox: all of them see cgroup v1, or v2.
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { cpus, release, tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { build } from "../../scripts/build.mjs";
 import { ensureNodeModules, entry, Failure, has, isRoot, output, ROOT, run, say } from "../../scripts/tools.mjs";
 import { storageBench, storageTable } from "./storage.mjs";
 
+/** What can be measured by itself. */
+const PARTS = ["run", "life", "memory", "storage"];
+
+const HELP = `npm run bench -- [--quick] [--json] [--only NAME,NAME] [--tsrun FILE]
+
+  --quick        fewer rounds
+  --json         the figures as JSON
+  --only NAMES   of ${PARTS.join(", ")}
+  --tsrun FILE   the program to measure (default: dist/tsrun)`;
+
 const argv = process.argv.slice(2);
-const isQuick = argv.includes("--quick");
-const asJson = argv.includes("--json");
-const option = (name) => (argv.includes(name) ? argv[argv.indexOf(name) + 1] : undefined);
-const only = option("--only")?.split(",");
+const { quick: isQuick, json: asJson, only, program: ownProgram } = readOptions();
 
 /** Rounds of each measurement; a round runs every runtime once. */
 const ROUNDS = isQuick ? { hot: 15, cold: 8, life: 8 } : { hot: 80, cold: 60, life: 40 };
 const QUIET_US = 150_000;
+
+function readOptions() {
+  const text = { type: "string" };
+  const flag = { type: "boolean", default: false };
+  try {
+    const { values } = parseArgs({
+      args: argv,
+      options: { quick: flag, json: flag, help: flag, only: text, tsrun: text },
+    });
+    if (values.help) {
+      say(HELP);
+      process.exit(0);
+    }
+    const only = values.only?.split(",");
+    const unknown = only?.find((name) => !PARTS.includes(name));
+    if (unknown !== undefined) throw new Error(`--only: there is no "${unknown}"`);
+    return { ...values, only, program: values.tsrun };
+  } catch (error) {
+    say(`${error.message}\n\n${HELP}`);
+    process.exit(1);
+  }
+}
 
 /** Builds what is to be measured, then starts this script again in the sandbox. */
 function enterSandbox() {
@@ -41,7 +69,7 @@ function enterSandbox() {
 }
 
 function runtimes() {
-  const all = { tsrun: option("--tsrun") ?? join(ROOT, "dist/tsrun") };
+  const all = { tsrun: ownProgram ?? join(ROOT, "dist/tsrun") };
   for (const name of ["crun", "runc"]) {
     if (has(name)) all[name] = output("sh", ["-c", `command -v ${name}`]);
     else say(`${name} is not installed, so it is not compared`);
@@ -105,10 +133,17 @@ function lifeJobs(program, bundle) {
     { label: "state", argv: [program, "state", id] },
     { label: "exec", argv: [program, "exec", id, "true"] },
     { label: "", argv: [program, "kill", id, "KILL"] },
-    // The kernel needs a moment to end it; delete is to find it stopped.
+    // The kernel needs a moment to end it, a busy machine more; delete is to find it stopped.
+    { label: "", argv: ["sh", "-c", UNTIL_STOPPED, "until-stopped", program, id] },
     { label: "delete", quietUs: 60_000, argv: [program, "delete", id] },
   ];
 }
+
+const UNTIL_STOPPED = `for i in $(seq 500); do
+  "$1" state "$2" | grep -q '"stopped"' && exit
+  sleep 0.02
+done
+exit 1`;
 
 let counter = 0;
 function newId() {
@@ -128,7 +163,11 @@ function timed(jobsOf, rounds, programs) {
       .filter((job) => job.label !== "")
       .forEach((job, i) => {
         const [, nanoseconds, status] = lines[i].match(/ (\d+) (-?\d+)$/);
-        if (status !== "0") throw new Failure(`${job.argv.join(" ")}: wait status ${status}\n${why(job)}`);
+        if (status !== "0") {
+          const reason = `${job.argv.join(" ")}: wait status ${status}\n${why(job)}`;
+          removeAll(jobs);
+          throw new Failure(reason);
+        }
         if (round < 0) return;
         samples[job.label] ??= {};
         samples[job.label][job.name] ??= [];
@@ -147,6 +186,13 @@ function time(jobs) {
   const result = spawnSync("./timer", [], { input: input.join(""), encoding: "utf8" });
   if (result.status !== 0) throw new Failure(`timer: ${result.error?.message ?? result.status}`);
   return result.stdout.trim().split("\n");
+}
+
+/** Ends the containers of jobs that came to nothing, so that they do not stay. */
+function removeAll(jobs) {
+  for (const { argv: args } of jobs.filter(({ label }) => label === "delete")) {
+    spawnSync(args[0], ["delete", "--force", args.at(-1)], { stdio: "ignore" });
+  }
 }
 
 /** The runtime's own words about a job that failed. */

@@ -134,7 +134,7 @@ function lifeJobs(program, bundle) {
     { label: "exec", argv: [program, "exec", id, "true"] },
     { label: "", argv: [program, "kill", id, "KILL"] },
     // The kernel needs a moment to end it, a busy machine more; delete is to find it stopped.
-    { label: "", argv: ["sh", "-c", UNTIL_STOPPED, "until-stopped", program, id] },
+    { label: "", argv: ["/bin/sh", "-c", UNTIL_STOPPED, "until-stopped", program, id] },
     { label: "delete", quietUs: 60_000, argv: [program, "delete", id] },
   ];
 }
@@ -184,7 +184,10 @@ function time(jobs) {
     .flatMap(({ label, quietUs = 0, argv: args }) => [label, quietUs, args.length, ...args])
     .map((part) => `${part}\0`);
   const result = spawnSync("./timer", [], { input: input.join(""), encoding: "utf8" });
-  if (result.status !== 0) throw new Failure(`timer: ${result.error?.message ?? result.status}`);
+  if (result.status !== 0) {
+    removeAll(jobs);
+    throw new Failure(`timer: ${result.error?.message ?? result.stderr}`);
+  }
   return result.stdout.trim().split("\n");
 }
 

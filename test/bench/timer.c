@@ -4,8 +4,8 @@
  *   timer < jobs
  *
  * A job is a record of NUL-ended strings: label, microseconds of quiet before it, number of arguments,
- * the arguments. For each job with a label, one line: label, nanoseconds, wait status. Standard input
- * of the programs is empty, their output dropped.
+ * the arguments. For each job with a label, one line: label, nanoseconds, wait status; one without a
+ * label must not fail. Standard input of the programs is empty, their output dropped.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -66,6 +66,9 @@ int main(int argc, char **argv, char **envp)
 		if (*label != 0) {
 			printf("%s %lld %d\n", label, now() - begin, status);
 			fflush(stdout);
+		} else if (status != 0) {
+			fprintf(stderr, "%s %s: wait status %d\n", arguments[0], arguments[1], status);
+			return 1;
 		}
 	}
 	return 0;

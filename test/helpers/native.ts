@@ -2,7 +2,7 @@
  * Runs the native init with a plan written by hand, as native/decode.c describes it: independent of the
  * planner and of src/init, so that a mistake on one side shows.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -91,6 +91,14 @@ export function everyOp(): HandStep[] {
     op,
     ...[...OPS[op]].map((kind) => values[kind as keyof typeof values]),
   ]);
+}
+
+/** Of gcc and clang. */
+export const SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
+export function hasSanitizers(): boolean {
+  const input = "int main(void){return 0;}";
+  return spawnSync("gcc", [...SANITIZE, "-x", "c", "-", "-o", "/dev/null"], { input }).status === 0;
 }
 
 /** Carries out the steps and waits for the end of the process, and of the program it became. */

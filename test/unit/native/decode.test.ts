@@ -5,15 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { everyOp, wire } from "../../helpers/native.ts";
+import { everyOp, hasSanitizers, SANITIZE, wire } from "../../helpers/native.ts";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
-const SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
-
-function hasSanitizers(): boolean {
-  const input = "int main(void){return 0;}";
-  return spawnSync("gcc", [...SANITIZE, "-x", "c", "-", "-o", "/dev/null"], { input }).status === 0;
-}
 
 describe("native/decode", () => {
   test.skipIf(!hasSanitizers())("no damage to a plan makes it read past the end (needs gcc with sanitizers)", () => {

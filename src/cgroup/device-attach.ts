@@ -146,7 +146,8 @@ function fixFor(error: unknown): string {
   if (isErrno(error, "EPERM")) {
     return "loading an eBPF program needs CAP_BPF or CAP_SYS_ADMIN outside of any user namespace";
   }
+  // The verifier of Linux 5.2 and later walks a million instructions, which is more than the rules of a config come to.
   if (isErrno(error, "E2BIG"))
-    return "these are more device rules than the kernel's verifier follows: use fewer, or wider ones";
+    return "before Linux 5.2 a filter has 4096 instructions: use fewer device rules, or wider ones";
   return "this kernel lacks CONFIG_CGROUP_BPF";
 }

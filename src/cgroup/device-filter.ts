@@ -2,12 +2,14 @@
  * Device rules as an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE, which is how cgroup v2 limits devices.
  * Rules: kernel bpf/standardization/instruction-set.rst, linux/bpf.h (bpf_cgroup_dev_ctx). Touches no file.
  *
- * The program goes through the rules from the last to the first. What is asked for (read, write, mknod) may be
- * granted by several rules; a rule that denies any of what is still open denies all. runc's program lets `rw` pass
- * when an earlier rule allows it and a later one denies `w` only; this one does not.
+ * The program searches the tables of device-tables.ts by halves: type, major, minor. The kernel's verifier walks each
+ * path of a program, and gives up after a million steps; of a tree it walks each instruction once. What is asked for
+ * (read, write, mknod) is allowed when all of it is. runc's program lets `rw` pass when an earlier rule allows it and a
+ * later one denies `w` only; this one does not.
  */
 import { base64Bytes } from "../sys/call.ts";
 import { ACCESS_ALL, type DeviceRule } from "./device-rules.ts";
+import { type DeviceTable, deviceTables, type Range, type Verdict } from "./device-tables.ts";
 
 /** Size of an instruction: opcode, registers, 16-bit offset, 32-bit constant. */
 export const INSTRUCTION_BYTES = 8;
@@ -19,6 +21,7 @@ const MOVE_REGISTER = 0xbc; // ALU | MOV | X
 const AND = 0x54; // ALU | AND | K
 const SHIFT_RIGHT = 0x74; // ALU | RSH | K
 const JUMP = 0x05; // JMP | JA
+const JUMP_IF_AT_LEAST = 0x35; // JMP | JGE | K, unsigned
 const JUMP_IF_NOT_EQUAL = 0x55; // JMP | JNE | K
 const JUMP_IF_ANY_BIT = 0x45; // JMP | JSET | K
 const EXIT = 0x95;
@@ -28,8 +31,7 @@ const RESULT = 0;
 const CONTEXT = 1;
 const TYPE = 2;
 const ACCESS = 3;
-const MAJOR = 4;
-const MINOR = 5;
+const NUMBER = { major: 4, minor: 5 } as const;
 
 /** BPF_DEVCG_DEV_* */
 const DEVICE_TYPE = { b: 1, c: 2 } as const;
@@ -42,72 +44,137 @@ export function defaultDeviceFilter(): Uint8Array {
 }
 
 const DEFAULT_FILTER =
-  "YRIAAAAAAAC8IwAAAAAAAHQDAAAQAAAAVAIAAP//AABhFAQAAAAAAGEVCAAAAAAAVQIEAAIAAABVBAMACgAAAFUFAgDIAAAAtAAA" +
-  "AAEAAACVAAAAAAAAAFUCBAACAAAAVQQDAAUAAABVBQIAAgAAALQAAAABAAAAlQAAAAAAAABVAgMAAgAAAFUEAgCIAAAAtAAAAAEA" +
-  "AACVAAAAAAAAAFUCBAACAAAAVQQDAAEAAABVBQIACQAAALQAAAABAAAAlQAAAAAAAABVAgQAAgAAAFUEAwABAAAAVQUCAAUAAAC0" +
-  "AAAAAQAAAJUAAAAAAAAAVQIEAAIAAABVBAMABQAAAFUFAgAAAAAAtAAAAAEAAACVAAAAAAAAAFUCBAACAAAAVQQDAAEAAABVBQIA" +
-  "BwAAALQAAAABAAAAlQAAAAAAAABVAgQAAgAAAFUEAwABAAAAVQUCAAgAAAC0AAAAAQAAAJUAAAAAAAAAVQIEAAIAAABVBAMAAQAA" +
-  "AFUFAgADAAAAtAAAAAEAAACVAAAAAAAAAFUCBAABAAAAVAMAAAYAAABVAwIAAAAAALQAAAABAAAAlQAAAAAAAABVAgQAAgAAAFQD" +
-  "AAAGAAAAVQMCAAAAAAC0AAAAAQAAAJUAAAAAAAAAtAAAAAAAAACVAAAAAAAAAA==";
+  "YRIAAAAAAAC8IwAAAAAAAHQDAAAQAAAAVAIAAP//AAC0AAAAAAAAAFUCPgACAAAAYRQEAAAAAABhFQgAAAAAADUEKgAGAAAANQQYAAIA" +
+  "AAA1BAMAAQAAAEUDAQAGAAAAtAAAAAEAAACVAAAAAAAAADUFBgAFAAAAVQUCAAMAAAC0AAAAAQAAAJUAAAAAAAAARQMBAAYAAAC0AAAA" +
+  "AQAAAJUAAAAAAAAANQUGAAcAAAA1BQIABgAAALQAAAABAAAAlQAAAAAAAABFAwEABgAAALQAAAABAAAAlQAAAAAAAAA1BQIACgAAALQA" +
+  "AAABAAAAlQAAAAAAAABFAwEABgAAALQAAAABAAAAlQAAAAAAAAA1BAMABQAAAEUDAQAGAAAAtAAAAAEAAACVAAAAAAAAADUFBgACAAAA" +
+  "NQUCAAEAAAC0AAAAAQAAAJUAAAAAAAAARQMBAAYAAAC0AAAAAQAAAJUAAAAAAAAANQUCAAMAAAC0AAAAAQAAAJUAAAAAAAAARQMBAAYA" +
+  "AAC0AAAAAQAAAJUAAAAAAAAANQQKAAsAAAA1BAMACgAAAEUDAQAGAAAAtAAAAAEAAACVAAAAAAAAAFUFAgDIAAAAtAAAAAEAAACVAAAA" +
+  "AAAAAEUDAQAGAAAAtAAAAAEAAACVAAAAAAAAAFUEAgCIAAAAtAAAAAEAAACVAAAAAAAAAEUDAQAGAAAAtAAAAAEAAACVAAAAAAAAAFUC" +
+  "BQABAAAAYRQEAAAAAABhFQgAAAAAAEUDAQAGAAAAtAAAAAEAAACVAAAAAAAAAJUAAAAAAAAA";
 
 /** The program, ready for BPF_PROG_LOAD. Exits with 1 to allow and 0 to deny. */
 export function deviceFilter(rules: readonly DeviceRule[]): Uint8Array {
-  const program: Instruction[] = [
+  const program = new Program();
+  program.add(
     // access_type holds the type of the device in its lower half and the access in its upper half.
     [LOAD_WORD, TYPE, CONTEXT, 0, 0],
     [MOVE_REGISTER, ACCESS, TYPE, 0, 0],
     [SHIFT_RIGHT, ACCESS, 0, 0, 16],
     [AND, TYPE, 0, 0, 0xffff],
-    [LOAD_WORD, MAJOR, CONTEXT, 4, 0],
-    [LOAD_WORD, MINOR, CONTEXT, 8, 0],
-  ];
-  const settled = new Set<string>();
-  for (const rule of rules.toReversed()) {
-    // Nothing before a rule for every device of a type is ever asked.
-    if (settled.has(rule.type)) continue;
-    if (rule.major === -1 && rule.minor === -1 && rule.access === ACCESS_ALL) settled.add(rule.type);
-    if (rule.access === 0 || !isPossible(rule.major) || !isPossible(rule.minor)) continue;
-    appendRule(program, rule);
+    [MOVE, RESULT, 0, 0, 0],
+  );
+  for (const type of ["c", "b"] as const) {
+    const otherwise = program.jump(JUMP_IF_NOT_EQUAL, TYPE, DEVICE_TYPE[type]);
+    askTables(program, deviceTables(rules, type));
+    program.land(otherwise);
   }
-  program.push([MOVE, RESULT, 0, 0, 0], [EXIT, 0, 0, 0, 0]);
-  return encode(program);
+  program.exit();
+  return program.encode();
 }
 
-function appendRule(program: Instruction[], { allow, type, major, minor, access }: DeviceRule): void {
-  const answer: Instruction[] = [];
-  if (access !== ACCESS_ALL) {
-    if (allow) {
-      // What this rule grants need not be granted again.
-      answer.push([AND, ACCESS, 0, 0, ACCESS_ALL & ~access], [JUMP_IF_NOT_EQUAL, ACCESS, 0, 2, 0]);
-    } else {
-      answer.push([JUMP_IF_ANY_BIT, ACCESS, 0, 1, access], [JUMP, 0, 0, 2, 0]);
+function askTables(program: Program, tables: readonly DeviceTable[]): void {
+  tables.forEach(({ first, ranges }, i) => {
+    const next: Place | undefined = i === tables.length - 1 ? undefined : { jumps: [] };
+    // Loaded for each table: what the paths to here have compared says no more of them, and the verifier walks on but once.
+    program.add([LOAD_WORD, NUMBER.major, CONTEXT, 4, 0], [LOAD_WORD, NUMBER.minor, CONTEXT, 8, 0]);
+    search(program, NUMBER[first], ranges, (group) =>
+      search(program, NUMBER[first === "major" ? "minor" : "major"], group, (verdict) =>
+        answer(program, verdict, next),
+      ),
+    );
+    if (next !== undefined) program.land(next);
+  });
+}
+
+/** Goes on with what the range of a register's number has. */
+function search<T>(program: Program, register: number, ranges: readonly Range<T>[], goOn: (what: T) => void): void {
+  const [below, middle, above] = ranges;
+  if (below === undefined) return;
+  if (middle === undefined) {
+    goOn(below.what);
+  } else if (ranges.length === 3 && above?.from === middle.from + 1 && above.what === below.what) {
+    const otherwise = program.jump(JUMP_IF_NOT_EQUAL, register, middle.from);
+    goOn(middle.what);
+    program.land(otherwise);
+    goOn(below.what);
+  } else {
+    const half = ranges.length >> 1;
+    const upper = program.jump(JUMP_IF_AT_LEAST, register, (ranges[half] as Range<T>).from);
+    search(program, register, ranges.slice(0, half), goOn);
+    program.land(upper);
+    search(program, register, ranges.slice(half), goOn);
+  }
+}
+
+/** What a verdict leaves open of the access is asked of the next table. */
+function answer(program: Program, { decided, allowed }: Verdict, next: Place | undefined): void {
+  const [denied, open] = [decided & ~allowed, ACCESS_ALL & ~decided];
+  if (denied !== ACCESS_ALL) {
+    const deny = denied === 0 ? undefined : program.jump(JUMP_IF_ANY_BIT, ACCESS, denied);
+    if (open !== 0 && next !== undefined) {
+      program.add([AND, ACCESS, 0, 0, open]);
+      program.jump(JUMP_IF_NOT_EQUAL, ACCESS, 0, next);
+    }
+    program.add([MOVE, RESULT, 0, 0, 1]);
+    if (deny !== undefined) program.land(deny);
+  }
+  program.exit();
+}
+
+/** An instruction that is still to come, and the jumps to it. */
+interface Place {
+  jumps: number[];
+}
+
+/** A jump is written when its place has come, or a JUMP on the way to it. A quarter less than 16 bits with a sign reach. */
+const REACH = 24_000;
+
+class Program {
+  readonly #instructions: Instruction[] = [];
+  readonly #ahead = new Set<Place>();
+
+  add(...instructions: readonly Instruction[]): void {
+    this.#instructions.push(...instructions);
+  }
+
+  jump(opcode: number, register: number, constant: number, to: Place = { jumps: [] }): Place {
+    to.jumps.push(this.#instructions.length);
+    this.#ahead.add(to);
+    this.add([opcode, register, 0, 0, constant]);
+    return to;
+  }
+
+  /** The place is here. */
+  land(place: Place): void {
+    for (const at of place.jumps) {
+      const [opcode, target, source, , constant] = this.#instructions[at] as Instruction;
+      this.#instructions[at] = [opcode, target, source, this.#instructions.length - at - 1, constant];
+    }
+    this.#ahead.delete(place);
+  }
+
+  /** No path goes on behind this: here jumps whose place is far are taken further. */
+  exit(): void {
+    this.add([EXIT, 0, 0, 0, 0]);
+    for (const place of [...this.#ahead]) {
+      if (this.#instructions.length - (place.jumps[0] as number) < REACH) continue;
+      this.land(place);
+      place.jumps = [];
+      this.jump(JUMP, 0, 0, place);
     }
   }
-  answer.push([MOVE, RESULT, 0, 0, allow ? 1 : 0], [EXIT, 0, 0, 0, 0]);
-  const tests: [register: number, constant: number][] = [[TYPE, DEVICE_TYPE[type]]];
-  if (major !== -1) tests.push([MAJOR, major]);
-  if (minor !== -1) tests.push([MINOR, minor]);
-  tests.forEach(([register, constant], i) => {
-    const toNextRule = tests.length - 1 - i + answer.length;
-    program.push([JUMP_IF_NOT_EQUAL, register, 0, toNextRule, constant]);
-  });
-  program.push(...answer);
-}
 
-/** The kernel has 12 bits for a major and 20 for a minor number. Larger ones would be compared with their sign. */
-function isPossible(number: number): boolean {
-  return number < 2 ** 31;
-}
-
-function encode(program: readonly Instruction[]): Uint8Array {
-  const bytes = new Uint8Array(program.length * INSTRUCTION_BYTES);
-  const view = new DataView(bytes.buffer);
-  program.forEach(([opcode, target, source, offset, constant], i) => {
-    const at = i * INSTRUCTION_BYTES;
-    view.setUint8(at, opcode);
-    view.setUint8(at + 1, target | (source << 4));
-    view.setInt16(at + 2, offset, true);
-    view.setInt32(at + 4, constant, true);
-  });
-  return bytes;
+  encode(): Uint8Array {
+    const bytes = new Uint8Array(this.#instructions.length * INSTRUCTION_BYTES);
+    const view = new DataView(bytes.buffer);
+    this.#instructions.forEach(([opcode, target, source, offset, constant], i) => {
+      const at = i * INSTRUCTION_BYTES;
+      view.setUint8(at, opcode);
+      view.setUint8(at + 1, target | (source << 4));
+      view.setInt16(at + 2, offset, true);
+      view.setInt32(at + 4, constant, true);
+    });
+    return bytes;
+  }
 }

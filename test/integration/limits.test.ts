@@ -12,6 +12,7 @@ import {
   inventory,
   type Leftovers,
   newId,
+  run,
   runBundle,
   runOk,
   stateOf,
@@ -63,6 +64,44 @@ describe("devices", () => {
     ];
     const script = "mknod /kmsg c 1 11 2>/dev/null; (: > /kmsg) && echo writes; (: < /kmsg) || echo unreadable";
     expect(runBundle(limited(script, { devices }, mknod)).stdout).toBe("writes\nunreadable\n");
+  });
+
+  onDevices("of 4000 rules that allow and deny by turns each one holds, for exec and after an update, too", () => {
+    const rules = Array.from({ length: 4000 }, (_, i) => ({ allow: i % 2 === 0, type: "c", major: i, minor: i }));
+    const bundle = limited("sleep 3600", { devices: [{ allow: false, access: "rwm" }, ...rules] }, mknod);
+    const { id } = startContainer(bundle);
+    // No driver has them: who may open one is told that it is not there.
+    const nodes = ["60 60", "61 61", "61 60", "3998 3998", "3999 3999", "3998 3997", "4000 4000"];
+    const script = nodes.map((node) => `rm -f /node; mknod /node c ${node}; (: < /node)`).join("\n");
+    const open = () => run(["exec", id, "sh", "-c", `${script}\n: > /dev/null && echo null`]);
+    const verdicts = () => open().stderr.replace(/^sh: can't open \/node: /gm, "");
+    const [there, denied] = ["No such device or address", "Operation not permitted"];
+    const expected = `${[there, denied, denied, there, denied, denied, denied].join("\n")}\n`;
+    expect(verdicts()).toBe(expected);
+    runOk(["update", "--resources", "-", id], { input: JSON.stringify({ devices: [{ allow: true, access: "rwm" }] }) });
+    expect(verdicts()).toBe(expected);
+    expect(open().stdout).toBe("null\n");
+    runOk(["delete", "--force", id]);
+  });
+
+  onDevices("a rule for one minor of all majors holds beside those for whole majors", () => {
+    const rules = [
+      { allow: false, access: "rwm" },
+      { allow: true, type: "c", major: 60, access: "rw" },
+      { allow: true, type: "c", minor: 77, access: "w" },
+      { allow: true, type: "c", major: 62, access: "r" },
+    ];
+    const script = ["60 1", "61 77", "61 78", "62 77"]
+      .map((node) => `mknod /node c ${node}; (: < /node) 2>&1; (: > /node) 2>&1; rm /node`)
+      .join("\n");
+    const { stdout } = runBundle(limited(script, { devices: rules }, mknod));
+    const [there, denied] = ["No such device or address", "Operation not permitted"];
+    expect(
+      stdout
+        .trim()
+        .replace(/^.*\/node: /gm, "")
+        .split("\n"),
+    ).toEqual([...[there, there], ...[denied, there], ...[denied, denied], ...[there, there]]);
   });
 });
 

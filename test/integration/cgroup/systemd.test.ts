@@ -158,6 +158,22 @@ describe("cgroups of systemd", () => {
     expect(opened()).toMatch(/^kmsg\n.*odd: Operation not permitted\nnull\n$/);
   });
 
+  systemd("of 4000 rules that allow and deny by turns each one holds, also after systemd has written the unit", () => {
+    const odd = (minor: number) => ({ path: `/dev/odd${minor}`, type: "c", major: 60, minor });
+    const rules = Array.from({ length: 4000 }, (_, i) => ({ allow: i % 2 === 0, type: "c", major: 60, minor: i }));
+    const devices = [odd(7), odd(2000), odd(2001), odd(3998)];
+    const { id } = started({ devices, resources: { devices: [{ allow: false, access: "rwm" }, ...rules] } });
+    const script = "for d in 7 2000 2001 3998; do (: </dev/odd$d); done 2>&1; : >/dev/null && echo null";
+    const opened = () => run(["exec", id, "sh", "-c", script]).stdout;
+    // No driver has them.
+    const expected = /^.*7: Operation.*\n.*2000: No such.*\n.*2001: Operation.*\n.*3998: No such.*\nnull\n$/;
+    expect(opened()).toMatch(expected);
+    expect(spawnSync("systemctl", ["daemon-reload"]).status).toBe(0);
+    expect(opened()).toMatch(expected);
+    runOk(["update", "--pids-limit", "50", id]);
+    expect(opened()).toMatch(expected);
+  });
+
   systemd("whole majors that no driver has yet, and minors of all majors, are allowed whatever systemd writes", () => {
     // No driver has them: who may open one is told that it is not there.
     const numbers = { major: [60, 7], minor: [61, 77], neither: [61, 8] } as const;

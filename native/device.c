@@ -3,6 +3,7 @@
 
 static int make_node(int dir, const char *name, const struct arg *args);
 static int is_equal(int dir, const char *name, const struct arg *args);
+static uint64_t rdev_of(const struct statx *is);
 static int points_to(int dir, const char *name, const char *target);
 
 /* root path mode rdev uid gid; an equal node is kept, another is replaced. */
@@ -41,14 +42,29 @@ static int make_node(int dir, const char *name, const struct arg *args)
 static int is_equal(int dir, const char *name, const struct arg *args)
 {
 	struct statx is;
-	uint64_t rdev;
 
 	if (SYS(statx, dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &is) < 0)
 		return 0;
-	/* The layout of mknod(2)'s argument: minor in bits 0-7 and 20-31, major in 8-19. */
-	rdev = (is.rdev_minor & 0xff) | (uint64_t)is.rdev_major << 8 | (uint64_t)(is.rdev_minor & ~0xffU) << 12;
-	return is.mode == args[2].u && (rdev == args[3].u || (is.mode & S_IFMT) == S_IFIFO) &&
+	return is.mode == args[2].u && (rdev_of(&is) == args[3].u || (is.mode & S_IFMT) == S_IFIFO) &&
 	       (args[4].n == -1 || is.uid == args[4].u) && (args[5].n == -1 || is.gid == args[5].u);
+}
+
+/* The layout of mknod(2)'s argument: minor in bits 0-7 and 20-31, major in 8-19. */
+static uint64_t rdev_of(const struct statx *is)
+{
+	return (is->rdev_minor & 0xff) | (uint64_t)is->rdev_major << 8 | (uint64_t)(is->rdev_minor & ~0xffU) << 12;
+}
+
+/* fd type rdev */
+int op_checkDevice(struct init *init, const struct arg *args)
+{
+	struct statx is;
+	int result = status_of(as_int(&args[0]), &is);
+
+	(void)init;
+	if (result < 0)
+		return result;
+	return (is.mode & S_IFMT) == args[1].u && rdev_of(&is) == args[2].u ? 0 : -EINVAL;
 }
 
 /* root target path exact; what is there already is kept. Exact: only when it is a link to the same target. */

@@ -209,19 +209,6 @@ int op_readonly(struct init *init, const struct arg *args)
 	return result;
 }
 
-int op_checkNull(struct init *init, const struct arg *args)
-{
-	struct statx status;
-	int result = status_of(as_int(&args[0]), &status);
-
-	(void)init;
-	if (result < 0)
-		return result;
-	if ((status.mode & S_IFMT) != S_IFCHR || status.rdev_major != 1 || status.rdev_minor != 3)
-		return -EINVAL;
-	return 0;
-}
-
 /* fd magic root path */
 int op_checkMount(struct init *init, const struct arg *args)
 {

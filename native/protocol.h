@@ -27,7 +27,7 @@
 	X(symlink, "nssn") \
 	X(mask, "nsnn") \
 	X(readonly, "ns") \
-	X(checkNull, "n") \
+	X(checkDevice, "nnn") \
 	X(checkMount, "nnns") \
 	X(pivot, "n") \
 	X(detach, "s") \

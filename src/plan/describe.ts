@@ -56,11 +56,11 @@ const DESCRIPTIONS: Partial<Record<OpName, (args: readonly StepArg[]) => string>
   copyTree: ([from, to]) => `copy what is in ${plain(from)} to ${plain(to)}`,
   removeTree: ([path]) => `remove ${plain(path)} and all below`,
   mknod: ([, path, mode, rdev, uid, gid]) =>
-    `mknod ${plain(path)} ${nodeType(Number(mode))} ${major(Number(rdev))}:${minor(Number(rdev))} mode ${octal(Number(mode) & 0o7777)} owner ${plain(uid)}:${plain(gid)}`,
+    `mknod ${plain(path)} ${nodeName(Number(mode), Number(rdev))} mode ${octal(Number(mode) & 0o7777)} owner ${plain(uid)}:${plain(gid)}`,
   symlink: ([, to, path, exact]) => `symlink ${plain(path)} -> ${plain(to)}${exact === 1 ? ", no other" : ""}`,
   mask: ([root, path]) => `mask ${plain(path)} in ${plain(root)}`,
   readonly: ([root, path]) => `read-only ${plain(path)} in ${plain(root)}`,
-  checkNull: ([fd]) => `check that ${plain(fd)} is the null device`,
+  checkDevice: ([fd, type, rdev]) => `check that ${plain(fd)} is ${nodeName(Number(type), Number(rdev))}`,
   checkMount: ([fd, magic, root, path]) =>
     `check that ${plain(fd)} has magic 0x${Number(magic).toString(16)}${root === -1 ? "" : ` and is ${plain(path)} in ${plain(root)}`}`,
   pivot: ([root]) => `pivot_root ${plain(root)}`,
@@ -178,8 +178,10 @@ function place(dirfd: StepArg | undefined, path: StepArg | undefined): string {
   return dirfd === -1 ? plain(path) : `${plain(path)} in ${plain(dirfd)}`;
 }
 
-function nodeType(mode: number): string {
-  return { [S_IFCHR]: "c", [S_IFBLK]: "b", [S_IFIFO]: "p" }[mode & 0o170000] ?? "?";
+/** As linux.devices has it: "c 1:3". */
+function nodeName(mode: number, rdev: number): string {
+  const type = { [S_IFCHR]: "c", [S_IFBLK]: "b", [S_IFIFO]: "p" }[mode & 0o170000] ?? "?";
+  return `${type} ${major(rdev)}:${minor(rdev)}`;
 }
 
 function major(rdev: number): number {

@@ -36,9 +36,10 @@ export function planDevices(b: PlanBuilder, container: ContainerSpec, root: numb
   devices.delete("/dev/ptmx");
   for (const device of devices.values()) {
     const about = `linux.devices ${device.path}`;
-    // Neither does root of the namespace that tsrun is in, as under an engine of an ordinary user.
-    if (container.userns || container.host.userns) bindDevice(b, about, device.path, root);
-    else makeDevice(b, about, device, root);
+    // Neither does root of the namespace that tsrun is in, as under an engine of an ordinary user. A pipe is no device.
+    const canMake = device.type === "p" || !(container.userns || container.host.userns);
+    if (canMake) makeDevice(b, about, device, root);
+    else bindDevice(b, about, device, root);
   }
   for (const [to, path] of LINKS) b.add("/dev links", "symlink", root, to, path, 0);
   if (container.host.hasKcore) b.add("/dev links", "symlink", root, "/proc/kcore", "/dev/core", 0);
@@ -48,18 +49,29 @@ export function planDevices(b: PlanBuilder, container: ContainerSpec, root: numb
 const FILE_TYPES: Record<string, number> = { c: S_IFCHR, u: S_IFCHR, b: S_IFBLK, p: S_IFIFO };
 
 function makeDevice(b: PlanBuilder, about: string, device: LinuxDevice, root: number): void {
-  const type = FILE_TYPES[device.type] ?? S_IFCHR;
-  const mode = type | (device.fileMode === undefined || device.fileMode === null ? 0o666 : device.fileMode & 0o7777);
-  const rdev = device.type === "p" ? 0 : makedev(device.major ?? 0, device.minor ?? 0);
-  b.add(about, "mknod", root, device.path, mode, rdev, device.uid ?? 0, device.gid ?? 0);
+  const mode =
+    typeOf(device) | (device.fileMode === undefined || device.fileMode === null ? 0o666 : device.fileMode & 0o7777);
+  b.add(about, "mknod", root, device.path, mode, numberOf(device), device.uid ?? 0, device.gid ?? 0);
 }
 
-/** mknod(2) makes no device in a user namespace, so the host's node is bound. */
-function bindDevice(b: PlanBuilder, about: string, path: string, root: number): void {
+/**
+ * mknod(2) makes no device in a user namespace, so the host's node is bound. It may be another
+ * device than the config has there (an engine's `--device /dev/a:/dev/b`), and that one was not asked for.
+ */
+function bindDevice(b: PlanBuilder, about: string, device: LinuxDevice, root: number): void {
   const tree = b.newFd();
-  b.add(about, "openTree", tree, AT_FDCWD, path, 0);
-  const target = targetOf(b, about, root, path, "file");
+  b.add(about, "openTree", tree, AT_FDCWD, device.path, 0);
+  b.add(about, "checkDevice", tree, typeOf(device), numberOf(device));
+  const target = targetOf(b, about, root, device.path, "file");
   b.add(about, "attach", tree, target);
   b.add(about, "close", target);
   b.add(about, "close", tree);
+}
+
+function typeOf({ type }: LinuxDevice): number {
+  return FILE_TYPES[type] ?? S_IFCHR;
+}
+
+function numberOf({ type, major = 0, minor = 0 }: LinuxDevice): number {
+  return type === "p" ? 0 : makedev(major, minor);
 }

@@ -2,7 +2,15 @@
  * Masked and read-only paths.
  * Rules: OCI config-linux.md "Masked Paths", "Readonly Paths".
  */
-import { MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, O_PATH } from "../linux.ts";
+import {
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
+  makedev,
+  O_PATH,
+  S_IFCHR,
+} from "../linux.ts";
 import type { ContainerSpec } from "../spec/container.ts";
 import type { PlanBuilder } from "./builder.ts";
 import { type Anchor, isBelow } from "./mounts.ts";
@@ -35,7 +43,7 @@ function maskAll(b: PlanBuilder, maskedPaths: readonly string[], root: number, a
   // The masking objects are ours, not the container's: the host's null device, checked, and one empty file system.
   const nullFd = b.newFd();
   b.add("linux.maskedPaths", "open", nullFd, "/dev/null", O_PATH, 0);
-  b.add("linux.maskedPaths", "checkNull", nullFd);
+  b.add("linux.maskedPaths", "checkDevice", nullFd, S_IFCHR, makedev(1, 3));
   const emptyFd = b.newFd();
   const attrs = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   b.add("linux.maskedPaths", "fsmount", emptyFd, "tmpfs", attrs, [

@@ -74,8 +74,8 @@ export const OPS = {
   mask: "nsnn",
   /** Makes a path read-only, recursively (a missing one is fine): `root path`. */
   readonly: "ns",
-  /** Checks that descriptor is the null device, 1:3: `fd`. */
-  checkNull: "n",
+  /** Checks that descriptor is a node of this type (S_IF*) and number: `fd type rdev`. */
+  checkDevice: "nnn",
   /**
    * Checks that descriptor `fd` is in a file system of this type (statfs(2) magic) and, unless `root` is -1, that it is
    * the mount that `path` in `root` leads to, over no symlink: `fd magic root path`.

@@ -4,6 +4,7 @@
  */
 import { errnoText } from "../errno.ts";
 import { StepError, TsrunError } from "../errors.ts";
+import { S_IFBLK, S_IFCHR } from "../linux.ts";
 import { describeStep } from "../plan/describe.ts";
 import type { Plan, Step } from "../plan/step.ts";
 import { signalName } from "../sys/constants.ts";
@@ -19,17 +20,23 @@ export function stepFailure(plan: Plan, index: number, code: string): TsrunError
   const command = commandFailure(plan, step, code);
   if (command) return new StepError(command.message, index, code, command.fix ? { fix: command.fix } : {});
   const message = `${step.about}: ${inWords(plan, index, step)}: ${code} (${sourceText(step, code)})`;
-  const fix = misfit(plan, index, step, code) ?? fixFor(step, code);
+  const fix = misfit(plan, index, step, code) ?? otherDevice(plan, index, step, code) ?? fixFor(step, code);
   return new StepError(message, index, code, fix ? { fix } : {});
 }
 
-/** The step as the plan has it, but for a write: of that the reader wants to know the file, not the descriptor. */
+/** The step as the plan has it, but where the reader wants to know the file, not the descriptor. */
 function inWords(plan: Plan, index: number, step: Step): string {
-  if (step.op !== "write") return shortened(describeStep(step));
   const fd = step.args[0];
-  const opened = plan.steps.slice(0, index).findLast(({ op, args }) => /^open(In)?$/.test(op) && args[0] === fd);
-  const path = opened?.args[opened.op === "open" ? 1 : 2] ?? plan.inherit.find((one) => one.fd === fd)?.name ?? fd;
+  const words = shortened(describeStep(step));
+  if (step.op === "checkDevice") return words.replace(`that ${fd} is`, `that ${openedPath(plan, index, fd)} is`);
+  if (step.op !== "write") return words;
+  const path = openedPath(plan, index, fd) ?? plan.inherit.find((one) => one.fd === fd)?.name ?? fd;
   return `write ${shortened(JSON.stringify(step.args[1]))} to ${path}`;
+}
+
+function openedPath(plan: Plan, index: number, fd: Step["args"][number] | undefined): string | undefined {
+  const opened = plan.steps.slice(0, index).findLast(({ op, args }) => /^open(In|Tree)?$/.test(op) && args[0] === fd);
+  return opened && String(opened.args[opened.op === "open" ? 1 : 2]);
 }
 
 /** Lists of a config may be long, and the path comes first. */
@@ -115,6 +122,18 @@ function misfit(plan: Plan, index: number, step: Step, code: string): string | u
   return `the source${source} is a directory and the destination ${step.args[2]}, or a part of its path, a file; ${ask}`;
 }
 
+/** What the host has in the place of a device, of which a container is given the host's own node. */
+function otherDevice(plan: Plan, index: number, step: Step, code: string): string | undefined {
+  if (step.op !== "checkDevice" || code !== "EINVAL") return undefined;
+  const path = openedPath(plan, index, step.args[0]) ?? "";
+  const { mode, rdev } = statSync(path) ?? { mode: 0, rdev: 0 };
+  const type = { [S_IFCHR]: "c", [S_IFBLK]: "b" }[mode & 0o170000];
+  const node = type === undefined ? "no device" : `${type} ${Math.floor(rdev / 0x100000)}:${rdev % 0x100000}`;
+  return `${path} of the host is ${node}${step.about.startsWith("linux.devices") ? `, and ${BOUND}` : ""}`;
+}
+
+const BOUND = "in a user namespace device nodes are those of the host, bound at their place";
+
 function fixFor(step: Step, code: string): string | undefined {
   switch (`${step.op} ${code}`) {
     case "open EACCES":
@@ -130,9 +149,7 @@ function fixFor(step: Step, code: string): string | undefined {
     case "openTree EINVAL":
       return "in a user namespace what is mounted below the source comes with it: use rbind";
     case "openTree ENOENT":
-      return step.about.startsWith("linux.devices")
-        ? "in a user namespace device nodes are those of the host, bound at their place, and it has none there"
-        : undefined;
+      return step.about.startsWith("linux.devices") ? `${BOUND}, and it has none there` : undefined;
     case "mountSetattr EPERM":
       return step.about.startsWith("mounts[")
         ? "in a user namespace the flags that the source's mount has stay: leave out what would clear them"

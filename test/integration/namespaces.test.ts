@@ -335,6 +335,37 @@ describe("user namespaces", () => {
     expect(output(bundle)).toBe("3\n1:3\n");
   });
 
+  own("a device that is another one on the host, or none, is refused in words, and a pipe is made", () => {
+    const withDevice = (path: string, type: string, major?: number, minor?: number) =>
+      owned(
+        bundleWith(`stat -c "%F %t:%T %a" ${path}`, { user: "" }, (spec) => {
+          mapped(spec);
+          const numbers = major === undefined ? {} : { major, minor };
+          spec.linux.devices = [{ path, type, fileMode: 0o640, ...numbers } as never];
+        }),
+      );
+    expect(output(withDevice("/dev/full", "c", 1, 7))).toBe("character special file 1:7 666\n");
+    expect(output(withDevice("/dev/pipe", "p"))).toBe("fifo 0:0 640\n");
+    for (const [path, type, major, minor, says] of [
+      [
+        "/dev/full",
+        "c",
+        10,
+        229,
+        "check that /dev/full is c 10:229: EINVAL .*\n.*/dev/full of the host is c 1:7, and in a user",
+      ],
+      ["/dev/full", "b", 1, 7, "is b 1:7: EINVAL .*\n.*/dev/full of the host is c 1:7, and in a user namespace"],
+      ["/etc/passwd", "c", 10, 229, "is c 10:229: EINVAL .*\n.*/etc/passwd of the host is no device, and in a user"],
+      ["/dev/nosuch", "c", 10, 229, "ENOENT .*\n.*bound at their place, and it has none there"],
+    ] as const) {
+      const { code, stderr } = runBundle(withDevice(path, type, major, minor));
+      expect({ code, stderr }).toEqual({
+        code: 1,
+        stderr: expect.stringMatching(new RegExp(`^tsrun: .*linux\\.devices ${path}: .*${says}`)),
+      });
+    }
+  });
+
   root("a single id mapped is enough", () => {
     const bundle = owned(
       bundleWith("id -u; cat /proc/self/uid_map", { user: "" }, (spec) => {

@@ -148,7 +148,7 @@ describe("native, privileged", () => {
         ...begin(),
         ...mountOn("/proc", "proc"),
         ["open", 7, "/dev/null", O_PATH, 0],
-        ["checkNull", 7],
+        ["checkDevice", 7, 0o020000, 0x103],
         ["fsmount", 8, "tmpfs", 1, ["source=tmpfs", "mode=0755"]],
         ["mask", 3, "/proc/keys", 7, 8],
         ["mask", 3, "/proc/irq", 7, 8],

@@ -23,6 +23,7 @@ import { unixConnect, unixListen } from "../../../src/sys/socket.ts";
 import { type HandStep, initBinary, lines, runInit, shell, wire } from "../../helpers/native.ts";
 
 const O_PATH = 0o10000000;
+const [S_IFCHR, S_IFBLK] = [0o020000, 0o060000];
 const O_WRONLY_CREAT = 0o101;
 const KIND = { exists: 0, directory: 1, file: 2, like: 3 };
 
@@ -310,15 +311,18 @@ describe("native/device", () => {
     expect(failure("/proc", PROC, 4, join(dir, "link"))).toBe("2 ELOOP");
   });
 
-  test("checkNull wants the null device and nothing else", () => {
-    const check = (path: string) =>
+  test("checkDevice wants this device and nothing else", () => {
+    const [NULL, ZERO] = [0x103, 0x105];
+    const check = (path: string, type: number, number: number) =>
       runInit([
         ["open", 3, path, O_PATH, 0],
-        ["checkNull", 3],
+        ["checkDevice", 3, type, number],
       ]).failure;
-    expect(check("/dev/null")).toBeUndefined();
-    expect(check("/dev/zero")).toBe("1 EINVAL");
-    expect(check("/etc/passwd")).toBe("1 EINVAL");
+    expect(check("/dev/null", S_IFCHR, NULL)).toBeUndefined();
+    expect(check("/dev/zero", S_IFCHR, ZERO)).toBeUndefined();
+    expect(check("/dev/zero", S_IFCHR, NULL)).toBe("1 EINVAL");
+    expect(check("/dev/null", S_IFBLK, NULL)).toBe("1 EINVAL");
+    expect(check("/etc/passwd", S_IFCHR, 0)).toBe("1 EINVAL");
   });
 });
 

@@ -57,8 +57,17 @@ describe("plan/devices", () => {
   test("in a user namespace, where no device can be made, those of the host are bound", () => {
     const lines = stepsOf({ spec: userNamespace }, "linux.devices /dev/null");
     expect(lines[0]).toMatch(/^open_tree \/dev\/null as \d+$/);
-    expect(lines[1]).toMatch(/^target \/dev\/null in \d+, file as \d+$/);
-    expect(lines[2]).toMatch(/^move_mount \d+ to \d+$/);
+    expect(lines[1]).toMatch(/^check that \d+ is c 1:3$/);
+    expect(lines[2]).toMatch(/^target \/dev\/null in \d+, file as \d+$/);
+    expect(lines[3]).toMatch(/^move_mount \d+ to \d+$/);
+  });
+
+  test("a pipe is no device: it is made in a user namespace, too", () => {
+    const spec = (value: Parameters<typeof userNamespace>[0]) => {
+      userNamespace(value);
+      value.linux.devices = [{ path: "/dev/pipe", type: "p", fileMode: 0o640 }];
+    };
+    expect(stepsOf({ spec }, "linux.devices /dev/pipe")).toEqual(["mknod /dev/pipe p 0:0 mode 0640 owner 0:0"]);
   });
 
   test("root of the user namespace that tsrun is in makes none either", () => {

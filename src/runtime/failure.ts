@@ -9,9 +9,10 @@ import { describeStep } from "../plan/describe.ts";
 import type { Plan, Step } from "../plan/step.ts";
 import { signalName } from "../sys/constants.ts";
 import { readFileSync, statSync } from "../sys/fs.ts";
-import { kernelVersion, type WaitStatus } from "../sys/process.ts";
+import { getrlimit, kernelVersion, type WaitStatus } from "../sys/process.ts";
 
 const MAX_WORDS = 1000;
+const RLIMIT_NOFILE = 7;
 
 /** @param index of the step that failed, -1 or beyond the plan when the init could not say */
 export function stepFailure(plan: Plan, index: number, code: string): TsrunError {
@@ -104,6 +105,11 @@ export function execFailure(command: string, code: string): { message: string; f
         message: `${exec}: ${code} (${errnoText(code)})`,
         fix: "process.args and process.env together may take a quarter of RLIMIT_STACK, and 6 MiB at most",
       };
+    case "EAGAIN":
+      return {
+        message: `${exec}: ${code} (${errnoText(code)})`,
+        fix: "is RLIMIT_NPROC reached? All processes of the user count, those of other containers, too",
+      };
     default:
       return { message: `${exec}: ${code} (${errnoText(code)})` };
   }
@@ -135,6 +141,10 @@ function otherDevice(plan: Plan, index: number, step: Step, code: string): strin
 const BOUND = "in a user namespace device nodes are those of the host, bound at their place";
 
 function fixFor(step: Step, code: string): string | undefined {
+  // A number that is not below the limit is said to be none.
+  if (code === "EBADF" || code === "EMFILE") {
+    return `RLIMIT_NOFILE (ulimit -n), ${getrlimit(RLIMIT_NOFILE).soft} for tsrun, is too small for the mounts of this container`;
+  }
   switch (`${step.op} ${code}`) {
     case "open EACCES":
       return step.about === "root.path"

@@ -33,6 +33,8 @@ import { openHow, readStatx, STATX_SIZE, type Statx } from "./structs.ts";
 
 const ENOSYS = 38;
 const EAGAIN = 11;
+const EINVAL = 22;
+const EMFILE = 24;
 
 /** open(2), close-on-exec. */
 export function open(path: PathArg, flags: number, mode = 0): number {
@@ -270,7 +272,9 @@ export function addSeals(fd: number, seals: number): void {
 
 /** A close-on-exec duplicate with the lowest free number from `lowest` on. */
 export function dup(fd: number, lowest = 3): number {
-  return check(syscall(SYS.fcntl, fd, F_DUPFD_CLOEXEC, lowest), "dup", `fd ${fd}`);
+  const result = syscall(SYS.fcntl, fd, F_DUPFD_CLOEXEC, lowest);
+  // So it says that the number is not below RLIMIT_NOFILE.
+  return check(result === -EINVAL ? -EMFILE : result, "dup", `fd ${fd} as ${lowest} or more`);
 }
 
 export function setCloexec(fd: number, on: boolean): void {

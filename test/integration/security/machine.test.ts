@@ -126,9 +126,41 @@ describe("limits of the caller", () => {
     for (const count of [4, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256]) {
       const { code, stderr } = limited(`-Sn ${count}`, ["run", "-b", bundle.path, newId()]);
       if (code === 0) said.add("works");
-      else expect(stderr, `${count} descriptors`).toMatch(/^tsrun: .*(EMFILE|EBADF|EINVAL|Too many open files)/);
+      else expect(stderr, `${count} descriptors`).toMatch(/^tsrun: .*(EMFILE|\n {2}fix: RLIMIT_NOFILE)/);
     }
     expect(said).toContain("works");
+    expectNothingLeft(before);
+  });
+
+  root("descriptors that are fewer than the mounts of a container: so it says, with the limit", () => {
+    const before = inventory();
+    const mounts = Array.from({ length: 40 }, (_, i) => ({ destination: `/m${i}`, type: "tmpfs", source: "tmpfs" }));
+    const bundle = makeBundle({ mounts });
+    for (const count of [70, 100]) {
+      const { code, stderr } = limited(`-Sn ${count}`, ["run", "-b", bundle.path, newId()]);
+      expect({ code, stderr }).toEqual({
+        code: 1,
+        stderr: expect.stringMatching(
+          new RegExp(
+            `^tsrun: run .*mounts\\[\\d+\\] .*: EBADF .*\n {2}fix: RLIMIT_NOFILE \\(ulimit -n\\), ${count} for`,
+          ),
+        ),
+      });
+    }
+    expectNothingLeft(before);
+  });
+
+  root("small files: it works with those, or says that they are too small", () => {
+    const before = inventory();
+    const bundle = makeBundle();
+    const codes = new Set<number>();
+    for (const kilobytes of [0, 1, 2, 8, 64, 1000]) {
+      const { code, signal, stderr } = limited(`-f ${kilobytes}`, ["run", "-b", bundle.path, newId()]);
+      codes.add(code);
+      expect({ signal, kilobytes }).toEqual({ signal: null, kilobytes });
+      if (code !== 0) expect(stderr, `${kilobytes} KB`).toMatch(/^tsrun: .*EFBIG \(File too large\)/);
+    }
+    expect(codes).toContain(0);
     expectNothingLeft(before);
   });
 

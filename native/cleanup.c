@@ -3,6 +3,7 @@
  *
  *   l fd            lock this directory (flock(2)) against other callers; when it has been removed,
  *                   somebody else has done all of this: stop here
+ *   f fd            give that lock back
  *   k path          kill what is left in a cgroup directory (a container without a pid namespace)
  *   c path          remove a cgroup directory and those below it
  *   u path          unlink(2)
@@ -23,6 +24,7 @@
 
 static int detach_all(const char *path);
 static int lock_directory(const char *number);
+static int unlock_directory(const char *number);
 static int run_program(struct reader *records);
 static int write_end(struct reader *records, uint64_t flags, int status, const struct tally *tally);
 static void write_number(int file, int number);
@@ -58,6 +60,9 @@ void cleanup(struct reader *records, int status, const struct tally *tally)
 		case 'l':
 			if (!lock_directory(path))
 				return;
+			break;
+		case 'f':
+			result = unlock_directory(path);
 			break;
 		case 'k':
 			kill_cgroup(path);
@@ -115,6 +120,14 @@ static int lock_directory(const char *number)
 		result = SYS(flock, fd, LOCK_EX);
 	while (result == -EINTR);
 	return status_of((int)fd, &status) == 0 && status.nlink > 0;
+}
+
+static int unlock_directory(const char *number)
+{
+	int64_t fd;
+	int result = decode_number(number, &fd);
+
+	return result < 0 ? result : (int)SYS(flock, fd, LOCK_UN);
 }
 
 /* fork(2), execve(2), wait4(2); its exit status is its own affair. */

@@ -204,6 +204,7 @@
 #define O_TRUNC 01000
 #define O_NONBLOCK 04000
 #define LOCK_EX 2
+#define LOCK_UN 8
 #define O_CLOEXEC 02000000
 #define O_PATH 010000000
 #define AT_FDCWD (-100)

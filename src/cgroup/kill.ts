@@ -44,8 +44,9 @@ function killWhole(dir: string | undefined): boolean {
     return true;
   } catch (error) {
     if (isErrno(error, "ENODEV")) return true;
-    // ENOENT: an older kernel, or the cgroup is gone. EOPNOTSUPP: threaded. EROFS: signals need no cgroup that is writable.
-    if (isErrno(error, "ENOENT", "EOPNOTSUPP", "EROFS")) return false;
+    // ENOENT: an older kernel, or the cgroup is gone. EOPNOTSUPP: threaded. The others: signals need no cgroup that is
+    // writable, and of one that was given to a user this file is still root's.
+    if (isErrno(error, "ENOENT", "EOPNOTSUPP", "EROFS", "EACCES", "EPERM")) return false;
     throw error;
   }
 }
@@ -63,7 +64,7 @@ function thawQuietly(freezer: Freezer): void {
     thawGroup(freezer);
   } catch (error) {
     // Then we did not freeze it either.
-    if (!isErrno(error, "EROFS")) throw error;
+    if (!isErrno(error, "EROFS", "EACCES", "EPERM")) throw error;
   }
 }
 

@@ -3,6 +3,9 @@
  * joined by the native init, emptied and removed in the end. Rules: cgroups(7); OCI config-linux.md "Control groups".
  */
 import { isErrno, TsrunError } from "../errors.ts";
+import { warn } from "../log.ts";
+import { dirname } from "../path.ts";
+import { existsSync } from "../sys/fs.ts";
 import { applyChecked } from "./check-usage.ts";
 import { isFrozenAnyhow } from "./freezer.ts";
 import type { Hierarchy } from "./hierarchies.ts";
@@ -16,6 +19,7 @@ import { type CgroupRecord, type CgroupRequest, freezerOf } from "./record.ts";
 import { removeGroup, removeIfUnused } from "./remove.ts";
 import { resourceWarnings, resourceWrites } from "./resources.ts";
 import { isTight, joinRest, startScope, stopScope, withRoom } from "./systemd/scope.ts";
+import { isScope } from "./tally.ts";
 import { updateCgroup } from "./update.ts";
 import { inheritCpuset } from "./v1/inherit.ts";
 import { enableControllers } from "./v2/controllers.ts";
@@ -182,11 +186,25 @@ function undoCreate(record: CgroupRecord): void {
  * @throws TsrunError naming the processes that are left, when there are some after 2 s
  */
 export function destroyCgroup(record: CgroupRecord, options: { kill?: boolean } = {}): void {
-  if (options.kill) killCgroup(record, SIGKILL);
-  stopScope(record);
+  // Of the name of a scope there may be another one by now: systemd is asked whose it is first.
+  if (options.kill && (record.planned || !isScope(record))) killCgroup(record, SIGKILL);
+  warnOfUnseen(record);
+  stopScope(record, options);
   for (const { path, leaf } of removalOrder(record)) {
     if (leaf) removeGroup(path);
     else removeIfUnused(path);
+  }
+}
+
+/** Where cgroups are not mounted, what is there looks like what is gone. */
+function warnOfUnseen({ made: [first] }: CgroupRecord): void {
+  if (first === undefined || existsSync(first)) return;
+  let above = dirname(first);
+  while (above !== "/" && !existsSync(above)) above = dirname(above);
+  if (!existsSync(`${above}/cgroup.procs`)) {
+    warn(
+      `cgroup ${first}, and those in other hierarchies, may be left: no file system of cgroups is mounted at ${above}`,
+    );
   }
 }
 

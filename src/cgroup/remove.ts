@@ -24,7 +24,7 @@ export class LeftError extends TsrunError {
     const pids = groupProcesses(dir);
     const left = pids.length === 0 ? "" : `: ${pids.length} process(es) left: ${pids.slice(0, 10).join(" ")}`;
     super(`cannot remove cgroup ${dir}: EBUSY${left}`, {
-      fix: "end them; one that SIGKILL does not end is in uninterruptible sleep (state D in ps)",
+      fix: "end them, or delete the container that they are of; one that SIGKILL does not end is in uninterruptible sleep (state D in ps)",
     });
   }
 }

@@ -2,6 +2,7 @@
 import { isErrno, SyscallError, TsrunError } from "../errors.ts";
 import { O_WRONLY } from "../sys/constants.ts";
 import { closeQuiet, open as openFile, writeOnce } from "../sys/file.ts";
+import { existsSync } from "../sys/fs.ts";
 import { parseNested } from "./figures.ts";
 import { readGroupFile } from "./files.ts";
 
@@ -113,7 +114,9 @@ export function fixFor(dir: string, controller: string, code: string): string | 
     const devices = Object.keys(parseNested(readGroupFile(`${dir}/rdma.max`)));
     return `RDMA devices of this machine: ${devices.join(", ") || "none"}`;
   }
-  if (code === "ENODEV") return "there is no whole disk with this number (a partition has no limits)";
+  // The kernel says the same of a cgroup that was removed meanwhile.
+  if (code === "ENODEV" && (controller === "io" || controller === "blkio") && existsSync(dir))
+    return "there is no whole disk with this number (a partition has no limits)";
   return undefined;
 }
 

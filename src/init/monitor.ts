@@ -10,6 +10,7 @@ import { initBinary } from "./binary.ts";
 /**
  * What to do when the container has ended, in order; the letters are those of native/cleanup.c. Missing is fine.
  *   l  locks a directory, by its descriptor; when it has been removed somebody else has done all of this
+ *   f  gives that lock back
  *   k  ends what is left in a cgroup: without a pid namespace the end of the first process does not
  *   c  removes a cgroup with those that the container made below it
  *   u  unlink(2)    r  rmdir(2)    t  removes a directory and all below it, but never through a mount
@@ -17,7 +18,7 @@ import { initBinary } from "./binary.ts";
  *   s  stops when something could not be removed: what comes after it is how to find that again
  */
 export interface CleanupStep {
-  op: "l" | "k" | "c" | "u" | "r" | "t" | "d" | "s";
+  op: "l" | "f" | "k" | "c" | "u" | "r" | "t" | "d" | "s";
   path: string;
 }
 

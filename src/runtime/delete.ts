@@ -16,7 +16,7 @@ import { inUserNamespace } from "./helper-init.ts";
 import { runHooksAnyhow } from "./hooks.ts";
 import { mapIds } from "./idmap.ts";
 import { removeRdt } from "./intel-rdt.ts";
-import { statusOf } from "./lifecycle.ts";
+import { hasEndedWhole, statusOf } from "./lifecycle.ts";
 import type { DeleteOptions } from "./options.ts";
 import { stateRoot, storageRoot } from "./paths.ts";
 import { keepExit } from "./post-mortem.ts";
@@ -51,7 +51,10 @@ function readForced(state: StateDirectory, force: boolean): StateRecord | StateE
     return state.read();
   } catch (error) {
     if (force && (error instanceof MissingError || error instanceof DamagedError)) return error;
-    throw error;
+    if (!(error instanceof MissingError)) throw error;
+    throw new MissingError(error.message, {
+      fix: `a create that was killed has left its name taken: tsrun delete --force ${state.id}`,
+    });
   }
 }
 
@@ -68,8 +71,8 @@ export function deleteLocked(state: StateDirectory, record: StateRecord, force: 
       fix: `tsrun delete --force ${record.id}`,
     });
   }
-  keepExit(state, record);
-  if (record.cgroup) destroyCgroup(record.cgroup, { kill: true });
+  tellEnd(state, record);
+  if (record.cgroup) destroyCgroup(record.cgroup, { kill: !hasEndedWhole(record) });
   if (record.intelRdt) removeRdt(record.intelRdt);
   if (record.network) endProgram(record.network);
   if (record.fuse) endProgram(record.fuse);
@@ -78,6 +81,16 @@ export function deleteLocked(state: StateDirectory, record: StateRecord, force: 
   if (record.hooks?.includes("poststop")) runPoststop(state, record, force);
   removeState(state);
   collectContainer(record.pid);
+}
+
+/** To who waits for it. What cannot be written for want of room is no reason to keep what takes it. */
+function tellEnd(state: StateDirectory, record: StateRecord): void {
+  try {
+    keepExit(state, record);
+  } catch (error) {
+    if (!isErrno(error, "ENOSPC", "EDQUOT", "EIO")) throw error;
+    warn(`how ${record.id} ended cannot be told to who waits for it: ${inFull(error)}`);
+  }
 }
 
 function runPoststop(state: StateDirectory, record: StateRecord, force: boolean): void {

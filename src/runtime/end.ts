@@ -1,5 +1,5 @@
 /** Ends all of a container, whatever it is doing. */
-import { cgroupProcesses, killCgroup } from "../cgroup/manager.ts";
+import { cgroupProcesses, isFrozen, killCgroup, thaw } from "../cgroup/manager.ts";
 import { StateError } from "../errors.ts";
 import { pollEnd } from "./children.ts";
 import { signalProcess } from "./kill.ts";
@@ -15,6 +15,8 @@ const KILL_TIMEOUT_MS = 10_000;
 export function endContainer(record: StateRecord): void {
   if (record.cgroup) killCgroup(record.cgroup, SIGKILL);
   if (!signalProcess(record, SIGKILL)) return;
+  // Where others are in its cgroup that was left alone, and frozen on v1 nothing dies.
+  if (record.cgroup && isFrozen(record.cgroup)) thaw(record.cgroup);
   using process = openRecorded(record);
   if (process !== undefined && !pollEnd(process.fd, KILL_TIMEOUT_MS)) {
     throw new StateError("container init still running", { fix: whatHolds(record) });

@@ -3,7 +3,7 @@ import { hasOwnProcesses, isFrozen, killCgroup, thaw } from "../cgroup/manager.t
 import { isErrno, StateError, TsrunError } from "../errors.ts";
 import { signalNumber } from "../sys/constants.ts";
 import { pidfdSendSignal } from "../sys/process.ts";
-import { statusOf } from "./lifecycle.ts";
+import { hasEndedWhole, statusOf } from "./lifecycle.ts";
 import type { KillOptions } from "./options.ts";
 import { stateRoot } from "./paths.ts";
 import { openRecorded } from "./recorded.ts";
@@ -35,6 +35,7 @@ function sendSignal(root: string | undefined, id: string, signal: number, option
   const status = statusOf(record);
   if (options.all) {
     // No error when it has stopped: what is left of it, if anything, gets the signal.
+    if (hasEndedWhole(record)) return;
     if (record.cgroup && hasOwnProcesses(record.cgroup)) killCgroup(record.cgroup, signal);
     // A rootless container may have no cgroup: there its process is all that can be found.
     else signalProcess(record, signal);

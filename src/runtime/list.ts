@@ -1,14 +1,14 @@
 /** `state`, `list` and `ps`: what there is. Rules: OCI runtime.md "State"; runc's JSON. */
 
 import { cgroupProcesses } from "../cgroup/manager.ts";
-import { isErrno, StateError } from "../errors.ts";
+import { inFull, isErrno, SpecError, StateError } from "../errors.ts";
 import { warn } from "../log.ts";
 import { readdirSync, readFileSync } from "../sys/fs.ts";
-import { statusOf } from "./lifecycle.ts";
+import { hasEndedWhole, statusOf } from "./lifecycle.ts";
 import type { ContainerState, ContainerSummary } from "./options.ts";
 import { stateRoot } from "./paths.ts";
 import { containerExit } from "./post-mortem.ts";
-import { DamagedError, StateDirectory, type StateRecord } from "./state.ts";
+import { DamagedError, ForeignError, StateDirectory, type StateRecord } from "./state.ts";
 
 /**
  * The OCI state of a container, as the kernel has it now, and how it ended where that is known.
@@ -26,7 +26,8 @@ export function containerState(root: string | undefined, id: string): ContainerS
 }
 
 /**
- * Every container of a root, by name. One that is being made or removed is left out, and a damaged one warned of.
+ * Every container of a root, by name. One that is being made or removed is left out; one that is damaged, another
+ * runtime's or another user's is left out and warned of.
  *
  * @throws StateError for a root of "/"
  */
@@ -42,16 +43,22 @@ export function listContainers(root?: string | undefined): ContainerSummary[] {
   const users = userNames();
   const summaries: ContainerSummary[] = [];
   for (const name of names) {
-    try {
-      const record = new StateDirectory(directory, name).read();
-      summaries.push(describe(record, users.get(record.owner) ?? String(record.owner)));
-    } catch (error) {
-      if (error instanceof DamagedError) warn(error.message);
-      // Something else that lies there, or a state that is just being written.
-      if (!(error instanceof StateError) && !(error instanceof Error && error.name === "SpecError")) throw error;
-    }
+    const record = readListed(directory, name);
+    if (record !== undefined) summaries.push(describe(record, users.get(record.owner) ?? String(record.owner)));
   }
   return summaries;
+}
+
+function readListed(directory: string, name: string): StateRecord | undefined {
+  try {
+    return new StateDirectory(directory, name).read();
+  } catch (error) {
+    if (error instanceof DamagedError || error instanceof ForeignError) warn(error.message);
+    else if (isErrno(error, "EACCES", "EPERM")) warn(`container ${name} is not for this user to see: ${inFull(error)}`);
+    // Something else that lies there, or a state that is just being written.
+    else if (!(error instanceof StateError || error instanceof SpecError)) throw error;
+    return undefined;
+  }
 }
 
 /**
@@ -61,6 +68,7 @@ export function listContainers(root?: string | undefined): ContainerSummary[] {
  */
 export function containerProcesses(root: string | undefined, id: string): number[] {
   const record = new StateDirectory(stateRoot(root), id).read();
+  if (hasEndedWhole(record)) return [];
   if (!record.cgroup || Object.keys(record.cgroup.paths).length === 0) {
     return statusOf(record) === "stopped" ? [] : [record.pid];
   }

@@ -1,6 +1,6 @@
 /** `pause` and `resume`: the processes of a container stop where they are, and go on. Rules: runc-pause(8). */
 import { freeze, isFrozen, thaw } from "../cgroup/manager.ts";
-import { StateError } from "../errors.ts";
+import { StateError, TsrunError } from "../errors.ts";
 import { statusOf } from "./lifecycle.ts";
 import { stateRoot } from "./paths.ts";
 import { StateDirectory, type StateRecord } from "./state.ts";
@@ -8,7 +8,8 @@ import { StateDirectory, type StateRecord } from "./state.ts";
 /**
  * Stops every process of a container where it is, until resumeContainer.
  *
- * @throws MissingError; StateError when it does not run, or has no cgroup; TsrunError when it does not freeze in time
+ * @throws MissingError; StateError when it does not run, or has no cgroup; TsrunError when it does not freeze in time, or
+ *   its cgroup cannot be seen
  */
 export function pauseContainer(root: string | undefined, id: string): void {
   const state = new StateDirectory(stateRoot(root), id);
@@ -17,6 +18,14 @@ export function pauseContainer(root: string | undefined, id: string): void {
   const status = statusOf(record);
   if (status !== "running" && status !== "created") throw new StateError(`container not running: it is ${status}`);
   freeze(cgroupOf(record));
+  // A cgroup that is gone has nothing left to freeze, and one that is not mounted here looks the same.
+  const now = statusOf(record);
+  if (now === "stopped") throw new StateError("container not running: it has ended meanwhile");
+  if (now !== "paused") {
+    throw new TsrunError("the container could not be paused: its cgroup is not there", {
+      fix: "is the file system of cgroups mounted where the container was made?",
+    });
+  }
 }
 
 /**

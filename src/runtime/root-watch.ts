@@ -58,8 +58,9 @@ export class RootWatch implements EventSource {
       return new ContainerWatch(state, record, this.#wanted);
     } catch (error) {
       if (error instanceof StateError || (error instanceof Error && error.name === "SpecError")) return undefined;
-      // It has ended, or was removed.
-      if (error instanceof SyscallError && isErrno(error, "ESRCH", "ENOENT", "ENOTDIR", "EINVAL")) return undefined;
+      // It has ended, or was removed; or it is another user's.
+      if (error instanceof SyscallError && isErrno(error, "ESRCH", "ENOENT", "ENOTDIR", "EINVAL", "EACCES"))
+        return undefined;
       throw error;
     }
   }

@@ -58,18 +58,21 @@ export function monitorContainer(
   const { readiness: notify, master = -1 } = launched;
   const pidFd = pidfdOpen(pid);
   const tally = tallyOf(launched);
+  const isLeft = (hooks?.includes("poststop") || isForDelete(launched)) && !keep;
+  const program = isLeft ? ownProgram() : "";
   flushLog();
-  if ((hooks?.includes("poststop") || isForDelete(launched)) && !keep) {
-    // `delete` does all of it, and takes the lock itself.
-    const cleanup: MonitorRequest["cleanup"] = [
-      exitStep(launched, "e"),
-      { op: "x", argv: [ownProgram(), "--root", launched.state.root, "delete", "--force", id] },
-    ];
-    becomeMonitor({ pid, pidFd, master, noSubreaper, notify, tally, cleanup });
-  }
   const lockFd = openState(launched.state);
+  let { cleanup = cleanupOf(launched, false) } = options;
   // Deleted already: nothing is left to clean up.
-  const cleanup = lockFd === undefined ? [] : (options.cleanup ?? cleanupOf(launched, false));
+  if (lockFd === undefined) cleanup = [];
+  else if (isLeft) {
+    // `delete` does all of it, and takes the lock itself: not of another container, which may have the name by then.
+    cleanup = [
+      exitStep(launched, "e"),
+      { op: "f", path: String(lockFd) },
+      { op: "x", argv: [program, "--root", launched.state.root, "delete", "--force", id] },
+    ];
+  }
   becomeMonitor({ pid, pidFd, master, noSubreaper, notify, tally, cleanup, lockFd });
 }
 

@@ -183,7 +183,12 @@ export class StateDirectory {
     }
     const record = parse(text);
     if (record !== undefined && record.version > STATE_VERSION) {
-      throw new StateError(`state of container ${this.id} was written by a newer tsrun`, { fix: "use that one" });
+      throw new ForeignError(`state of container ${this.id} was written by a newer tsrun`, { fix: "use that one" });
+    }
+    if (record !== undefined && isForeign(record)) {
+      throw new ForeignError(`state of container ${this.id} is that of another runtime: ${this.path}`, {
+        fix: "use that one, or another directory of states: tsrun --root DIR",
+      });
     }
     if (record === undefined || !isRecord(record) || record.id !== this.id) {
       throw new DamagedError(`state of container ${this.id} cannot be read: ${this.path}/state.json is damaged`, {
@@ -250,6 +255,9 @@ export class MissingError extends StateError {}
 /** Its state is there, and says nothing. */
 export class DamagedError extends StateError {}
 
+/** Its state is there, and not for this program to understand. */
+export class ForeignError extends StateError {}
+
 /** Containerd and others look for "does not exist". */
 function missing(id: string): MissingError {
   return new MissingError(`container ${id} does not exist`);
@@ -266,6 +274,11 @@ function parse(text: string): StateRecord | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** As runc has it, and youki. */
+function isForeign(record: object): boolean {
+  return !("version" in record) && ("init_process_pid" in record || ("status" in record && "pid" in record));
 }
 
 /** Has it what every use of it relies on? Only root, or the owner, can have written something else. */

@@ -29,7 +29,8 @@ beforeAll(() => {
 afterAll(() => {
   const others = readdirSync("/sys/fs/cgroup").map((name) => `/sys/fs/cgroup/${name}`);
   for (const top of [...TOPS, ...others]) {
-    for (const dir of [`${top}/${NAME}/own`, `${top}/${NAME}`]) if (existsSync(dir)) spawnSync("rmdir", [dir]);
+    for (const dir of [`${top}/${NAME}/own`, `${top}/${NAME}/given`, `${top}/${NAME}`])
+      if (existsSync(dir)) spawnSync("rmdir", [dir]);
   }
   expectNothingLeft(before);
 });
@@ -130,6 +131,41 @@ describe("a delegated cgroup", () => {
       expect.objectContaining({ status: 0, stdout: "1\n0::/\n", stderr: "" }),
     );
   });
+
+  anyLayout(
+    "one in which the user may have processes and write nothing else: kill and delete end what is in it",
+    () => {
+      const bundle = bundleOf("sleep 3600 & exec sleep 3600", {}, (spec) => {
+        spec.linux.cgroupsPath = `/${NAME}/given`;
+        spec.linux.namespaces = (spec.linux.namespaces ?? []).filter(({ type }) => type !== "pid");
+        // Without a pid namespace of its own there is no proc for it.
+        spec.mounts = spec.mounts.map((mount) =>
+          mount.type === "proc" ? { ...mount, type: "bind", source: "/proc", options: ["rbind"] } : mount,
+        );
+      });
+      const [killed, deleted] = [newId(), newId()];
+      const files = "cgroup.procs cgroup.threads cgroup.subtree_control tasks";
+      const tops = cgroupLayout() === "v2" ? "/sys/fs/cgroup" : "/sys/fs/cgroup/*";
+      const { status, stdout, stderr } = user.run(
+        `start() { $R run -d -b ${bundle} $1 < /dev/null > ${user.home}/out || exit 1; }
+      start ${killed}; $R kill --all ${killed} KILL || exit 2
+      until $R state ${killed} | grep -q stopped; do sleep 0.05; done
+      $R delete ${killed} || exit 3
+      start ${deleted}; $R delete --force ${deleted} || exit 4
+      cat /sys/fs/cgroup/${NAME}/given/cgroup.procs /sys/fs/cgroup/*/${NAME}/given/cgroup.procs 2>/dev/null; exit 0`,
+        `for top in ${tops}; do
+        [ -e $top/cgroup.procs ] || continue
+        mkdir -p $top/${NAME}/given
+        for d in $top/${NAME} $top/${NAME}/given; do
+          for f in cpus mems; do [ ! -e $d/tasks -o ! -e $d/cpuset.$f ] || cat $top/cpuset.$f > $d/cpuset.$f; done
+          chown ${UID} $d; for f in ${files}; do [ ! -e $d/$f ] || chown ${UID} $d/$f; done
+        done
+        [ -e $top/tasks ] || { mkdir -p $top/${NAME}/own; chown ${UID} $top/${NAME}/own; echo $$ > $top/${NAME}/own/cgroup.procs; }
+      done`,
+      );
+      expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: "", stderr: "" });
+    },
+  );
 
   anyLayout("a cgroup that is asked for and not the user's to make is refused in runc's words", () => {
     const bundle = bundleOf("true", {}, (spec) => {

@@ -80,10 +80,11 @@ export function updateScope(record: UnitRecord, list: readonly ControllerWrites[
 /**
  * Stops the unit, and with it goes its cgroup.
  *
+ * @param options `kill` what is left where there is no unit any more, or nobody to ask for it
  * @throws TsrunError naming the processes that SIGKILL does not end, or when systemd is away or cannot stop it, and
  * something is left of it
  */
-export function stopScope(record: CgroupRecord): void {
+export function stopScope(record: CgroupRecord, options: { kill?: boolean } = {}): void {
   const { systemd: unit } = record;
   if (unit === undefined) return;
   const paths = [...new Set(Object.values(record.paths))];
@@ -93,11 +94,14 @@ export function stopScope(record: CgroupRecord): void {
     const found = stopUnit(unit, () => {
       if (!isSlice(unit)) endProcesses(record);
     });
-    if (found === "gone" && isOurs) removeGivenUp(paths.filter((dir) => !record.made.includes(dir)));
+    if (found !== "gone" || !isOurs) return;
+    if (options.kill) killCgroup(record, SIGKILL);
+    removeGivenUp(paths.filter((dir) => !record.made.includes(dir)));
   } catch (error) {
     if (error instanceof LeftError) throw error;
     // Out of our reach it may still hear of the end from the kernel, and must do so before the directory is gone. Without
     // it the directories are ours to remove, once we know that they were the container's.
+    if (options.kill && !record.planned) killCgroup(record, SIGKILL);
     if (!record.planned && !waitUntil(areGone, NOTICE_MS)) {
       for (const dir of paths) {
         removeBelow(dir);

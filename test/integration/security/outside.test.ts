@@ -3,13 +3,24 @@
  * console socket does not answer; and the container's process is killed at odd moments.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect } from "vitest";
 import { makeBundle } from "../../helpers/bundle.ts";
 import { createContainer, runDetached, sleepingBundle, startContainer } from "../../helpers/container.ts";
 import { needs } from "../../helpers/needs.ts";
-import { expectNothingLeft, inventory, newId, run, runOk, spawn, stateOf, until } from "../../helpers/runtime.ts";
+import {
+  cgroupsNamed,
+  expectNothingLeft,
+  inventory,
+  newId,
+  RUNTIME,
+  run,
+  runOk,
+  spawn,
+  stateOf,
+  until,
+} from "../../helpers/runtime.ts";
 import { scratch } from "../../helpers/scratch.ts";
 
 const root = needs({ root: true, tsrun: true });
@@ -69,6 +80,68 @@ describe("a log that cannot be written", () => {
     const before = inventory();
     const result = run(["--log", "/nowhere/log", "run", "-b", warning().path, newId()]);
     expect(result).toMatchObject({ code: 1, stderr: expect.stringMatching(/write the log .*: ENOENT/) });
+    expectNothingLeft(before);
+  });
+});
+
+describe("a directory of states without room", () => {
+  root("is emptied by delete, also while somebody waits for the end", async () => {
+    const before = inventory();
+    const states = scratch("states");
+    expect(spawnSync("mount", ["-t", "tmpfs", "-o", "size=200k", "tmpfs", states]).status).toBe(0);
+    const id = newId();
+    const made = runDetached(["--root", states, "run", "-d", "-b", sleepingBundle().path, id]);
+    expect({ code: made.code, stderr: made.stderr() }).toEqual({ code: 0, stderr: "" });
+    const events = spawn(["--root", states, "events", "--type", "exit", id]);
+    await until(() => existsSync(join(states, id, "exit")), "it waits");
+    spawnSync("dd", ["if=/dev/zero", `of=${join(states, "full")}`, "bs=4k"], { stdio: "ignore" });
+    expect(run(["--root", states, "delete", "--force", id])).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/cannot be told to who waits for it: write .*: ENOSPC/),
+    });
+    const { code, stdout } = await events.exit;
+    expect({ code, type: JSON.parse(stdout).type }).toEqual({ code: 0, type: "exit" });
+    expect(readdirSync(states)).toEqual(["full"]);
+    spawnSync("umount", [states]);
+    expectNothingLeft(before);
+  });
+});
+
+describe("a file system of the kernel's that is not there", () => {
+  /** In a mount namespace where an empty file system lies over it. */
+  const without = (path: string, args: readonly string[]) => {
+    const script = `mount -t tmpfs nothing ${path} && exec "$@"`;
+    return run(["-m", "sh", "-c", script, "sh", RUNTIME, ...args], { runtime: "unshare" });
+  };
+
+  root("of /proc: no verb takes a container for one that has stopped", () => {
+    const before = inventory();
+    const { id } = startContainer(sleepingBundle());
+    const { pid } = stateOf(id) ?? {};
+    const said = expect.stringContaining(`what process ${pid} does cannot be seen in /proc`);
+    for (const args of [["state", id], ["list"], ["kill", id, "0"], ["delete", id], ["delete", "--force", id]]) {
+      expect(without("/proc", args)).toMatchObject({ code: 1, stderr: said });
+    }
+    expect(stateOf(id)).toMatchObject({ status: "running", pid });
+    runOk(["delete", "--force", id]);
+    expectNothingLeft(before);
+  });
+
+  root("of cgroups: pause does not claim to have paused, and delete tells of what it may have left", async () => {
+    const before = inventory();
+    const { id } = startContainer(sleepingBundle());
+    expect(without("/sys/fs/cgroup", ["pause", id])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("could not be paused"),
+    });
+    expect(stateOf(id)?.status).toBe("running");
+    const made = cgroupsNamed(id);
+    expect(made.length).toBeGreaterThan(0);
+    expect(without("/sys/fs/cgroup", ["delete", "--force", id])).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/warning: cgroup .* may be left: no file system of cgroups is mounted at/),
+    });
+    for (const dir of made) rmdirSync(dir);
     expectNothingLeft(before);
   });
 });

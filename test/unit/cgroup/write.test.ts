@@ -28,6 +28,9 @@ describe("cgroup/write", () => {
     writeFileSync(join(dir, "rdma.max"), "mlx5_0 hca_handle=max hca_object=max\nrxe0 hca_handle=3 hca_object=max\n");
     expect(fixFor(dir, "rdma", "ENODEV")).toBe("RDMA devices of this machine: mlx5_0, rxe0");
     expect(fixFor(dir, "io", "ENODEV")).toContain("no whole disk");
+    // The kernel says the same of a cgroup that goes meanwhile.
+    expect(fixFor(dir, "memory", "ENODEV")).toBeUndefined();
+    expect(fixFor(join(dir, "gone"), "io", "ENODEV")).toBeUndefined();
   });
 
   test("a missing file names the controller and never reads like a missing command", () => {

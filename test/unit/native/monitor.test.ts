@@ -405,6 +405,25 @@ describe("native/cleanup", () => {
     }
   });
 
+  test("a program that takes the lock itself gets it: it is given back before", async () => {
+    mkdirSync(join(dir, "state"));
+    for (const unlock of [[["f", "0"]], []]) {
+      const stdin = openSync(join(dir, "state"), "r");
+      const run = monitor("true", {
+        stdin,
+        cleanup: [
+          ["l", "0"],
+          ...unlock,
+          ["x", "3", "/bin/sh", "-c", `flock -n ${dir}/state echo got it || echo taken`],
+        ],
+      });
+      expect(await run.code).toBe(0);
+      closeSync(stdin);
+      expect(run.output()).toBe(unlock.length > 0 ? "got it\n" : "taken\n");
+      expect(run.errors()).toBe("");
+    }
+  });
+
   test("what is gone already is fine; an error is one line and keeps nothing from being done", async () => {
     mkdirSync(join(dir, "full"));
     writeFileSync(join(dir, "full/file"), "");

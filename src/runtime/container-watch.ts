@@ -13,7 +13,7 @@ import { pidfdOpen } from "../sys/process.ts";
 import { waitUntil } from "../sys/wait.ts";
 import type { Readiness } from "../sys/watch.ts";
 import { rdtStats } from "./intel-rdt-stats.ts";
-import { isAlive } from "./lifecycle.ts";
+import { processStat } from "./lifecycle.ts";
 import { networkInterfaces } from "./network.ts";
 import type { ContainerExit } from "./options.ts";
 import { exitOfEnded, oomOfGone, openExit } from "./post-mortem.ts";
@@ -73,7 +73,7 @@ export class ContainerWatch implements EventSource {
   #kills = 0;
   #isOver = false;
 
-  /** Of a container that has ended meanwhile it is over at once. */
+  /** Of a container that has ended, and was waited for, it is over at once. @throws SyscallError ESRCH, of such a one too */
   constructor(state: StateDirectory, record: StateRecord, wanted: Wanted) {
     this.#record = record;
     this.#wanted = wanted;
@@ -81,7 +81,8 @@ export class ContainerWatch implements EventSource {
       this.#pidFd.fd = pidfdOpen(record.pid);
       this.#exitFd = openExitLocked(state);
       this.#watchCgroup(record.cgroup);
-      this.#isOver = !isAlive(record.pid, record.startTime);
+      // One that has ended just now is told of; when it was waited for, too, its number may be another's.
+      this.#isOver = processStat(record.pid)?.startTime !== record.startTime;
     } catch (error) {
       this.close();
       throw error;

@@ -1,11 +1,19 @@
 /** `events`: what a container uses, and what happens to it. Rules: runc-events(8). */
 import { PRESSURE_WINDOW_MS } from "../cgroup/pressure.ts";
 import type { CgroupStats } from "../cgroup/stats.ts";
-import { StateError, TsrunError } from "../errors.ts";
+import { isErrno, StateError, TsrunError } from "../errors.ts";
 import { waitForAny } from "../init/relay.ts";
 import { poll } from "../sys/process.ts";
-import { type ContainerEvent, ContainerWatch, type EventSource, type EventType, statsOf } from "./container-watch.ts";
+import {
+  type ContainerEvent,
+  ContainerWatch,
+  type EventSource,
+  type EventType,
+  statsOf,
+  type Wanted,
+} from "./container-watch.ts";
 import { statusOf } from "./lifecycle.ts";
+import type { ContainerStatus } from "./options.ts";
 import { stateRoot } from "./paths.ts";
 import { RootWatch } from "./root-watch.ts";
 import { StateDirectory, type StateRecord } from "./state.ts";
@@ -16,7 +24,7 @@ export type { ContainerEvent, EventType };
 export interface EventOptions {
   /** What to tell of. Default: "stats" and "oom", as `runc events`. */
   types?: readonly EventType[] | undefined;
-  /** Time between two figures. Default: 5000. */
+  /** Time between two figures, above 0. Default: 5000. */
   intervalMs?: number | undefined;
   /**
    * "pressure": for how long, within two seconds, tasks had to wait for the CPU, memory or I/O. Default: 200; at most
@@ -82,7 +90,8 @@ export async function* containerEvents(
 }
 
 function openSource(root: string | undefined, id: string | undefined, options: EventOptions): EventSource {
-  const { types = ["stats", "oom"], pressureMs = 200 } = options;
+  const { types = ["stats", "oom"], pressureMs = 200, intervalMs = 5000 } = options;
+  if (!(intervalMs > 0)) throw new TsrunError(`an interval of ${intervalMs} ms is none: it must be above 0`);
   if (!Number.isInteger(pressureMs) || pressureMs < 1 || pressureMs > PRESSURE_WINDOW_MS) {
     throw new TsrunError(`pressure of ${pressureMs} ms cannot be watched for: 1 to ${PRESSURE_WINDOW_MS} ms can`);
   }
@@ -92,14 +101,34 @@ function openSource(root: string | undefined, id: string | undefined, options: E
   const record = runningRecord(state);
   // An error now rather than after the first interval.
   if (types.includes("stats")) statsOf(record);
-  return new ContainerWatch(state, record, wanted);
+  return watchRunning(state, record, wanted);
+}
+
+/** @throws StateError when it has ended since it was looked at */
+function watchRunning(state: StateDirectory, record: StateRecord, wanted: Wanted): ContainerWatch {
+  try {
+    const watch = new ContainerWatch(state, record, wanted);
+    if (!watch.isOver) return watch;
+    watch.close();
+  } catch (error) {
+    if (!isErrno(error, "ESRCH")) throw error;
+  }
+  throw notRunning(record, "stopped");
 }
 
 function runningRecord(state: StateDirectory): StateRecord {
   const record = state.read();
-  if (statusOf(record) === "stopped") throw new StateError(`container with id ${record.id} is not running`);
+  const status = statusOf(record);
+  if (status === "stopped" || record.pid === 0) throw notRunning(record, status);
   return record;
 }
+
+function notRunning({ id }: StateRecord, status: ContainerStatus): StateError {
+  return new StateError(`container with id ${id} is not running: it is ${status}`);
+}
+
+/** What a timer of Node holds. */
+const LONGEST_MS = 2 ** 31 - 1;
 
 /** When figures are due. */
 class Ticks {
@@ -114,12 +143,16 @@ class Ticks {
 
   /** -1: never. */
   waitMs(): number {
-    return this.#intervalMs === undefined ? -1 : Math.max(this.#next - performance.now(), 0);
+    if (this.#intervalMs === undefined) return -1;
+    return Math.min(Math.max(this.#next - performance.now(), 0), LONGEST_MS);
   }
 
   isDue(): boolean {
-    if (this.#intervalMs === undefined || performance.now() < this.#next) return false;
+    const now = performance.now();
+    if (this.#intervalMs === undefined || now < this.#next) return false;
     this.#next += this.#intervalMs;
+    // Who has not read for long wants the figures of now, and not all that were missed.
+    if (this.#next < now) this.#next = now + this.#intervalMs;
     return true;
   }
 }

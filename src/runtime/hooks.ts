@@ -12,7 +12,7 @@ import type { Hook, Hooks } from "../spec/types.ts";
 import { type Captured, capture } from "../sys/capture.ts";
 import { signalName } from "../sys/constants.ts";
 import { closeQuiet, Fd } from "../sys/file.ts";
-import { appendFileSync, readFileSync } from "../sys/fs.ts";
+import { appendFileSync, existsSync, readFileSync } from "../sys/fs.ts";
 import { pidfdOpen, waitid } from "../sys/process.ts";
 import { posixSpawn } from "../sys/spawn.ts";
 import { stepFailure } from "./failure.ts";
@@ -148,7 +148,8 @@ function startOutside({ hook, record, stdio }: StartRequest): number {
     argv: hook.args?.length ? hook.args : [hook.path],
     envp: hook.env ?? ownEnvironment(),
     fds: stdio.map((from, to) => ({ from, to })),
-    cwd: record.bundle,
+    // Who deletes a container may have removed its bundle before.
+    cwd: existsSync(record.bundle) ? record.bundle : "/",
   });
 }
 

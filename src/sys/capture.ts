@@ -59,7 +59,7 @@ export function capture({ start, input, timeoutMs, maxBytes = MAX_BYTES }: Captu
       const [ended, ...happened] = poll(waitFor, left);
       for (const [i, stream] of streams.entries()) if (happened[i]) stream.read();
       if (ended) rest = happened.some(Boolean) ? rest - 1 : 0;
-      if (!ended && !happened.some(Boolean) && left === 0) {
+      if (!ended && left === 0) {
         timedOut = true;
         pidfdSendSignal(pidFd, SIGKILL);
       }

@@ -1,5 +1,5 @@
 /** Hooks: when, where, with what, and what becomes of a container when one fails. OCI config.md "Hooks". */
-import { chmodSync, existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect } from "vitest";
 import type { Hooks } from "../../src/spec/types.ts";
@@ -262,6 +262,15 @@ describe("hooks", () => {
     expect(result.stderr).toMatch(/hooks\.poststop\[1\] \/dev\/null: .*EACCES \(Permission denied\)/);
     expect(lines(log)).toEqual(["second"]);
     expectNothingLeft(before);
+  });
+
+  root("a poststop hook runs though the bundle has been removed", () => {
+    const log = join(scratch("hooks"), "log");
+    const bundle = hooked(["poststop"], `pwd > ${log}`, ["sleep", "1000"]);
+    const { id } = createContainer(bundle);
+    renameSync(bundle.path, `${bundle.path}-gone`);
+    expect(run(["delete", id])).toMatchObject({ code: 0, stderr: "" });
+    expect(lines(log)).toEqual(["/"]);
   });
 
   root("poststop hooks run when create failed after it began", () => {

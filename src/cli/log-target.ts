@@ -22,6 +22,9 @@ export interface LogTarget {
   write(lines: readonly LogLine[]): void;
 }
 
+/** For a daemon of the log to make room in its queue. */
+const PATIENCE_S = 1;
+
 const SOCKETS = { journal: "/run/systemd/journal/socket", syslog: "/dev/log" };
 
 /** @param where `[file:]PATH`, `journald:IDENTIFIER` or `syslog:IDENTIFIER`; without an identifier it is "tsrun" */
@@ -61,16 +64,25 @@ function appendLog(path: string, text: string): void {
 
 /** One message a line; the socket is open no longer than the file would be. */
 function socketTarget(path: string, encode: (line: LogLine) => string, question: string): LogTarget {
+  // A daemon that does not read keeps us waiting, and once is enough.
+  let stuck: SyscallError | undefined;
   return {
     isFile: false,
     write: (lines) => {
+      if (stuck !== undefined) throw stuck;
       let socket: number | undefined;
       try {
-        socket = unixConnect(path, SOCK_DGRAM);
+        socket = unixConnect(path, SOCK_DGRAM, PATIENCE_S);
         for (const line of lines) sendMsg(socket, encode(line), [], path);
       } catch (error) {
         const fix = `${question} --log file:PATH needs none`;
-        throw new SyscallError("write the log to", codeOf(error), { path, ...(isMissing(error) && { fix }) });
+        const isStuck = isErrno(error, "EAGAIN");
+        const failure = new SyscallError("write the log to", codeOf(error), {
+          path,
+          ...((isStuck || isMissing(error)) && { fix }),
+        });
+        if (isStuck) stuck = failure;
+        throw failure;
       } finally {
         if (socket !== undefined) closeQuiet(socket);
       }

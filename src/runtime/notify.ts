@@ -97,7 +97,12 @@ export class Readiness {
   /** Waits until the container is ready, or has ended, and passes that on. */
   wait(record: StateRecord): void {
     using process = openRecorded(record);
-    relayReadiness({ socket: this.socket, host: this.host, pid: record.pid, pidFd: process?.fd });
+    try {
+      relayReadiness({ socket: this.socket, host: this.host, pid: record.pid, pidFd: process?.fd });
+    } catch (error) {
+      // Who was there when the container started is away, or does not read. The container runs.
+      warn(`NOTIFY_SOCKET: nobody was told that the container is ready: ${inFull(error)}`);
+    }
   }
 
   [Symbol.dispose](): void {

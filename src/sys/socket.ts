@@ -87,10 +87,11 @@ export function unixReceive(path: string): number {
   }
 }
 
-/** Connects to the socket of an abstract name (unix(7)), without the NUL at its start. */
+/** Connects to the socket of an abstract name (unix(7)), without the NUL at its start. Who does not read is given up in 10 s. */
 export function abstractConnect(name: string, type: SocketType): number {
   const socket = new Fd(newSocket(type));
   try {
+    limitWait(socket.fd, PATIENCE_S);
     const sockaddr = sockaddrAbstract(name);
     check(syscall(SYS.connect, socket.fd, sockaddr, sockaddr.length), "connect", `@${name}`);
     return socket.release();
@@ -102,11 +103,11 @@ export function abstractConnect(name: string, type: SocketType): number {
 /** Who listens and does not accept lets others wait, to connect and to send. */
 const PATIENCE_S = 10;
 
-/** Connects to the socket at `path`. Paths of any length work; whoever has not accepted in 10 s is given up. */
-export function unixConnect(path: string, type: SocketType = SOCK_SEQPACKET): number {
+/** Connects to the socket at `path`. Paths of any length work; whoever has not accepted in time is given up. */
+export function unixConnect(path: string, type: SocketType = SOCK_SEQPACKET, patienceS = PATIENCE_S): number {
   const socket = new Fd(newSocket(type));
   try {
-    limitWait(socket.fd);
+    limitWait(socket.fd, patienceS);
     if (isShort(path)) {
       connect(socket.fd, path, path);
     } else {
@@ -120,9 +121,9 @@ export function unixConnect(path: string, type: SocketType = SOCK_SEQPACKET): nu
 }
 
 /** As struct timeval: seconds and microseconds. */
-function limitWait(fd: number): void {
+function limitWait(fd: number, seconds: number): void {
   const timeval = new Uint8Array(16);
-  timeval[0] = PATIENCE_S;
+  timeval[0] = seconds;
   check(syscall(SYS.setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, timeval, timeval.length), "setsockopt SO_SNDTIMEO");
 }
 

@@ -142,6 +142,23 @@ describe("readiness", () => {
     expect(manager.isQuiet()).toBe(true);
   });
 
+  own("a container that nobody waits for any more when it is ready runs on, with a warning", async () => {
+    const manager = new ServiceManager();
+    const made = bundle(`while [ ! -e /go ]; do sleep 0.02; done; ${READY}; sleep 3600`);
+    const container = createContainer(made, [], { env: manager.env });
+    const starting = spawn(["start", container.id], { env: { ...process.env, ...manager.env } });
+    await until(() => stateOf(container.id)?.status === "running", "the container runs");
+    manager[Symbol.dispose]();
+    writeFileSync(join(made.rootfs, "go"), "");
+    const { code, stderr } = await starting.exit;
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: expect.stringMatching(/^tsrun: warning: NOTIFY_SOCKET: nobody/),
+    });
+    expect(stateOf(container.id)?.status).toBe("running");
+    runOk(["delete", "--force", container.id]);
+  });
+
   root("another user of the container may say so", async () => {
     using manager = new ServiceManager();
     const edit: BundleRequest["edit"] = (spec) => {

@@ -67,6 +67,25 @@ describe("cli/log-target", () => {
     expect(syslogLine("x", line("y".repeat(1 << 20))).length).toBeLessThan(33_000);
   });
 
+  test("who does not read keeps nobody waiting for more than a moment, however much there is to say", () => {
+    const sockets = { journal: join(directory, "journal"), syslog: "" };
+    const socket = unixReceive(sockets.journal);
+    const target = logTarget("journald:x", "text", sockets);
+    const began = performance.now();
+    const refusals: string[] = [];
+    // A queue is a few hundred messages long.
+    for (let count = 0; refusals.length < 20 && count < 5000; count++) {
+      try {
+        target.write([line("a")]);
+      } catch (error) {
+        refusals.push((error as Error).message);
+      }
+    }
+    expect(new Set(refusals)).toEqual(new Set([expect.stringContaining("EAGAIN")]));
+    expect(performance.now() - began).toBeLessThan(8000);
+    closeQuiet(socket);
+  });
+
   test("who is not there is named, with what needs nobody", () => {
     const sockets = { journal: join(directory, "journal"), syslog: join(directory, "log") };
     const refusal = (where: string) => {

@@ -6,6 +6,7 @@ import {
   type IdMap,
   type ImageRow,
   LayerStore,
+  MissingError,
   type Platform,
   pauseContainer,
   resumeContainer,
@@ -245,7 +246,25 @@ function pauseWhile(root: string, id: string): Disposable | undefined {
     return undefined; // a named layer, which no container has
   }
   pauseContainer(root, id);
-  return { [Symbol.dispose]: () => resumeContainer(root, id) };
+  return { [Symbol.dispose]: () => goOn(root, id) };
+}
+
+/** It may have been killed meanwhile, or resumed by somebody else. */
+function goOn(root: string, id: string): void {
+  try {
+    resumeContainer(root, id);
+  } catch (error) {
+    if (isPaused(root, id)) throw error;
+  }
+}
+
+function isPaused(root: string, id: string): boolean {
+  try {
+    return containerState(root, id).status === "paused";
+  } catch (error) {
+    if (error instanceof MissingError) return false;
+    throw error;
+  }
 }
 
 const save = defineVerb({

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { LayerStore } from "../../../src/storage/layer-store.ts";
 import { makeLayout, readLayout, tool } from "../../helpers/images.ts";
 import { describeNeeds, needs } from "../../helpers/needs.ts";
-import { deleteContainers, newId, run, runOk, stateOf } from "../../helpers/runtime.ts";
+import { deleteContainers, newId, run, runOk, spawn, stateOf, until } from "../../helpers/runtime.ts";
 import { scratch, TEST_PREFIX } from "../../helpers/scratch.ts";
 import { makeTar } from "../../helpers/tar.ts";
 
@@ -195,6 +195,22 @@ have("an image of umoci and skopeo", () => {
     runOk(["delete", "--force", id]);
     runOk(["image", "remove", "live:1"]);
     expect(runOk(["layer", "check"])).toBe("");
+  });
+
+  test("one that is killed while it is committed is committed all the same", async () => {
+    const id = newId();
+    const fill = "head -c 50000000 /dev/urandom > /tmp/much; touch /tmp/filled; exec sleep 3600";
+    const options = ["--id", id, "--image", "web:v1", "--", "/bin/sh", "-c", `exec >/dev/null 2>&1; ${fill}`];
+    runOk(["run", "-d", ...options]);
+    await until(() => runOk(["layer", "diff", id]).includes("/tmp/filled"), "it has written");
+    const commit = spawn(["image", "commit", id, "killed:1"]);
+    await until(() => stateOf(id)?.status === "paused", "it is paused");
+    runOk(["kill", id, "KILL"]);
+    await until(() => stateOf(id)?.status === "stopped", "it ends");
+    const { code, stdout, stderr } = await commit.exit;
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: `${image("killed:1").id}\n`, stderr: "" });
+    runOk(["delete", id]);
+    runOk(["image", "remove", "killed:1"]);
   });
 
   test("an archive as docker saves it, plain or gzipped or through a pipe, is the same image", () => {

@@ -55,6 +55,7 @@ int move_onto(int tree, int target);
 
 /* sync.c */
 int send_message(struct init *init, int32_t type, int32_t value, int fd);
+void send_failure(struct init *init, int error);
 int send_parts(int socket, struct iovec *parts, size_t count, int fd);
 
 /* memory.c */

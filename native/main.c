@@ -65,6 +65,6 @@ static int is_called(int argc, char **argv, const char *name)
 
 static _Noreturn void fail(struct init *init, int error)
 {
-	send_message(init, MESSAGE_FAIL, error, -1);
+	send_failure(init, error);
 	exit_group(1);
 }

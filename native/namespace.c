@@ -1,7 +1,7 @@
 /* Joining and making namespaces, and the process that lives in them. */
 #include "init.h"
 
-static long clone_process(uint64_t flags, int cgroup, long parent_tid);
+static long clone_process(uint64_t flags, int cgroup);
 
 int op_setns(struct init *init, const struct arg *args)
 {
@@ -16,33 +16,45 @@ int op_unshare(struct init *init, const struct arg *args)
 }
 
 /*
- * The child goes on with the plan, as a child of the runtime (CLONE_PARENT): only so is its
- * exit status the runtime's to collect. It tells its pid itself, so that no other message
- * comes before that one; what it is on the host the kernel wrote into a page that both share.
+ * The child goes on with the plan, as a child of the runtime (CLONE_PARENT): only so is its exit status the runtime's
+ * to collect. Who it is the parent tells, whom nobody in the container sees: a process of the pid namespace that is
+ * joined may kill the child before its first instruction, and a frozen cgroup may keep it from that. The child waits
+ * for the word that this was told, so that no other message comes before.
  */
 int op_clone(struct init *init, const struct arg *args)
 {
-	long page = SYS(mmap, 0, sizeof(int32_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	const int32_t *host_pid = (const int32_t *)page;
-	long pid;
+	int told[2];
+	char byte = 0;
+	long pid, result = SYS(pipe2, told, O_CLOEXEC);
 
-	if (page < 0)
-		return (int)page;
-	pid = clone_process(args[0].u | CLONE_PARENT | CLONE_PARENT_SETTID, as_int(&args[1]), page);
-	if (pid < 0)
-		return (int)pid;
-	if (pid > 0)
+	if (result < 0)
+		return (int)result;
+	pid = clone_process(args[0].u | CLONE_PARENT, as_int(&args[1]));
+	if (pid > 0) {
+		if (send_message(init, MESSAGE_PID, (int32_t)pid, -1) == 0)
+			SYS(write, told[1], &byte, 1);
 		exit_group(0);
-	return send_message(init, MESSAGE_PID, *host_pid, -1);
+	}
+	SYS(close, told[1]);
+	if (pid == 0) {
+		do
+			result = SYS(read, told[0], &byte, 1);
+		while (result == -EINTR);
+		/* Nobody is left to run for. */
+		if (result <= 0)
+			exit_group(1);
+	}
+	SYS(close, told[0]);
+	return (int)pid;
 }
 
 /*
  * clone3(2). Its exit_signal must be 0 with CLONE_PARENT: the child takes that of its parent.
  * A seccomp profile of an outer container may refuse it with ENOSYS; then clone(2) does, if it can.
  */
-static long clone_process(uint64_t flags, int cgroup, long parent_tid)
+static long clone_process(uint64_t flags, int cgroup)
 {
-	struct clone_args clone = { .flags = flags, .parent_tid = (uint64_t)parent_tid };
+	struct clone_args clone = { .flags = flags };
 	long pid;
 
 	if (cgroup >= 0) {
@@ -51,7 +63,7 @@ static long clone_process(uint64_t flags, int cgroup, long parent_tid)
 	}
 	pid = SYS(clone3, &clone, sizeof(clone));
 	if (pid == -ENOSYS && cgroup < 0 && (flags & CSIGNAL) == 0)
-		pid = SYS(clone, flags, 0, parent_tid, 0, 0);
+		pid = SYS(clone, flags, 0, 0, 0, 0);
 	return pid;
 }
 

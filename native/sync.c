@@ -13,6 +13,18 @@ int send_message(struct init *init, int32_t type, int32_t value, int fd)
 	return send_parts(init->sync, &iov, 1, fd);
 }
 
+/*
+ * The last message. A filter of the container may be in force that knows nothing of sockets, or kills who uses one, and
+ * why its program was not executed is to be said all the same: write(2) is what nearly every one allows.
+ */
+void send_failure(struct init *init, int error)
+{
+	int32_t message[4] = { MESSAGE_FAIL, init->step, error, 0 };
+
+	if (SYS(write, init->sync, message, sizeof(message)) < 0)
+		send_message(init, MESSAGE_FAIL, error, -1);
+}
+
 /* The same for a message in parts, on any socket (cmsg(3)). */
 int send_parts(int socket, struct iovec *parts, size_t count, int fd)
 {

@@ -32,7 +32,7 @@ export const OPS = {
   unshare: "n",
   /**
    * clone3(2) with `flags` | CLONE_PARENT, into cgroup descriptor `cgroup` unless it is -1:
-   * `flags cgroup`. The child sends PID and goes on with the next step; the parent exits 0.
+   * `flags cgroup`. The parent sends PID and exits 0; the child goes on with the next step then.
    */
   clone: "nn",
   /** setgroups(2) to none, then setresgid(2), setresuid(2): `uid gid setgroups(0|1)`; to become root of a user namespace. */

@@ -3,7 +3,6 @@
  * exec. Whatever fails, nothing of it is left: no process, no descriptor, no pid file.
  */
 import type { SpawnedInit } from "../init/spawn.ts";
-import type { InitMessage, SyncSocket } from "../init/sync.ts";
 import { sendConsole, sendPidfd } from "../io/console.ts";
 import { AWAIT, type Plan } from "../plan/step.ts";
 import { POLLIN } from "../sys/constants.ts";
@@ -11,10 +10,10 @@ import { closeQuiet } from "../sys/file.ts";
 import { unlinkSync } from "../sys/fs.ts";
 import { blockSignals, pidfdOpen, pidfdSendSignal, pollFd, waitid } from "../sys/process.ts";
 import { initDied, stepFailure } from "./failure.ts";
+import { nextMessage } from "./next-message.ts";
 import { absolutePath } from "./paths.ts";
 import { writePidFile } from "./pid-file.ts";
 
-const SILENCE_MS = 1000;
 const KILL_TIMEOUT_MS = 2000;
 
 export interface ConverseRequest {
@@ -43,12 +42,8 @@ export interface ConverseRequest {
   onReady?: () => void;
   /** It is about to be executed, and hooks are to run before that. */
   onStartHooks?: () => void;
-  /**
-   * The init has said nothing for a second; what is thrown ends it.
-   *
-   * @param pid of the process, 0 when it has not told it yet
-   */
-  onSilence: (pid: number) => void;
+  /** The init has said nothing for a second; what is thrown ends it. */
+  onSilence: () => void;
   /** Its filter has a listener, which is closed afterwards. */
   onListener?: (fd: number, pid: number) => void;
 }
@@ -73,12 +68,14 @@ export function converse(request: ConverseRequest): Conversed {
 
 function talk(request: ConverseRequest, result: Conversed): Conversed {
   const { init, plan } = request;
+  const speaker = { pid: 0, stops: 0 };
   let isReady = false;
   for (;;) {
-    const message = nextMessage(init.sync, () => request.onSilence(result.pid));
+    const message = nextMessage(init.sync, speaker, request.onSilence);
     switch (message.type) {
       case "pid":
         result.pid = message.pid;
+        speaker.pid = message.pid;
         waitid({ pid: init.pid });
         request.onPid?.(message.pid);
         break;
@@ -108,12 +105,6 @@ function talk(request: ConverseRequest, result: Conversed): Conversed {
         throw initDied(waitid({ pid: result.pid || init.pid }, { keep: true }));
     }
   }
-}
-
-/** What the init says next; `onSilence` is called for each second without a word. */
-export function nextMessage(sync: SyncSocket, onSilence: () => void): InitMessage {
-  while (pollFd(sync.fd, POLLIN, SILENCE_MS) === 0) onSilence();
-  return sync.next();
 }
 
 function takeListener({ onListener }: ConverseRequest, fd: number, pid: number): void {

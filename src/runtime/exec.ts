@@ -34,7 +34,6 @@ import { openRoot } from "./root-place.ts";
 import { compiledSeccomp, handOverListener } from "./seccomp.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
 import { checkTerminal, inheritTerminalSize } from "./terminal.ts";
-import { endUnborn } from "./unborn.ts";
 
 /**
  * `tsrun exec`. Detached, it returns once the process is executed; in the foreground the calling process is
@@ -123,10 +122,8 @@ function launchExec(options: ExecOptions, foreground = false): { pid: number; ma
   };
   const onListener = (fd: number, pid: number) =>
     handOverListener(fd, { spec: config, record, status: statusOf(record), pid });
-  const onSilence = (pid: number) => {
-    if (options.ignorePaused || !areFrozen(paths)) return;
-    if (pid === 0 && paths[""] !== undefined) endUnborn(paths[""], record.pid);
-    throw pausedMeanwhile();
+  const onSilence = () => {
+    if (!options.ignorePaused && areFrozen(paths)) throw pausedMeanwhile();
   };
   return converse({ init, plan, consoleSocket, pidFile, pidfdSocket, foreground, onPid, onListener, onSilence });
 }

@@ -47,8 +47,7 @@ function shortened(text: string): string {
 
 /** The init ended without a word. @param end how; undefined when nobody can tell any more */
 export function initDied(end: WaitStatus | undefined): TsrunError {
-  // With 0 ends who has made the container's process: that one was killed before it could say who it is.
-  if (end?.kind === "exited" && end.exitCode !== 0) {
+  if (end?.kind === "exited") {
     return new TsrunError(`the container's process ended with ${end.exitCode} while it was being set up`);
   }
   const signal = end === undefined || end.signal === 0 ? undefined : signalName(end.signal);

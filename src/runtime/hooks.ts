@@ -4,7 +4,6 @@
  */
 import { inFull, isErrno, TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
-import type { SyncSocket } from "../init/sync.ts";
 import { debug, isDebugging, warn } from "../log.ts";
 import { planHook } from "../plan/hooks.ts";
 import { HOOK_OUTPUT } from "../spec/crun.ts";
@@ -15,8 +14,10 @@ import { closeQuiet, Fd } from "../sys/file.ts";
 import { appendFileSync, existsSync, readFileSync } from "../sys/fs.ts";
 import { pidfdOpen, waitid } from "../sys/process.ts";
 import { posixSpawn } from "../sys/spawn.ts";
+import { end } from "./converse.ts";
 import { stepFailure } from "./failure.ts";
 import { foreignNamespaces } from "./namespaces.ts";
+import { nextMessage } from "./next-message.ts";
 import type { ContainerStatus } from "./options.ts";
 import { openRoot } from "./root-place.ts";
 import { type HookStage, ociState, type StateRecord } from "./state.ts";
@@ -158,17 +159,6 @@ function ownEnvironment(): string[] {
   return readFileSync("/proc/self/environ").split("\0").slice(0, -1);
 }
 
-/** Should it fail, the init ends without an answer. */
-function handOver(listener: number, pid: number, sync: SyncSocket, inside: Inside | undefined): void {
-  try {
-    inside?.onListener?.(listener, pid);
-  } catch (error) {
-    sync[Symbol.dispose]();
-    waitid({ pid });
-    throw error;
-  }
-}
-
 /** Through the native init: a JavaScript engine has threads, and could not join the namespaces itself. */
 function startInside(request: StartRequest): number {
   const { hook, about, stage, record, stdio, inside } = request;
@@ -189,22 +179,27 @@ function startInside(request: StartRequest): number {
     if (record.rootPlace) fds.set("root", openRoot(record));
     const init = spawnInit({ plan, fds, preserved: 0, stdio });
     using sync = init.sync;
-    for (let started = init.pid; ; ) {
-      const message = sync.next();
-      if (message.type === "pid") {
-        started = message.pid;
-        waitid({ pid: init.pid });
-      } else if (message.type === "fail") {
-        waitid({ pid: started });
-        throw stepFailure(plan, message.step, message.code);
-      } else if (message.type === "fd") {
-        using listener = new Fd(message.fd);
-        handOver(listener.fd, started, sync, inside);
-      } else if (message.type === "await") {
-        sync.answer();
-      } else {
-        return started;
+    const speaker = { pid: 0, stops: 0 };
+    try {
+      for (;;) {
+        const message = nextMessage(sync, speaker);
+        if (message.type === "pid") {
+          speaker.pid = message.pid;
+          waitid({ pid: init.pid });
+        } else if (message.type === "fail") {
+          throw stepFailure(plan, message.step, message.code);
+        } else if (message.type === "fd") {
+          using listener = new Fd(message.fd);
+          inside?.onListener?.(listener.fd, speaker.pid);
+        } else if (message.type === "await") {
+          sync.answer();
+        } else {
+          return speaker.pid || init.pid;
+        }
       }
+    } catch (error) {
+      end(speaker.pid || init.pid);
+      throw error;
     }
   } finally {
     fds.forEach(closeQuiet);

@@ -54,7 +54,7 @@ function sendSignal(root: string | undefined, id: string, signal: number, option
 }
 
 /** Signals the process that was recorded or none: never one that has its pid now. @returns whether it was there */
-export function signalProcess(record: StateRecord, signal: number): boolean {
+export function signalProcess(record: Pick<StateRecord, "pid" | "startTime">, signal: number): boolean {
   using process = openRecorded(record);
   if (process === undefined) return false;
   try {

@@ -6,11 +6,11 @@ import { AWAIT } from "../plan/step.ts";
 import { Fd } from "../sys/file.ts";
 import { existsSync, unlinkSync } from "../sys/fs.ts";
 import { unixConnect } from "../sys/socket.ts";
-import { nextMessage } from "./converse.ts";
 import { endContainer } from "./end.ts";
 import { execFailure } from "./failure.ts";
 import { runHooks } from "./hooks.ts";
 import { statusOf } from "./lifecycle.ts";
+import { nextMessage } from "./next-message.ts";
 import { Readiness } from "./notify.ts";
 import type { NotifyOption } from "./options.ts";
 import { stateRoot } from "./paths.ts";
@@ -68,10 +68,12 @@ function startLocked(
     throw error;
   }
   using sync = new SyncSocket(fd);
-  const first = nextMessage(sync, () => thawForgotten(record));
-  unlinkSync(state.startSocket);
+  const speaker = { pid: record.pid, stops: 0 };
+  const next = () => nextMessage(sync, speaker, () => thawForgotten(record));
   try {
-    converseAtStart(sync, first, state, record);
+    const first = next();
+    unlinkSync(state.startSocket);
+    converseAtStart(sync, first, next, state, record);
     runHooks(readHooks(state, record, "poststart"), "poststart", record);
   } catch (error) {
     // The init ends by itself, but a little later: the state is to say so at once.
@@ -83,9 +85,14 @@ function startLocked(
 }
 
 /** Until the process is executed. Whatever is thrown here, the end of the connection is the end of the init. */
-function converseAtStart(sync: SyncSocket, first: InitMessage, state: StateDirectory, record: StateRecord): void {
+function converseAtStart(
+  sync: SyncSocket,
+  first: InitMessage,
+  next: () => InitMessage,
+  state: StateDirectory,
+  record: StateRecord,
+): void {
   const status = "created";
-  const next = () => nextMessage(sync, () => thawForgotten(record));
   for (let message = first; message.type !== "eof"; message = next()) {
     if (message.type === "fail") throw failureAtStart(state, record, message.step, message.code);
     if (message.type === "fd") {

@@ -1,10 +1,10 @@
 /** A container's process meets the filter of its profile: the kernel's answers, not ours. */
 import { spawnSync } from "node:child_process";
-import { copyFileSync } from "node:fs";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect } from "vitest";
 import type { LinuxSeccomp } from "../../../src/spec/types.ts";
-import { type Bundle, type BundleRequest, makeBundle } from "../../helpers/bundle.ts";
+import { type Bundle, type BundleRequest, busyboxRootfs, makeBundle } from "../../helpers/bundle.ts";
 import { compiled, notCompiled } from "../../helpers/compiled.mjs";
 import { needs } from "../../helpers/needs.ts";
 import { isTsrun, newId, run, runBundle, runOk, spawn } from "../../helpers/runtime.ts";
@@ -108,6 +108,21 @@ describe("seccomp", () => {
     expect(result.code).not.toBe(0);
     expect(result.stderr).toMatch(/operation not permitted|EPERM/i);
   });
+
+  needs({ root: true, tsrun: true })(
+    "why a program is not executed is said whatever the profile does to sockets",
+    () => {
+      const rootfs = (path: string) => {
+        busyboxRootfs(path);
+        writeFileSync(join(path, "bin/broken"), "#!/nosuch\n", { mode: 0o755 });
+      };
+      for (const action of ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS"]) {
+        const profile = { ...allowAll, syscalls: [{ names: ["sendmsg"], action }] };
+        const result = runBundle(bundle(profile, ["broken"], { rootfs }));
+        expect(result).toMatchObject({ code: 1, stderr: expect.stringContaining('exec "broken": no such file') });
+      }
+    },
+  );
 
   root("SCMP_ACT_KILL_PROCESS and SCMP_ACT_TRAP end the process with SIGSYS", () => {
     for (const action of ["SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL", "SCMP_ACT_TRAP"]) {

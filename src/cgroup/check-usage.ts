@@ -2,12 +2,19 @@
 import { TsrunError } from "../errors.ts";
 import type { LinuxResources } from "../spec/types.ts";
 import { readGroupFile } from "./files.ts";
+import type { Journal } from "./journal.ts";
 import { applyWrites, type CgroupWrite } from "./write.ts";
 
 /** As applyWrites; before a memory limit the usage is looked at, when that was asked. */
-export function applyChecked(dir: string, controller: string, writes: CgroupWrite[], resources: LinuxResources): void {
+export function applyChecked(
+  dir: string,
+  controller: string,
+  writes: CgroupWrite[],
+  resources: LinuxResources,
+  journal?: Journal,
+): void {
   if (controller === "memory" && resources.memory?.checkBeforeUpdate) checkUsage(dir, resources);
-  applyWrites(dir, controller, writes);
+  applyWrites(dir, controller, writes, journal);
 }
 
 /** OCI checkBeforeUpdate: a limit below what is used already is refused rather than followed by the OOM killer. */

@@ -7,6 +7,7 @@ import type { LinuxCPU, LinuxMemory, LinuxResources } from "../spec/types.ts";
 import { applyChecked } from "./check-usage.ts";
 import { readGroupFile } from "./files.ts";
 import { detectCgroups } from "./hierarchies.ts";
+import type { Journal } from "./journal.ts";
 import { directories } from "./make.ts";
 import type { CgroupRecord } from "./record.ts";
 import { resourceWarnings, resourceWrites } from "./resources.ts";
@@ -16,6 +17,7 @@ import { applyWrites } from "./write.ts";
 
 /**
  * @param before the limits that the container has had so far; a value that goes with another one is taken from there
+ * @param journal is told of each change, for the caller to take back when something is refused
  * @throws TsrunError when the cgroup has no such controller, SyscallError when the kernel refuses a value
  */
 export function updateCgroup(
@@ -23,6 +25,7 @@ export function updateCgroup(
   asked: LinuxResources,
   before: LinuxResources,
   warn: (message: string) => void,
+  journal?: Journal,
 ): void {
   const version = record.layout === "v2" ? 2 : 1;
   const wanted = version === 2 ? withPartners(record.paths[""], asked, before) : asked;
@@ -38,13 +41,13 @@ export function updateCgroup(
     if (dir === undefined) {
       throw new TsrunError(`cannot set ${controller} limit: the container has no cgroup with controller ${controller}`);
     }
-    applyChecked(dir, controller, writes, withCheck(wanted, before));
+    applyChecked(dir, controller, writes, withCheck(wanted, before), journal);
   }
   if (record.systemd === undefined || list.length === 0) return;
-  updateScope(record.systemd, version === 2 ? list : resourceWrites(withQuota(wanted, before), 1), version);
+  updateScope(record.systemd, version === 2 ? list : resourceWrites(withQuota(wanted, before), 1), version, journal);
   // Systemd has written the files as well, and rounds.
   for (const { controller, writes } of list) {
-    applyWrites((version === 2 ? unified : record.paths[controller]) as string, controller, writes);
+    applyWrites((version === 2 ? unified : record.paths[controller]) as string, controller, writes, journal);
   }
 }
 

@@ -5,6 +5,7 @@ import { closeQuiet, open as openFile, writeOnce } from "../sys/file.ts";
 import { existsSync } from "../sys/fs.ts";
 import { parseNested } from "./figures.ts";
 import { readGroupFile } from "./files.ts";
+import type { Journal } from "./journal.ts";
 
 /** One write(2) to one file of a cgroup. */
 export interface CgroupWrite {
@@ -29,9 +30,10 @@ export interface ControllerWrites {
 /**
  * Carries out the writes of one controller in the cgroup `dir`.
  *
+ * @param journal is told what was there before
  * @throws TsrunError naming the controller when the kernel has no such file, SyscallError when it refuses the value
  */
-export function applyWrites(dir: string, controller: string, writes: readonly CgroupWrite[]): void {
+export function applyWrites(dir: string, controller: string, writes: readonly CgroupWrite[], journal?: Journal): void {
   const later: CgroupWrite[] = [];
   let open: { file: string; fd: number } | undefined;
   try {
@@ -41,13 +43,15 @@ export function applyWrites(dir: string, controller: string, writes: readonly Cg
         open = undefined;
         const fd = openForWrite(dir, controller, write);
         if (fd === undefined) {
-          if (write.otherwise !== undefined) applyWrites(dir, controller, [write.otherwise]);
+          if (write.otherwise !== undefined) applyWrites(dir, controller, [write.otherwise], journal);
           continue;
         }
         open = { file: write.file, fd };
       }
+      const taken = journal?.before(dir, write);
       try {
         writeOnce(open.fd, write.value);
+        taken?.();
       } catch (error) {
         if (!write.again || !isErrno(error, "EINVAL", "EBUSY")) throw refused(dir, controller, write, error);
         later.push({ file: write.file, value: write.value });
@@ -56,7 +60,7 @@ export function applyWrites(dir: string, controller: string, writes: readonly Cg
   } finally {
     if (open !== undefined) closeQuiet(open.fd);
   }
-  if (later.length > 0) applyWrites(dir, controller, later);
+  if (later.length > 0) applyWrites(dir, controller, later, journal);
 }
 
 /** Writes one value to a file of cgroupfs, errors as the kernel gives them. */

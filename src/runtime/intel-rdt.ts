@@ -121,6 +121,11 @@ export function createRdt(record: RdtRecord, rdt: LinuxIntelRdt): void {
   attempt(record, `make ${monitor}`, () => mkdirSync(monitor, { recursive: true, mode: 0o755 }));
 }
 
+/** The lines that a group has, as `schemata` of the spec would say them. */
+export function readSchemata({ group }: RdtRecord): string[] {
+  return readFileSync(`${group}/schemata`).split("\n");
+}
+
 /** Other shares for a group of a container that exists. @throws StateError for a group that others have made */
 export function updateRdt(record: RdtRecord, rdt: LinuxIntelRdt): void {
   if (!record.isOurs) {

@@ -1,4 +1,6 @@
 /** `update`: other limits for a container that runs. Rules: runc-update(8); OCI config-linux.md "Control groups". */
+
+import { Journal } from "../cgroup/journal.ts";
 import { cgroupProcesses } from "../cgroup/manager.ts";
 import { mergeResources, updateCgroup } from "../cgroup/update.ts";
 import { SpecError, StateError } from "../errors.ts";
@@ -6,7 +8,7 @@ import { warn } from "../log.ts";
 import { loadObject, specText } from "../spec/load.ts";
 import type { LinuxIntelRdt, LinuxResources } from "../spec/types.ts";
 import { inspectResources, validateRdt } from "../spec/validate.ts";
-import { createRdt, joinAllRdt, planRdt, updateRdt } from "./intel-rdt.ts";
+import { createRdt, joinAllRdt, planRdt, readSchemata, removeRdt, updateRdt } from "./intel-rdt.ts";
 import { statusOf } from "./lifecycle.ts";
 import { stateRoot } from "./paths.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
@@ -14,6 +16,7 @@ import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
 /**
  * Changes the limits that `resources` names and no others: a member that is 0 or "" where that means "not set" leaves
  * things as they are, which engines rely on, and device rules are left alone. Kept for later updates and execs.
+ * All of it or nothing: when one is refused, those before it are set back, as far as the kernel lets them.
  *
  * @param resources `linux.resources` of config.json, in part
  * @param rdt `linux.intelRdt`, in part
@@ -39,13 +42,18 @@ export function updateContainer(
   const config = readConfig(state);
   const linux = { ...config.linux };
   const hasRdt = Object.keys(rdt).length > 0;
-  if (hasRdt) linux.intelRdt = changeRdt(state, record, { ...linux.intelRdt, ...rdt });
-  if (Object.keys(asked).length > 0 || !hasRdt) {
-    const before = linux.resources ?? {};
-    updateCgroup(cgroupOf(record), asked, before, warn);
-    linux.resources = mergeResources(before, asked);
+  const journal = new Journal();
+  try {
+    if (Object.keys(asked).length > 0 || !hasRdt) {
+      const before = linux.resources ?? {};
+      updateCgroup(cgroupOf(record), asked, before, warn, journal);
+      linux.resources = mergeResources(before, asked);
+    }
+    if (hasRdt) linux.intelRdt = changeRdt(state, record, { ...linux.intelRdt, ...rdt }, journal);
+    state.replaceConfig(specText({ ...config, linux }));
+  } catch (error) {
+    throw journal.setBack(error);
   }
-  state.replaceConfig(specText({ ...config, linux }));
 }
 
 function cgroupOf({ cgroup }: StateRecord): NonNullable<StateRecord["cgroup"]> {
@@ -56,13 +64,25 @@ function cgroupOf({ cgroup }: StateRecord): NonNullable<StateRecord["cgroup"]> {
 }
 
 /** A container that was in no group of its own gets one, and all its processes with it. @returns what holds from now on */
-function changeRdt(state: StateDirectory, record: StateRecord, rdt: LinuxIntelRdt): LinuxIntelRdt {
-  if (record.intelRdt !== undefined) {
-    updateRdt(record.intelRdt, rdt);
+function changeRdt(state: StateDirectory, record: StateRecord, rdt: LinuxIntelRdt, journal: Journal): LinuxIntelRdt {
+  const { intelRdt } = record;
+  if (intelRdt !== undefined) {
+    const former = intelRdt.isOurs ? readSchemata(intelRdt) : [];
+    const setBack = () => updateRdt(intelRdt, { schemata: former });
+    // Before the write: of several lines some may have been taken.
+    if (intelRdt.isOurs) journal.add({ name: `${intelRdt.group}/schemata`, setBack });
+    updateRdt(intelRdt, rdt);
     return rdt;
   }
   const made = planRdt(record.id, rdt);
   if (made === undefined) return rdt;
+  journal.add({
+    name: made.group,
+    setBack: () => {
+      removeRdt(made);
+      state.write(record);
+    },
+  });
   // Named before it is made: delete finds it.
   state.write({ ...record, intelRdt: made });
   createRdt(made, rdt);

@@ -7,6 +7,7 @@ import type { LinuxResources } from "../../spec/types.ts";
 import { existsSync, readFileSync } from "../../sys/fs.ts";
 import { waitUntil } from "../../sys/wait.ts";
 import { groupProcesses } from "../files.ts";
+import type { Journal } from "../journal.ts";
 import { killCgroup } from "../kill.ts";
 import { deviceRulesOf } from "../limit-devices.ts";
 import type { CgroupRecord, CgroupRequest } from "../record.ts";
@@ -73,8 +74,14 @@ export function withRoom(resources: LinuxResources | undefined): LinuxResources 
 }
 
 /** Tells systemd of new limits, given as writes. */
-export function updateScope(record: UnitRecord, list: readonly ControllerWrites[], version: 1 | 2): void {
-  setUnitLimits(record, (release): UnitProperty[] => limitProperties(list, version, release), needsRelease(list));
+export function updateScope(
+  record: UnitRecord,
+  list: readonly ControllerWrites[],
+  version: 1 | 2,
+  journal?: Journal,
+): void {
+  const limits = (release: number): UnitProperty[] => limitProperties(list, version, release);
+  setUnitLimits(record, limits, needsRelease(list), journal);
 }
 
 /**

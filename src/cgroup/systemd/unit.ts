@@ -6,11 +6,14 @@ import { TsrunError } from "../../errors.ts";
 import { randomBytes } from "../../sys/random.ts";
 import { sleepMs } from "../../sys/wait.ts";
 import { groupProcesses } from "../files.ts";
+import type { Journal } from "../journal.ts";
 import { BusError, type BusKind, SystemdBus } from "./bus.ts";
 import { boolean, text, type UnitProperty } from "./properties.ts";
 import type { SystemdRequest } from "./request.ts";
 
 const UNIT_INTERFACE = "org.freedesktop.systemd1.Unit";
+const SCOPE_INTERFACE = "org.freedesktop.systemd1.Scope";
+const SLICE_INTERFACE = "org.freedesktop.systemd1.Slice";
 const NO_SUCH_UNIT = ["org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.systemd1.LoadFailed"];
 /** The end of an earlier container of this name may not have come to systemd's ears yet. */
 const RETRY_MS = 1500;
@@ -133,16 +136,48 @@ function releaseOf(bus: SystemdBus): number {
   return Number(/\d+/.exec(String(bus.managerProperty("Version")))?.[0] ?? 0);
 }
 
-/** Tells systemd of other limits, which are in the files already. @throws TsrunError with systemd's reason */
+/**
+ * Tells systemd of other limits, which are in the files already.
+ *
+ * @param journal is told of those it had
+ * @throws TsrunError with systemd's reason
+ */
 export function setUnitLimits(
   record: UnitRecord,
   limits: (release: number) => readonly UnitProperty[],
   needsRelease: boolean,
+  journal?: Journal,
 ): void {
   using bus = SystemdBus.connect(record.bus, process.env);
   const properties = limits(needsRelease ? releaseOf(bus) : 0);
+  if (properties.length === 0) return;
+  if (journal !== undefined) {
+    const former = formerProperties(bus, record, properties);
+    // Before the call: of one that is not answered nobody knows what has become.
+    journal.add({ name: `the limits of ${record.unit}`, setBack: () => setBackUnit(record, former) });
+  }
+  setProperties(bus, record, properties);
+}
+
+function setProperties(bus: SystemdBus, { unit }: UnitRecord, properties: readonly UnitProperty[]): void {
   // For as long as the unit lives: there is no file of it that could outlast it.
-  if (properties.length > 0) bus.call("SetUnitProperties", "sba(sv)", [record.unit, true, properties]);
+  bus.call("SetUnitProperties", "sba(sv)", [unit, true, properties]);
+  // Systemd answers first and writes the files then: when it answers the next call, it has written them.
+  releaseOf(bus);
+}
+
+function formerProperties(bus: SystemdBus, record: UnitRecord, properties: readonly UnitProperty[]): UnitProperty[] {
+  const [path] = bus.call("GetUnit", "s", [record.unit]);
+  const kind = isSlice(record) ? SLICE_INTERFACE : SCOPE_INTERFACE;
+  return properties.map(([name, { signature }]) => [
+    name,
+    { signature, value: bus.property(String(path), kind, name) },
+  ]);
+}
+
+function setBackUnit(record: UnitRecord, former: readonly UnitProperty[]): void {
+  using bus = SystemdBus.connect(record.bus, process.env);
+  setProperties(bus, record, former);
 }
 
 /**

@@ -2,10 +2,11 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect } from "vitest";
-import { SOCK_STREAM } from "../../src/sys/constants.ts";
+import { POLLIN, SOCK_STREAM } from "../../src/sys/constants.ts";
 import { closeQuiet, write } from "../../src/sys/file.ts";
-import { ioctl, isTerminal, pidfdSendSignal } from "../../src/sys/process.ts";
+import { ioctl, isTerminal, pidfdSendSignal, pollFd } from "../../src/sys/process.ts";
 import { accept, recvMessage, unixListen } from "../../src/sys/socket.ts";
 import { makeBundle } from "../helpers/bundle.ts";
 import { consoleOf, readUntil } from "../helpers/console.ts";
@@ -23,6 +24,7 @@ import {
   runOk,
   spawn,
   stateOf,
+  until,
 } from "../helpers/runtime.ts";
 import { scratch } from "../helpers/scratch.ts";
 
@@ -267,6 +269,24 @@ describe("console socket", () => {
     expect(result.stderr).toContain(socket);
     expect(stateOf(id)).toBeUndefined();
     expect(existsSync(socket)).toBe(false);
+  });
+
+  own("who begins to listen a moment after the runtime has begun is in time, as under runc", async () => {
+    const id = newId();
+    const socket = join(scratch(), "late.sock");
+    const args = ["create", "--console-socket", socket, "-b", terminalBundle("sleep 3600").path, id];
+    const created = spawn(args, { stdio: ["ignore", "ignore", "pipe"] });
+    await until(() => existsSync(`/run/tsrun/${id}/state.json`), "the container is being made");
+    // The runtime has nothing else to do any more than to wait for this.
+    await setTimeout(150);
+    const listener = unixListen(socket, { type: SOCK_STREAM });
+    expect(pollFd(listener, POLLIN, 10_000)).toBe(POLLIN);
+    const connection = accept(listener);
+    const [fd = -1] = recvMessage(connection).fds;
+    expect(isTerminal(fd)).toBe(true);
+    expect(await created.exit).toMatchObject({ code: 0, stderr: "" });
+    for (const one of [fd, connection, listener]) closeQuiet(one);
+    runOk(["delete", "--force", id]);
   });
 
   root("the end of the process closes the terminal", () => {

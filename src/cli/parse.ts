@@ -4,6 +4,7 @@
  */
 import { TsrunError } from "../errors.ts";
 import type { AnyValues, Flag, Verb } from "./flags.ts";
+import { literalNumber } from "./numbers.ts";
 
 /** The command line is wrong. `suggest` names what was written and what it could have been, for a "did you mean". */
 export class UsageError extends TsrunError {
@@ -149,8 +150,8 @@ function setValue(flag: Flag, text: string, values: AnyValues): void {
 }
 
 function toNumber(flag: Flag, text: string): number {
-  const number = /^[0-9]{1,9}$/.test(text) ? Number(text) : -1;
-  if (number < 0) {
+  const number = literalNumber(text) ?? -1;
+  if (number < 0 || number > 999_999_999) {
     throw new UsageError(
       `invalid value ${JSON.stringify(text)} for flag --${flag.name}: a whole number from 0 is needed`,
     );

@@ -355,7 +355,7 @@ const SIGNAL_ALIASES: Readonly<Record<string, string>> = {
  * 0 is none: it tests for a process and signals nothing.
  */
 export function signalNumber(text: string): number | undefined {
-  if (text !== "" && !/[^0-9]/.test(text)) {
+  if (/^\+?[0-9]+$/.test(text)) {
     const number = Number(text);
     return number >= 1 && number <= SIGRTMAX ? number : undefined;
   }

@@ -203,6 +203,8 @@ const EXEC = [
   "-- ID echo x",
   "ID sh -c kill\u00a0-9\u00a0$$",
   "--preserve-fds 100 ID true",
+  ...["+0", "00", "0x0"].map((count) => `--preserve-fds ${count} ID true`),
+  ...["010"].map((gid) => `-g ${gid} ID ${PRINT}`),
   "-d -t ID true",
   "--console-socket /nosuch ID true",
   "--process /nosuch ID",
@@ -217,7 +219,13 @@ const UPDATES = [
   "--cpu-period 50000 --cpu-quota 25000",
   ...["512", "0", "x", "-1"].map((shares) => `--cpu-share=${shares}`),
   ...["0", "99", "x", ""].map((cpus) => `--cpuset-cpus=${cpus}`),
-  ...["33", "-1", "x"].map((limit) => `--pids-limit=${limit}`),
+  ...["33", "-1", "x", "", "+5", "010", "0x10", "0b11", "0o17", "1_000", "\u00a05", "5.0", "08"].map(
+    (limit) => `--pids-limit=${limit}`,
+  ),
+  ...["", "+500", "0x64", "x"].map((weight) => `--blkio-weight=${weight}`),
+  ...["+30000", "030000", "0x7530", ""].map((quota) => `--cpu-quota=${quota}`),
+  ...["+512", "0512", "0x200", ""].map((shares) => `--cpu-share=${shares}`),
+  ...["+64m", "064m", "\u00a064m", "64\u00a0m", "0x4000000"].map((size) => `--memory=${size}`),
   "-r /nosuch",
 ];
 
@@ -284,7 +292,21 @@ describeNeeds({
   test("kill, by the names and numbers that it takes", { timeout: 600_000 }, async () => {
     for (const side of sides) await side.bring("running");
     const known = ["TERM", "SIGTERM", "sigterm", "Term", "15", "USR1", "sigusr2", "WINCH", "PWR", "STKFLT", "34", "64"];
-    for (const word of [...known, "", "0", "NOSUCH", "SIG15", "1e1", " 15", "0x0f", "-1", "-9", "--bogus"]) {
+    for (const word of [
+      ...known,
+      "",
+      "0",
+      "NOSUCH",
+      "SIG15",
+      "1e1",
+      " 15",
+      "0x0f",
+      "-1",
+      "-9",
+      "--bogus",
+      "+15",
+      "015",
+    ]) {
       const [theirs, ours] = sides.map((side) => run(["kill", side.id, word], { runtime: side.runtime }).code);
       expect({ word, code: ours }).toEqual({ word, code: theirs });
     }

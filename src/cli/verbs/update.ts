@@ -1,7 +1,7 @@
 import { type LinuxResources, readResources, updateContainer } from "../../index.ts";
 import { defineVerb, type Flag, type Values } from "../flags.ts";
 import { UsageError } from "../parse.ts";
-import { integerOf, sizeOf } from "../sizes.ts";
+import { integerOf, literalOf, naturalOf, sizeOf } from "../sizes.ts";
 
 const FLAGS = [
   {
@@ -75,6 +75,12 @@ function resourcesOf(
   }
   const size = (name: keyof typeof others) => withValue(others[name], (text) => sizeOf(name, text));
   const integer = (name: keyof typeof others) => withValue(others[name], (text) => integerOf(name, text));
+  const natural = (name: keyof typeof others) => withValue(others[name], (text) => naturalOf(name, text));
+  // Numbers to runc itself, where the others are texts: in more spellings, and never empty.
+  const literal = (name: "pids-limit" | "blkio-weight") => {
+    const given = others[name];
+    return given === undefined ? undefined : literalOf(name, given);
+  };
   const text = (name: keyof typeof others) => withValue(others[name], (word) => word);
   return compact({
     memory: compact({
@@ -85,18 +91,18 @@ function resourcesOf(
       kernelTCP: size("kernel-memory-tcp"),
     }),
     cpu: compact({
-      shares: integer("cpu-share"),
+      shares: natural("cpu-share"),
       quota: integer("cpu-quota"),
-      period: integer("cpu-period"),
-      burst: integer("cpu-burst"),
+      period: natural("cpu-period"),
+      burst: natural("cpu-burst"),
       realtimeRuntime: integer("cpu-rt-runtime"),
-      realtimePeriod: integer("cpu-rt-period"),
+      realtimePeriod: natural("cpu-rt-period"),
       idle: integer("cpu-idle"),
       cpus: text("cpuset-cpus"),
       mems: text("cpuset-mems"),
     }),
-    pids: compact({ limit: integer("pids-limit") }),
-    blockIO: compact({ weight: integer("blkio-weight") }),
+    pids: compact({ limit: literal("pids-limit") }),
+    blockIO: compact({ weight: literal("blkio-weight") }),
   }) as LinuxResources | undefined;
 }
 

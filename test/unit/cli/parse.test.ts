@@ -69,8 +69,10 @@ describe("cli/parse", () => {
   });
 
   test("numbers are whole and not negative", () => {
-    expect(parse("--preserve-fds", "3").values).toEqual({ "preserve-fds": 3 });
-    for (const bad of ["-1", "1.5", "0x3", "three", "", " 1", "1e3", "99999999999999999999"]) {
+    for (const text of ["3", "+3", "03", "0x3"]) {
+      expect(parse("--preserve-fds", text).values, text).toEqual({ "preserve-fds": 3 });
+    }
+    for (const bad of ["-1", "1.5", "0x", "three", "", " 1", "1e3", "99999999999999999999"]) {
       expect(() => parse("--preserve-fds", bad), bad).toThrow(/invalid value ".*" for flag --preserve-fds/);
     }
   });

@@ -44,18 +44,19 @@ export class NetDevices {
     this.#places = { host, inside };
     for (const [name, { name: wanted }] of Object.entries(devices)) {
       try {
-        this.#moveOne(host, inside, name, wanted || name);
+        this.#moveOne(host, inside, name, wanted);
       } catch (cause) {
         throw new TsrunError(`linux.netDevices ${name}`, { cause, ...fixFor(cause) });
       }
     }
   }
 
-  #moveOne(host: Place, inside: Place, name: string, wanted: string): void {
+  #moveOne(host: Place, inside: Place, name: string, wanted: string | undefined): void {
+    // By an alternative name, too; what it is called in the container is its own name then.
     const device = findDevice(host.socket, name);
     const addresses = permanentAddresses(host.socket, device);
     const names = listDevices(inside.socket).map((other) => other.name);
-    const moved = { device, addresses, name: freeName(wanted, names) };
+    const moved = { device, addresses, name: freeName(wanted || device.name, names) };
     this.#moved.push(moved);
     moveDevice(host.socket, device, inside.namespace, moved.name);
     settle(inside, moved, true);
@@ -124,6 +125,9 @@ export function freeName(wanted: string, taken: readonly string[]): string {
 function fixFor(cause: unknown): { fix?: string } {
   if (isErrno(cause, "ENODEV"))
     return { fix: "is it in the network namespace that tsrun runs in? ip link shows what is" };
+  // A name that another device has was looked for before.
+  if (isErrno(cause, "EEXIST"))
+    return { fix: "the name is one of its alternative names, or the container has one of these: ip link property del" };
   if (isErrno(cause, "EINVAL")) return { fix: "devices such as lo and bridges belong to their network namespace" };
   return {};
 }

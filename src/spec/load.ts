@@ -99,15 +99,18 @@ function parseJson(text: string, name: string): unknown {
   }
 }
 
+/** Maps whose members are objects: one that is null is an empty object to Go, as its name says something. */
+const MAPS_OF_OBJECTS = ["netdevices", "rdma"];
+
 /** A copy without the members that are null; lists keep theirs. */
-function withoutNulls(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutNulls);
+function withoutNulls(value: unknown, name = ""): unknown {
+  if (Array.isArray(value)) return value.map((element) => withoutNulls(element));
   if (typeof value !== "object" || value === null) return value;
   const copy: Record<string, unknown> = {};
   for (const [key, member] of Object.entries(value)) {
-    if (member === null) continue;
+    if (member === null && !MAPS_OF_OBJECTS.includes(name.toLowerCase())) continue;
     Object.defineProperty(copy, key, {
-      value: withoutNulls(member),
+      value: member === null ? {} : withoutNulls(member, key),
       enumerable: true,
       writable: true,
       configurable: true,

@@ -143,8 +143,8 @@ export type Report = (path: string, message: () => string) => void;
 
 /**
  * Reports every misfit and returns the value without it: a member that does not fit is left out, an element gives way
- * to an empty one, so that the places of the others stay. A member that is null counts as not there: that is how Go
- * callers write it. Undefined: nothing is left.
+ * to an empty one, so that the places of the others stay. A member that is null counts as not there, and an object of a
+ * map as an empty one: that is how Go callers write it. Undefined: nothing is left.
  */
 export function explain(shape: Shape, value: unknown, path: string, report: Report): unknown {
   if (fits(shape, value)) return value;
@@ -184,7 +184,9 @@ function explainMap(shape: MapShape, value: object, path: string, report: Report
     return undefined;
   }
   const kept: [string, unknown][] = [];
-  for (const [key, member] of entries) {
+  for (const [key, value] of entries) {
+    // Its name says something, as in netDevices: to Go it is an empty object.
+    const member = value === null && typeof shape.map === "object" && "members" in shape.map ? {} : value;
     if (member === null || member === undefined) continue;
     const at = joinPath(path, key);
     if (!fits(S.argument, key)) {

@@ -21,6 +21,7 @@ const RTM_GETADDR = 22;
 
 const IFLA_IFNAME = 3;
 const IFLA_NET_NS_FD = 28;
+const IFLA_ALT_IFNAME = 53;
 const IFF_UP = 1;
 
 const IFA_ADDRESS = 1;
@@ -34,7 +35,7 @@ const RT_SCOPE_UNIVERSE = 0;
 /** What an address was given: no duplicate detection, home address, managed temporary ones, no route, joined group. */
 const GIVEN_FLAGS = 0x2 | 0x10 | 0x100 | 0x200 | 0x400;
 
-/** Longest name of a device, without its NUL. */
+/** Longest name of a device, without its NUL; alternative ones may have 127. */
 export const IFNAME_MAX = 15;
 
 export interface NetDevice {
@@ -46,9 +47,10 @@ export interface NetDevice {
 /** An address as the kernel told of it, ready to be given to another device. */
 export type DeviceAddress = Pick<NetlinkMessage, "fixed" | "attributes">;
 
-/** @throws SyscallError ENODEV */
+/** @param name its own, or an alternative one @throws SyscallError ENODEV */
 export function findDevice(socket: number, name: string): NetDevice {
-  const request = { type: RTM_GETLINK, fixed: linkHeader(0), attributes: [textAttribute(IFLA_IFNAME, name)] };
+  const attribute = textAttribute(name.length > IFNAME_MAX ? IFLA_ALT_IFNAME : IFLA_IFNAME, name);
+  const request = { type: RTM_GETLINK, fixed: linkHeader(0), attributes: [attribute] };
   const [answer] = netlinkRequest(socket, request, 0, "look for network device", name);
   // The kernel answers or says why not.
   return readDevice(answer as NetlinkMessage);

@@ -80,6 +80,31 @@ describe("linux.netDevices", () => {
     expect(result.stdout).toMatch(/ v1[@:].*<[^>]*\bUP\b/);
   });
 
+  root("a device may be named by an alternative name, and null is a device without a name of its own", () => {
+    const long = "the-one-that-is-called-v1";
+    const setup = `${SETUP}\nip link property add dev v0 altname short0\nip link property add dev v1 altname ${long}`;
+    const result = runWith(
+      (spec) => {
+        Object.assign(spec.linux, { netDevices: { short0: null, [long]: { name: "e1" } } });
+      },
+      [...SHOW, "v0"],
+      setup,
+    );
+    expect(result).toMatchObject({ code: 0, stderr: "" });
+    expect(result.stdout).toMatch(/ v0@.*<[^>]*\bUP\b/);
+    expect(result.stdout).toContain("inet 10.9.8.7/24");
+    expect(result.stdout).toMatch(/ e1@/);
+    const refused = runWith(
+      (spec) => {
+        spec.linux.netDevices = { v0: { name: "short0" } };
+      },
+      ["true"],
+      setup,
+    );
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toMatch(/move network device v0: EEXIST[\s\S]*one of its alternative names/);
+  });
+
   root("%d in a name becomes the first number that is free", () => {
     const result = runWith(
       (spec) => {

@@ -91,6 +91,9 @@ function checkPaths(context: RuleContext, paths: readonly string[] | undefined, 
   });
 }
 
+/** An alternative name may be longer than a name (ALTIFNAMSIZ of the kernel). */
+const ALTNAME_MAX = 127;
+
 function checkNetDevices(context: RuleContext, devices: Record<string, LinuxNetDevice>): void {
   const names = Object.entries(devices);
   if (names.length === 0) return;
@@ -99,7 +102,7 @@ function checkNetDevices(context: RuleContext, devices: Record<string, LinuxNetD
   }
   for (const [name, device] of names) {
     const path = joinPath("linux.netDevices", name);
-    if (!isInterfaceName(name)) context.report(path, `${quote(name)} is no name of a network interface`);
+    if (!isInterfaceName(name, ALTNAME_MAX)) context.report(path, `${quote(name)} is no name of a network interface`);
     const renamed = device.name ?? "";
     // The kernel puts a number in the place of %d, and refuses any other %.
     if (renamed !== "" && (!isInterfaceName(renamed) || renamed.replace("%d", "").includes("%"))) {

@@ -152,8 +152,8 @@ export function checkLimits(context: RuleContext, resources: LinuxResources, pat
 }
 
 /** What a network interface may be called (dev_valid_name() of the kernel). */
-export function isInterfaceName(name: string): boolean {
-  return name !== "." && name !== ".." && /^[^/:\s]{1,15}$/.test(name);
+export function isInterfaceName(name: string, longest = 15): boolean {
+  return name !== "." && name !== ".." && name.length <= longest && /^[^/:\s]+$/.test(name);
 }
 
 function checkCgroupsPath({ report }: RuleContext, path: string): void {

@@ -178,6 +178,15 @@ describe("spec/load", () => {
     }
   });
 
+  test("a network device that is null is one of which nothing is said, as it is to Go", () => {
+    const expected = { linux: { netDevices: { eth0: {}, eth1: { name: "a" } }, resources: { rdma: { mlx0: {} } } } };
+    expect(
+      parseSpec(
+        '{"linux": {"netDevices": {"eth0": null, "eth1": {"name": "a"}}, "resources": {"rdma": {"mlx0": null}}}}',
+      ),
+    ).toEqual(expected);
+  });
+
   test("members that are null are left out, as Go writes them", () => {
     expect(parseSpec('{"hooks": null, "mounts": [{"destination": "/a", "options": null}], "l": [null]}')).toEqual({
       mounts: [{ destination: "/a" }],

@@ -55,6 +55,7 @@
 #define NR_setdomainname 171
 #define NR_getdents64 217
 #define NR_exit_group 231
+#define NR_waitid 247
 #define NR_keyctl 250
 #define NR_openat 257
 #define NR_mkdirat 258
@@ -114,6 +115,7 @@
 #define NR_readlinkat 78
 #define NR_capset 91
 #define NR_exit_group 94
+#define NR_waitid 95
 #define NR_unshare 97
 #define NR_nanosleep 101
 #define NR_kill 129
@@ -400,7 +402,7 @@ struct rlimit64 {
 	uint64_t soft, hard;
 };
 
-/* signal(7), signalfd(2), wait4(2), poll(2) */
+/* signal(7), signalfd(2), wait4(2), waitid(2), poll(2) */
 #define SIG_SETMASK 2
 #define SA_RESTORER 0x04000000
 #define SIGKILL 9
@@ -417,6 +419,9 @@ struct signalfd_siginfo {
 	uint8_t rest[112];
 };
 #define WNOHANG 1
+#define WEXITED 4
+#define WNOWAIT 0x01000000
+#define P_PID 1
 #define WAIT_ALL 0x40000000 /* __WALL */
 #define POLLIN 1
 #define POLLPRI 2

@@ -35,6 +35,8 @@ struct container {
 	/* As wait4(2) has it; -1 while, or where, nobody told us. */
 	int status;
 	int gone;
+	/* It has ended, and whoever traces it (ptrace(2)) has yet to see that; we are told by SIGCHLD then. */
+	int held;
 };
 
 static int read_config(int fd, struct reader *reader, struct container *container);
@@ -45,6 +47,7 @@ static void wait_for(struct container *container, struct terminal *terminal, int
 static void handle_signals(struct container *container, struct terminal *terminal, int signals);
 static void forward(const struct container *container, int signal);
 static void reap(struct container *container);
+static int is_child(int64_t pid);
 static int exit_code(int status);
 
 int monitor(int argc, char **argv)
@@ -143,7 +146,7 @@ static void wait_for(struct container *container, struct terminal *terminal, int
 
 		terminal_poll(terminal, polls);
 		polls[POLL_TERMINAL] = (struct pollfd){ .fd = signals, .events = POLLIN };
-		polls[POLL_TERMINAL + 1] = (struct pollfd){ .fd = (int)container->pidfd, .events = POLLIN };
+		polls[POLL_TERMINAL + 1] = (struct pollfd){ .fd = container->held ? -1 : (int)container->pidfd, .events = POLLIN };
 		polls[POLL_TERMINAL + 2] = (struct pollfd){ .fd = container->notify.from, .events = POLLIN };
 		polls[POLL_TERMINAL + 3] = (struct pollfd){
 			.fd = container->flags & FLAG_TALLY ? container->tally->events : -1,
@@ -218,8 +221,16 @@ static void reap(struct container *container)
 		container->status = status;
 		container->gone = 1;
 	}
-	if (ended > 0 || (pid == -ECHILD && container->pidfd < 0))
+	if (container->gone)
+		return;
+	container->held = ended > 0 && is_child(container->pid);
+	if ((ended > 0 && !container->held) || (pid == -ECHILD && container->pidfd < 0))
 		container->gone = 1;
+}
+
+static int is_child(int64_t pid)
+{
+	return SYS(waitid, P_PID, pid, NULL, WEXITED | WNOHANG | WNOWAIT | WAIT_ALL, NULL) == 0;
 }
 
 /* As a shell reports it: the code, or 128 and the signal. */

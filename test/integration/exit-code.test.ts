@@ -1,6 +1,8 @@
 /** The shortest way of a container: a bundle runs and its exit code comes back. */
 import { readFileSync } from "node:fs";
 import { describe, expect } from "vitest";
+import { syscall } from "../../src/sys/ffi.ts";
+import { waitid } from "../../src/sys/process.ts";
 import { makeBundle } from "../helpers/bundle.ts";
 import { needs } from "../helpers/needs.ts";
 import {
@@ -12,8 +14,13 @@ import {
   runBundle,
   runOk,
   spawn,
+  stateOf,
   until,
 } from "../helpers/runtime.ts";
+
+/** ptrace(2) */
+const PTRACE = process.arch === "arm64" ? 117 : 101;
+const PTRACE_SEIZE = 0x4206;
 
 /** tsrun starts the container and then becomes its monitor; until then a signal ends it as any program. */
 function isWaiting(pid: number): boolean {
@@ -22,6 +29,7 @@ function isWaiting(pid: number): boolean {
 
 describe("exit code", () => {
   const root = needs({ root: true });
+  const own = needs({ root: true, tsrun: true });
 
   root("the exit code of the process is the exit code of run", () => {
     expect(runBundle(makeBundle({ args: ["true"] })).code).toBe(0);
@@ -33,6 +41,25 @@ describe("exit code", () => {
     const started = spawn(["run", "-b", makeBundle({ args: ["sh", "-c", "echo ready; sleep 60"] }).path, id]);
     await started.waitFor("ready");
     runOk(["kill", id, "KILL"]);
+    expect(await started.exit).toMatchObject({ code: 137, signal: null });
+  });
+
+  own("the code is waited for while somebody who traces the process has yet to see its end", async () => {
+    const id = newId();
+    const started = spawn(["run", "-b", makeBundle({ args: ["sh", "-c", "echo ready; sleep 60"] }).path, id]);
+    await started.waitFor("ready");
+    const pid = stateOf(id)?.pid as number;
+    expect(syscall(PTRACE, PTRACE_SEIZE, pid, 0, 0)).toBe(0);
+    process.kill(pid, "SIGKILL");
+    await until(() => readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z "), "it has ended");
+    let exited = false;
+    started.exit.then(() => {
+      exited = true;
+    });
+    // A monitor that goes by the pidfd alone ends at once; nothing tells that one goes on.
+    await new Promise((done) => setTimeout(done, 300));
+    expect(exited).toBe(false);
+    waitid({ pid });
     expect(await started.exit).toMatchObject({ code: 137, signal: null });
   });
 

@@ -22,7 +22,8 @@ const privileged = {
 const onlyHere = [
   "cli/{completion,hostile-directory,info,output}",
   "engines/{buildah-run,containerd,containerd-checkpoint,cri,docker,docker-checkpoint,docker-daemon,podman-life}",
-  "{attributes,checkpoint-flags,hooks,idmap,inventory,layers,library-docs,live-mounts,rlimits,terminal}",
+  "checkpoint-{cgroups,flags,terminal}",
+  "{attributes,hooks,idmap,inventory,layers,library-docs,live-mounts,rlimits,terminal}",
   "security/{bad-input,concurrency,damaged,faults,hanging-hook,machine,messages,nested,outside,runtime-binary}",
   "security/{swap,uninterruptible}",
   "source-links",

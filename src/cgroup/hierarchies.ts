@@ -97,6 +97,13 @@ export function directoryOf({ mount, root }: Pick<Hierarchy, "mount" | "root">, 
   return path.startsWith(`${root}/`) ? mount + path.slice(root.length) : mount;
 }
 
+/** The way back: how /proc/PID/cgroup names the cgroup of a directory at or below `mount`. */
+export function pathOf({ mount, root }: Pick<Hierarchy, "mount" | "root">, dir: string): string {
+  const below = dir.slice(mount.length);
+  if (root === "/" || root.startsWith("/..")) return below === "" ? "/" : below;
+  return root + below;
+}
+
 interface CgroupMount {
   v2: boolean;
   root: string;

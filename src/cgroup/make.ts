@@ -22,7 +22,7 @@ export function makeGroup(
   try {
     const isNew = makeDirectories(base, path.names, record.made);
     // Systemd has put the container's own process there.
-    if (!isNew && record.systemd === undefined) noteOccupied(dir, request, record);
+    if (!isNew && record.systemd === undefined && !request.isOccupied) noteOccupied(dir, request, record);
   } catch (error) {
     if (isErrno(error, "ENOTDIR")) throw new TsrunError(`cannot make cgroup ${dir}: a file of cgroupfs has this name`);
     const denied = isErrno(error, "EACCES", "EPERM", "EROFS");

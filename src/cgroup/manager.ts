@@ -75,6 +75,11 @@ export function settleScope(request: CgroupRequest, record: CgroupRecord): void 
   if (isTight(request.resources)) updateCgroup(record, { pids: { limit: 1 } }, {}, () => {});
 }
 
+/** The limits of a cgroup that criu has made with what its images hold, at the place that vacateCgroup has left. */
+export function limitRestored(request: CgroupRequest, { layout, made }: CgroupRecord): CgroupRecord {
+  return fill({ ...request, isOccupied: true }, { layout, paths: {}, made });
+}
+
 function fill(request: CgroupRequest, record: CgroupRecord): CgroupRecord {
   const { layout, v1, unified } = request.hierarchies;
   const path = requestedPath(request);
@@ -113,7 +118,8 @@ function createV1(
     applyChecked(dir, controller, writes, resources);
   }
   for (const warning of resourceWarnings(resources, 1)) request.warn?.(warning);
-  limitDevices(request, record);
+  // criu has made it with its device rules, and once it has cgroups below the kernel takes no others.
+  if (!request.isOccupied) limitDevices(request, record);
 }
 
 /**

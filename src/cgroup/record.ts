@@ -27,6 +27,8 @@ export interface CgroupRequest {
   disabled?: boolean | undefined;
   /** Systemd is to make the cgroup, as that of a unit. */
   systemd?: SystemdRequest | undefined;
+  /** criu has made the cgroup: processes that are in it are the container's own. */
+  isOccupied?: boolean | undefined;
   /** Hears of what was asked and is ignored. */
   warn?: ((message: string) => void) | undefined;
 }

@@ -182,7 +182,7 @@ export const CRIU_FLAGS = [
   { name: "work-path", kind: "string", argument: "dir", help: "where criu's log goes (default: beside the files)" },
   { name: "tcp-established", kind: "bool", help: "keep TCP connections that are established" },
   { name: "ext-unix-sk", kind: "bool", help: "allow unix sockets that are connected to the outside" },
-  { name: "shell-job", kind: "bool", help: "the container's session and terminal are those of a shell outside" },
+  { name: "shell-job", kind: "bool", help: "the container is at the terminal of its caller" },
   { name: "file-locks", kind: "bool", help: "keep file locks" },
   {
     name: "manage-cgroups-mode",

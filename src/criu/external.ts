@@ -85,9 +85,29 @@ export function isOutsideFile(name: string): boolean {
   return name.startsWith("file[");
 }
 
+/**
+ * criu's name for a terminal of the host, of its device number and that of the file system that it is a file of.
+ *
+ * @param rdev both as sys/ has them, major * 0x100000 + minor; criu has them as the kernel gives them to programs
+ *   (new_encode_dev in include/linux/kdev_t.h)
+ */
+export function terminalName(rdev: number, dev: number): string {
+  return `tty[${encodeDevice(rdev)}:${encodeDevice(dev)}]`;
+}
+
+function encodeDevice(device: number): string {
+  const [major, minor] = [Math.floor(device / 0x100000), device % 0x100000];
+  return ((minor & 0xff) + major * 0x100 + (minor & ~0xff) * 0x1000).toString(16);
+}
+
+/** Is this a name that terminalName() gives? criu has to be told of it, too. */
+export function isOutsideTerminal(name: string): boolean {
+  return name.startsWith("tty[");
+}
+
 /** Can another descriptor take the place of one of this name? Pipes keep theirs, and need not be told of. */
 export function isOutside(name: string): boolean {
-  return isOutsideFile(name) || name.startsWith("pipe:[");
+  return isOutsideFile(name) || isOutsideTerminal(name) || name.startsWith("pipe:[");
 }
 
 /** The name of a descriptor of /dev/null. */

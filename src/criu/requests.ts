@@ -13,7 +13,7 @@ export interface CriuFlags {
   tcpEstablished?: boolean | undefined;
   /** Allow unix sockets whose other end is outside of the container. */
   extUnixSk?: boolean | undefined;
-  /** The container is a job of a shell outside: its session and terminal are the caller's. */
+  /** The container is at the terminal of its caller: it goes on at that of whoever restores it. */
   shellJob?: boolean | undefined;
   fileLocks?: boolean | undefined;
   /** What is done with the cgroups and their limits. Default: soft. */

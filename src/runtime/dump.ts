@@ -8,7 +8,7 @@
  */
 import { detectCgroups } from "../cgroup/manager.ts";
 import { freezerOf } from "../cgroup/record.ts";
-import { isOutsideFile } from "../criu/external.ts";
+import { isOutsideFile, isOutsideTerminal } from "../criu/external.ts";
 import { DUMP_LOG, dumpRequest } from "../criu/requests.ts";
 import { StateError, TsrunError } from "../errors.ts";
 import { isAbsolute, join, resolve } from "../path.ts";
@@ -32,6 +32,7 @@ import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
 
 export const DESCRIPTORS = "descriptors.json";
 export const RW_LAYER = "rw-layer";
+export const STDIO = ["standard input", "standard output", "standard error"] as const;
 
 /** @throws StateError when it does not run; TsrunError, and the container runs on */
 export function dump(options: CheckpointOptions): void {
@@ -57,10 +58,12 @@ export function dump(options: CheckpointOptions): void {
       fix: "make it without NOTIFY_SOCKET in the environment of tsrun",
     });
   }
+  const stdio = stdioNames(record.pid);
+  if (!options.shellJob) refuseTerminal(stdio);
   using directories = new Directories(imagePath, options.workPath, { make: true });
   const before = new Set(readdirSync(imagePath));
   try {
-    writeImages(options, record, config, directories, imagePath);
+    writeImages(options, { record, config, stdio, directories, imagePath });
   } catch (error) {
     removeImages(imagePath, before);
     throw error;
@@ -88,20 +91,31 @@ function refuseUnnamedCopy({ overlay }: StateRecord): void {
   });
 }
 
-function writeImages(
-  options: CheckpointOptions,
-  record: StateRecord,
-  config: Spec,
-  directories: Directories,
-  imagePath: string,
-): void {
+/** Nobody but who asks for it gets the terminal of whoever restores the container. */
+function refuseTerminal(stdio: readonly string[]): void {
+  const fd = stdio.findIndex(isOutsideTerminal);
+  if (fd < 0) return;
+  throw new TsrunError(`${STDIO[fd]} of the container is the terminal that it was started from`, {
+    fix: "--shell-job, here and when it is restored at a terminal; one of its own (process.terminal) needs no flag",
+  });
+}
+
+interface Dumped {
+  record: StateRecord;
+  config: Spec;
+  /** By criu's names. */
+  stdio: readonly string[];
+  directories: Directories;
+  imagePath: string;
+}
+
+function writeImages(options: CheckpointOptions, { record, config, stdio, directories, imagePath }: Dumped): void {
   const { pid, cgroup, overlay } = record;
   const { preDump } = options;
   const external: string[] = [];
   if (!preDump) {
-    const stdio = stdioNames(pid);
     writeFileSync(`${imagePath}/${DESCRIPTORS}`, JSON.stringify([...stdio, ...nullNames(pid, stdio)]), { mode: 0o600 });
-    external.push(...dumpedExternals(record, config, detectCgroups()), ...new Set(stdio.filter(isOutsideFile)));
+    external.push(...dumpedExternals(record, config, detectCgroups()), ...new Set(stdio.filter(isTold)));
   }
   const request = dumpRequest(options, {
     imagesDirFd: directories.images.fd,
@@ -124,6 +138,11 @@ function writeImages(
     what: "checkpoint the container",
     log: resolve(options.workPath ?? imagePath, DUMP_LOG),
   });
+}
+
+/** Has criu to be told of a descriptor that has this name? */
+function isTold(name: string): boolean {
+  return isOutsideFile(name) || isOutsideTerminal(name);
 }
 
 function keepLayer({ storageRoot, mountId }: RootfsRecord, imagePath: string): void {

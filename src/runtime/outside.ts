@@ -13,6 +13,7 @@ import {
   NETWORK_NAMESPACE,
   PID_NAMESPACE,
   parseMountinfo,
+  terminalName,
 } from "../criu/external.ts";
 import { isErrno, TsrunError } from "../errors.ts";
 import { CLONE_NEWCGROUP, MOUNT_ATTR_RDONLY } from "../linux.ts";
@@ -26,7 +27,8 @@ import type { LinuxNamespaceType, Mount, Spec } from "../spec/types.ts";
 import { resolveInRoot } from "../sys/confined.ts";
 import { O_PATH } from "../sys/constants.ts";
 import { Fd, mountId, open } from "../sys/file.ts";
-import { readFileSync, readlinkSync, statSync } from "../sys/fs.ts";
+import { fstatSync, readFileSync, readlinkSync, statSync } from "../sys/fs.ts";
+import { isTerminal, pidfdGetFd, pidfdOpen } from "../sys/process.ts";
 import { mountTable } from "./mount-table.ts";
 import type { StateRecord } from "./state.ts";
 
@@ -192,9 +194,19 @@ export function stdioNames(pid: number): string[] {
     if (isOutside(target) || !target.startsWith("/")) return target;
     using file = new Fd(open(path, O_PATH));
     const mount = mountId(file.fd);
-    const inode = statSync(path)?.ino ?? 0;
-    return mounts.has(mount) ? target : fileName(mount, inode);
+    if (mounts.has(mount)) return target;
+    const { ino, dev, rdev } = fstatSync(file.fd);
+    return isTerminalOf(pid, fd) ? terminalName(rdev, dev) : fileName(mount, ino);
   });
+}
+
+/** Asked of the very descriptor: opening the file anew may block, or change the terminal. */
+function isTerminalOf(pid: number, fd: number): boolean {
+  using process = new Fd(pidfdOpen(pid));
+  const copy = pidfdGetFd(process.fd, fd);
+  if (copy === undefined) return false;
+  using held = new Fd(copy);
+  return fstatSync(held.fd).isCharacterDevice() && isTerminal(held.fd);
 }
 
 /** Major 1, minor 3, as stat(2) is read here. */

@@ -3,11 +3,12 @@
  * and crun its prestart and createRuntime hooks run, when its namespaces are there; later stages are the container's past.
  */
 
-import { parseCgroupFile } from "../cgroup/hierarchies.ts";
-import { createCgroup, createScope, destroyCgroup, joinFds, settleScope } from "../cgroup/manager.ts";
+import { type CgroupLine, parseCgroupFile } from "../cgroup/hierarchies.ts";
+import { createCgroup, createScope, destroyCgroup, joinFds, limitRestored, settleScope } from "../cgroup/manager.ts";
 import { planCgroup } from "../cgroup/plan.ts";
 import type { CgroupRequest } from "../cgroup/record.ts";
-import { inheritedStdio, NULL, restoredMounts } from "../criu/external.ts";
+import { checkMadeAnew, refuseAnew, vacateCgroup } from "../cgroup/vacate.ts";
+import { inheritedStdio, isOutsideTerminal, NULL, restoredMounts } from "../criu/external.ts";
 import { RESTORE_LOG, restoreRequest } from "../criu/requests.ts";
 import { SpecError, TsrunError } from "../errors.ts";
 import { sendConsole } from "../io/console.ts";
@@ -20,11 +21,11 @@ import { copyTree } from "../storage/copy-tree.ts";
 import { overlayDir } from "../storage/layout.ts";
 import type { RootfsRecord } from "../storage/rootfs.ts";
 import { O_CLOEXEC, O_DIRECTORY, O_RDONLY, O_RDWR, O_WRONLY } from "../sys/constants.ts";
-import { closeQuiet, Fd, open } from "../sys/file.ts";
+import { closeQuiet, dup, Fd, open } from "../sys/file.ts";
 import { existsSync, readFileSync } from "../sys/fs.ts";
-import { blockSignals } from "../sys/process.ts";
+import { blockSignals, isTerminal, setTerminalSize, terminalSize } from "../sys/process.ts";
 import { checkRoot, Directories, runCriu } from "./criu.ts";
-import { DESCRIPTORS, RW_LAYER } from "./dump.ts";
+import { DESCRIPTORS, RW_LAYER, STDIO } from "./dump.ts";
 import { endContainer } from "./end.ts";
 import { firstRecord } from "./first-record.ts";
 import { runHooks, runHooksAnyhow } from "./hooks.ts";
@@ -55,15 +56,19 @@ export function restore(options: RestoreOptions): Launched {
   refuseSharedMounts(container.spec);
   const foreground = !options.detach;
   checkTerminal(container.spec.process, { consoleSocket: options.consoleSocket, foreground });
+  const inherited = [...inheritedStdio(keptStdio(imagePath))];
+  const terminals = terminalsFor(inherited, options);
   for (const { path, message } of container.warnings) warn(`${path}: ${message}`);
   const rdt = planRdt(container.id, container.spec.linux?.intelRdt);
+  const request = cgroupRequest(loaded);
+  const isStrict = options.manageCgroupsMode === "strict";
+  if (isStrict) refuseAnew(request);
   const state = new StateDirectory(stateRoot(options.root), container.id);
   using _lock = state.create();
   using undo = new Undo();
   undo.addRecord(() => removeState(state));
   const record = firstRecord(container, loaded);
   if (rdt) record.intelRdt = rdt;
-  const request = cgroupRequest(loaded);
   record.cgroup = planCgroup(request);
   state.write(record);
   state.writeConfig(loaded.text);
@@ -77,6 +82,7 @@ export function restore(options: RestoreOptions): Launched {
   }
   if (request.systemd === undefined) record.cgroup = createCgroup({ ...request, warn });
   undo.add(() => record.cgroup && destroyCgroup(record.cgroup, { kill: true }));
+  const vacated = isStrict ? vacateCgroup(record.cgroup, loaded.hierarchies) : undefined;
   if (rdt) {
     undo.add(() => removeRdt(rdt));
     createRdt(rdt, container.spec.linux?.intelRdt ?? {});
@@ -85,7 +91,9 @@ export function restore(options: RestoreOptions): Launched {
   if (record.hooks?.includes("poststop")) {
     undo.add(() => runHooksAnyhow(container.spec.hooks, "poststop", record));
   }
-  const master = runRestore(options, loaded, { state, record, directories, imagePath, request });
+  const sizes = terminals.map((fd) => ({ fd, size: terminalSize(fd) }));
+  const place = { state, record, directories, imagePath, request, vacated, inherited, sizes };
+  const master = runRestore(options, loaded, place);
   record.phase = "running";
   state.write(record);
   const { consoleSocket, pidFile } = options;
@@ -107,30 +115,43 @@ function fillLayer({ storageRoot, mountId, named }: RootfsRecord, imagePath: str
   copyTree(from.fd, to.fd);
 }
 
+/** What takes the place of descriptors that led outside, by criu's names. */
+type Inherited = readonly (readonly [name: string, fd: number | typeof NULL])[];
+
 interface Place {
   state: StateDirectory;
   record: StateRecord;
   directories: Directories;
   imagePath: string;
   request: CgroupRequest;
+  /** The cgroups that criu is to make. */
+  vacated: CgroupLine[] | undefined;
+  inherited: Inherited;
+  /** Of terminals among these. */
+  sizes: readonly { fd: number; size: ReturnType<typeof terminalSize> }[];
 }
 
 /** @returns the master of its terminal */
 function runRestore(options: RestoreOptions, loaded: Loaded, at: Place): number | undefined {
-  const { state, record, directories, imagePath, request } = at;
+  const { state, record, directories, imagePath, request, vacated, inherited, sizes } = at;
   const { container, hierarchies } = loaded;
   const { spec } = container;
   const { byDescriptor, byPath } = restoredNamespaces(spec);
   const fds = new Map<string, number>();
   using _fds = { [Symbol.dispose]: () => fds.forEach(closeQuiet) };
-  const plan = openForRestore(fds, container, record, state.path);
-  const stdio = stdioOf(imagePath);
-  const hasNull = [...stdio.values()].includes(NULL);
-  if (hasNull) fds.set(NULL, open("/dev/null", O_RDWR | O_CLOEXEC));
+  const plan = openForRestore(fds, container, record, state.path, vacated === undefined);
+  // Copies: what criu is given it closes in the end, and with --shell-job it needs its own standard input.
+  for (const [, fd] of inherited) {
+    if (fds.has(`stdio:${fd}`)) continue;
+    fds.set(`stdio:${fd}`, fd === NULL ? open("/dev/null", O_RDWR | O_CLOEXEC) : dup(options.stdio?.[fd] ?? fd));
+  }
   let master: number | undefined;
   const response = runCriu({
     program: options.criu,
-    plan: { kept: [...byDescriptor.map(({ type }) => `ns:${type}`), ...(hasNull ? [NULL] : [])], restore: plan },
+    plan: {
+      kept: [...byDescriptor.map(({ type }) => `ns:${type}`), ...new Set(inherited.map(([, fd]) => `stdio:${fd}`))],
+      restore: plan,
+    },
     fds,
     stdio: options.stdio,
     onCgroup: (pid) => {
@@ -149,18 +170,25 @@ function runRestore(options: RestoreOptions, loaded: Loaded, at: Place): number 
         root: rootIn(state.path),
         external: restoredMounts(sources),
         inheritFds: [
-          ...[...stdio].map(([key, fd]) => ({ key, fd: fd === NULL ? (numbers.get(NULL) ?? -1) : fd })),
+          ...inherited.map(([key, fd]) => ({ key, fd: numbers.get(`stdio:${fd}`) ?? -1 })),
           ...byDescriptor.map(({ type, key }) => ({ key, fd: numbers.get(`ns:${type}`) ?? -1 })),
         ],
         joinNamespaces: byPath,
-        cgroupRoots: cgroupRoots(readFileSync(`/proc/${pid}/cgroup`)),
+        cgroupRoots: cgroupRoots(vacated ?? parseCgroupFile(readFileSync(`/proc/${pid}/cgroup`))),
       });
     },
     onNotice: ({ script, pid, fds: received }) => {
       if (pid !== 0) record.pid = pid;
       if (script === "orphan-pts-master" && master === undefined) master = received[0];
       for (const fd of received) if (fd !== master) closeQuiet(fd);
-      if (script === "setup-namespaces") runCreateHooks(container, state, record);
+      // criu has given terminals the size of those before, and no process runs yet.
+      if (script === "pre-resume") for (const { fd, size } of sizes) if (size) setTerminalSize(fd, size);
+      if (script !== "setup-namespaces") return;
+      if (vacated && record.cgroup) {
+        checkMadeAnew(record.cgroup);
+        record.cgroup = limitRestored({ ...request, warn }, record.cgroup);
+      }
+      runCreateHooks(container, state, record);
     },
     what: "restore the container",
     log: resolve(options.workPath ?? imagePath, RESTORE_LOG),
@@ -185,12 +213,13 @@ function openForRestore(
   container: ContainerSpec,
   record: StateRecord,
   place: string,
+  isInCgroup: boolean,
 ): RestorePlanRequest {
   for (const join of container.namespaces.join) fds.set(`ns:${join.type}`, openNamespace(join));
   if (record.overlay) fds.set("rootfs", mountLayers(record.overlay, container, fds.get("ns:user")));
   const cgroupTasks: string[] = [];
   const cgroupBySystemd = record.cgroup?.systemd !== undefined;
-  for (const { name, path, kind } of record.cgroup && !cgroupBySystemd ? joinFds(record.cgroup) : []) {
+  for (const { name, path, kind } of record.cgroup && isInCgroup ? joinFds(record.cgroup) : []) {
     fds.set(`tasks:${name}`, open(kind === "directory" ? `${path}/cgroup.procs` : path, O_WRONLY | O_CLOEXEC));
     cgroupTasks.push(name);
   }
@@ -205,25 +234,40 @@ function openForRestore(
   };
 }
 
-/** Descriptors that led outside, by criu's names. @see inheritedStdio */
-function stdioOf(imagePath: string): ReturnType<typeof inheritedStdio> {
+/** What standard input, output and error were, by criu's names. */
+function keptStdio(imagePath: string): readonly unknown[] {
   const path = `${imagePath}/${DESCRIPTORS}`;
-  if (!existsSync(path)) return new Map();
+  if (!existsSync(path)) return [];
   let names: unknown;
   try {
     names = JSON.parse(readFileSync(path));
   } catch (cause) {
     throw new TsrunError(`${path} is damaged`, { cause });
   }
-  return inheritedStdio(Array.isArray(names) ? names : []);
+  return Array.isArray(names) ? names : [];
+}
+
+/** Our descriptors that take the place of the terminal that the container was started from. */
+function terminalsFor(inherited: Inherited, { shellJob, stdio }: RestoreOptions): number[] {
+  return inherited.flatMap(([name, fd]) => {
+    if (fd === NULL || !isOutsideTerminal(name)) return [];
+    if (!shellJob) {
+      throw new TsrunError(`${STDIO[fd]} of the container was the terminal that it was started from`, {
+        fix: "restore it at a terminal, with --shell-job",
+      });
+    }
+    const ours = stdio?.[fd] ?? fd;
+    if (isTerminal(ours)) return [ours];
+    throw new TsrunError(`--shell-job: ${STDIO[fd]} of the container was a terminal, and that of tsrun is none`);
+  });
 }
 
 /**
- * criu is told where it is itself, as that is where what it restores belongs: in the image is the place that it had
- * under its former id. On v2 there is one place, and no controller to name it by.
+ * criu is told where it is itself, as that is where what it restores belongs, or where it is to make that: in the image
+ * is the place that it had under its former id. On v2 there is one place, and no controller to name it by.
  */
-export function cgroupRoots(cgroupFile: string): { controller?: string; path: string }[] {
-  return parseCgroupFile(cgroupFile).flatMap(({ controllers, path }) =>
+export function cgroupRoots(lines: readonly CgroupLine[]): { controller?: string; path: string }[] {
+  return lines.flatMap(({ controllers, path }) =>
     controllers.length === 0 ? [{ path }] : controllers.map((controller) => ({ controller, path })),
   );
 }

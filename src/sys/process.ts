@@ -11,6 +11,7 @@ import {
   PIDFD_INFO_EXIT,
   TCGETS,
   TIOCGWINSZ,
+  TIOCSWINSZ,
   WEXITED,
   WNOHANG,
   WNOWAIT,
@@ -21,12 +22,19 @@ import { SYS } from "./numbers.ts";
 import { setU64, stringVector, timespec, viewOf } from "./structs.ts";
 
 const EINTR = 4;
+const EBADF = 9;
 const EINVAL = 22;
 const ENOTTY = 25;
 
 /** pidfd_open(2); pidfds are close-on-exec. */
 export function pidfdOpen(pid: number): number {
   return check(syscall(SYS.pidfd_open, pid, 0), "pidfd_open", `pid ${pid}`);
+}
+
+/** pidfd_getfd(2): a copy of a descriptor of another process, close-on-exec; undefined when it has none of this number. */
+export function pidfdGetFd(pidFd: number, fd: number): number | undefined {
+  const result = syscall(SYS.pidfd_getfd, pidFd, fd, 0);
+  return result === -EBADF ? undefined : check(result, "pidfd_getfd", `fd ${fd}`);
 }
 
 /** pidfd_send_signal(2); signal 0 tests whether the process is there. */
@@ -221,6 +229,14 @@ export function terminalSize(fd: number): { rows: number; columns: number } | un
   check(result, "ioctl TIOCGWINSZ", `fd ${fd}`);
   const view = viewOf(size);
   return { rows: view.getUint16(0, true), columns: view.getUint16(2, true) };
+}
+
+export function setTerminalSize(fd: number, { rows, columns }: { rows: number; columns: number }): void {
+  const size = new Uint8Array(8);
+  const view = viewOf(size);
+  view.setUint16(0, rows, true);
+  view.setUint16(2, columns, true);
+  check(syscall(SYS.ioctl, fd, TIOCSWINSZ, size), "ioctl TIOCSWINSZ", `fd ${fd}`);
 }
 
 /** Major and minor version of the kernel. */

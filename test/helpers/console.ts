@@ -25,12 +25,12 @@ export function consoleOf(args: (socket: string) => string[], dir = scratch("con
   return { fd: fds[0] as number, name: new TextDecoder().decode(data) };
 }
 
-/** Reads the master of a terminal until it has given the text, or its other end is closed. */
+/** Reads the master of a terminal until it has given the text, its other end is closed, or nothing comes for 20 s. */
 export function readUntil(fd: number, text: string): string {
   const buffer = new Uint8Array(4096);
   let all = "";
   while (!all.includes(text)) {
-    pollFd(fd, POLLIN, 20_000);
+    if (pollFd(fd, POLLIN, 20_000) === 0) break;
     try {
       const length = read(fd, buffer);
       if (length === 0) break;

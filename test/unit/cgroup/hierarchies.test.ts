@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { directoryOf, parseCgroupFile, parseHierarchies } from "../../../src/cgroup/hierarchies.ts";
+import { directoryOf, parseCgroupFile, parseHierarchies, pathOf } from "../../../src/cgroup/hierarchies.ts";
 
 const detect = (own: string, mounts: string[]) => parseHierarchies(parseCgroupFile(own), `${mounts.join("\n")}\n`);
 const v1 = (mount: string, options: string, root = "/") =>
@@ -90,5 +90,18 @@ describe("cgroup/hierarchies", () => {
     expect(directoryOf({ mount: "/m", root: "/" }, "/../../x")).toBe("/m");
     expect(directoryOf({ mount: "/m", root: "/.." }, "/")).toBe("/m");
     expect(directoryOf({ mount: "/m", root: "/" }, "/")).toBe("/m");
+  });
+
+  test("a directory has the path that leads back to it", () => {
+    for (const root of ["/", "/docker/abc"]) {
+      const mounted = { mount: "/sys/fs/cgroup/pids", root };
+      for (const below of ["", "/a", "/a/b"]) {
+        const dir = mounted.mount + below;
+        expect(directoryOf(mounted, pathOf(mounted, dir))).toBe(dir);
+      }
+    }
+    expect(pathOf({ mount: "/m", root: "/" }, "/m/a")).toBe("/a");
+    expect(pathOf({ mount: "/m", root: "/x" }, "/m/a")).toBe("/x/a");
+    expect(pathOf({ mount: "/m", root: "/.." }, "/m/a")).toBe("/a");
   });
 });

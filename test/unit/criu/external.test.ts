@@ -5,9 +5,11 @@ import {
   inheritedStdio,
   isOutside,
   isOutsideFile,
+  isOutsideTerminal,
   NULL,
   parseMountinfo,
   restoredMounts,
+  terminalName,
 } from "../../../src/criu/external.ts";
 
 const TABLE = parseMountinfo(`100 90 254:1 /rootfs / rw - ext4 /dev/vda rw
@@ -65,6 +67,18 @@ describe("criu/external", () => {
   test("an outside file has criu's name, in hexadecimal digits", () => {
     expect(fileName(163, 34)).toBe("file[a3:22]");
     expect(isOutsideFile("file[a3:22]")).toBe(true);
+  });
+
+  test("a terminal outside has criu's name, of device numbers as programs see them", () => {
+    const number = (major: number, minor: number) => major * 0x100000 + minor;
+    expect(terminalName(number(136, 3), number(0, 29))).toBe("tty[8803:1d]");
+    expect(terminalName(number(136, 300), number(0, 513))).toBe("tty[10882c:200001]");
+    expect(isOutsideTerminal("tty[8803:1d]")).toBe(true);
+    expect(isOutsideTerminal("/dev/pts/3")).toBe(false);
+    expect([...inheritedStdio(["tty[8803:1d]", "tty[8803:1d]", "pipe:[1]"])]).toEqual([
+      ["tty[8803:1d]", 0],
+      ["pipe:[1]", 2],
+    ]);
   });
 
   test("pipes and outside files can be replaced, the container's own files cannot", () => {

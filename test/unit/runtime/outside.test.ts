@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { parseCgroupFile } from "../../../src/cgroup/hierarchies.ts";
 import type { CgroupHierarchies } from "../../../src/cgroup/manager.ts";
 import { CLONE_NEWCGROUP } from "../../../src/linux.ts";
 import {
@@ -101,7 +102,7 @@ describe("runtime/outside", () => {
   });
 
   test("criu is told where it is, for each controller of v1 and once for v2", () => {
-    expect(cgroupRoots("3:cpu,cpuacct:/a/c\n2:name=systemd:/b\n0::/c\n")).toEqual([
+    expect(cgroupRoots(parseCgroupFile("3:cpu,cpuacct:/a/c\n2:name=systemd:/b\n0::/c\n"))).toEqual([
       { controller: "cpu", path: "/a/c" },
       { controller: "cpuacct", path: "/a/c" },
       { controller: "name=systemd", path: "/b" },

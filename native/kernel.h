@@ -405,8 +405,12 @@ struct rlimit64 {
 /* signal(7), signalfd(2), wait4(2), waitid(2), poll(2) */
 #define SIG_SETMASK 2
 #define SA_RESTORER 0x04000000
+#define SIGHUP 1
+#define SIGINT 2
+#define SIGQUIT 3
 #define SIGKILL 9
 #define SIGPIPE 13
+#define SIGTERM 15
 #define SIGCHLD 17
 #define SIGCONT 18
 #define SIGURG 23

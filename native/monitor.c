@@ -81,7 +81,7 @@ int monitor(int argc, char **argv)
 	wait_for(&container, &terminal, signals);
 	if (container.flags & FLAG_TALLY)
 		tally_take(&tally);
-	terminal_finish(&terminal);
+	terminal_finish(&terminal, signals);
 	notify_finish(&container.notify);
 	cleanup(&records, container.status, &tally);
 	return exit_code(container.status);
@@ -196,6 +196,17 @@ static void handle_signals(struct container *container, struct terminal *termina
 		if ((container->flags & FLAG_WATCH) == 0)
 			forward(container, (int)info.signo);
 	}
+}
+
+/* The container has ended: what would have been its is ours. */
+int is_told_to_end(int signals)
+{
+	struct signalfd_siginfo info;
+
+	while (SYS(read, signals, &info, sizeof(info)) == sizeof(info))
+		if (info.signo == SIGHUP || info.signo == SIGINT || info.signo == SIGQUIT || info.signo == SIGTERM)
+			return 1;
+	return 0;
 }
 
 static void forward(const struct container *container, int signal)

@@ -13,6 +13,8 @@ struct flow {
 /* Our terminal (descriptors 0 to 2) and the container's (`master`), and what flows between them. */
 struct terminal {
 	int master;
+	/* Where the output goes: descriptor 1, or the same terminal opened anew, so that writing to it does not block. */
+	int screen;
 	/* Descriptor 0 is a terminal whose modes we changed; `saved` are those to go back to. */
 	int raw;
 	struct termios saved;
@@ -53,12 +55,16 @@ struct tally {
 
 enum { POLL_INPUT, POLL_MASTER, POLL_OUTPUT, POLL_TERMINAL };
 
+/* monitor.c */
+int is_told_to_end(int signals);
+
+/* pump.c */
 void terminal_start(struct terminal *terminal, int master);
 void terminal_poll(struct terminal *terminal, struct pollfd *polls);
 void terminal_pump(struct terminal *terminal, const struct pollfd *polls);
 void terminal_resize(struct terminal *terminal);
 void terminal_resume(struct terminal *terminal);
-void terminal_finish(struct terminal *terminal);
+void terminal_finish(struct terminal *terminal, int signals);
 
 /* notify.c */
 void notify_relay(struct notify *notify);

@@ -8,6 +8,7 @@
 /* What may still come out after the end of the container: more than a pty holds. */
 #define DRAIN_BYTES (256L * 1024)
 
+static int open_screen(void);
 static void make_raw(struct terminal *terminal);
 static int in_background(void);
 static void read_input(struct terminal *terminal);
@@ -28,12 +29,31 @@ void terminal_start(struct terminal *terminal, int master)
 	terminal->master = master;
 	if (master < 0)
 		return;
+	terminal->screen = open_screen();
 	terminal->input_open = 1;
 	terminal->background = in_background();
 	SYS(fcntl, master, F_SETFD, FD_CLOEXEC);
 	SYS(fcntl, master, F_SETFL, SYS(fcntl, master, F_GETFL) | O_NONBLOCK);
 	make_raw(terminal);
 	terminal_resize(terminal);
+}
+
+/*
+ * A write to a terminal returns when all of it is taken, and poll(2) promises room for a byte alone: where nobody reads,
+ * we would stand still in it, deaf to signals and to the end of the container. The far end of a pty is left as it is:
+ * opened anew, it would be that of another.
+ */
+static int open_screen(void)
+{
+	struct termios modes;
+	struct statx status;
+	int screen;
+
+	if (SYS(ioctl, 1, TCGETS, &modes) < 0 || status_of(1, &status) < 0 ||
+	    (status.rdev_major == 5 && status.rdev_minor == 2))
+		return 1;
+	screen = (int)SYS(openat, AT_FDCWD, "/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
+	return screen < 0 ? 1 : screen;
 }
 
 /* cfmakeraw(3) on descriptor 0, if it is a terminal and in our hands: the container's terminal does the rest. */
@@ -106,7 +126,7 @@ void terminal_poll(struct terminal *terminal, struct pollfd *polls)
 	if (open && !terminal->hung_up && master != 0)
 		polls[POLL_MASTER].fd = terminal->master;
 	if (open && !is_empty(&terminal->output))
-		polls[POLL_OUTPUT].fd = 1;
+		polls[POLL_OUTPUT].fd = terminal->screen;
 }
 
 void terminal_pump(struct terminal *terminal, const struct pollfd *polls)
@@ -198,9 +218,13 @@ static long read_output(struct terminal *terminal)
 /* Returns what write(2) did, or 0 where it only has to be tried again. */
 static long write_output(struct terminal *terminal)
 {
+	static const struct timespec moment = { .nsec = 10000000 };
 	struct flow *flow = &terminal->output;
-	long count = SYS(write, 1, flow->data + flow->start, flow->end - flow->start);
+	long count = SYS(write, terminal->screen, flow->data + flow->start, flow->end - flow->start);
 
+	/* There was room for one byte, and a line's end takes two. */
+	if (count == -EAGAIN)
+		SYS(nanosleep, &moment, NULL);
 	if (count == -EAGAIN || count == -EINTR)
 		return 0;
 	if (count > 0)
@@ -216,19 +240,22 @@ static void hang_up(struct terminal *terminal)
 	terminal->hung_up = 0;
 }
 
-/* After the end of the container: its last words, then our terminal as it was. */
-void terminal_finish(struct terminal *terminal)
+/* After the end of the container: its last words, as long as nobody has enough of it, then our terminal as it was. */
+void terminal_finish(struct terminal *terminal, int signals)
 {
 	const struct timespec now = { 0 };
 	long total = 0;
 
 	while (terminal->master >= 0 && total < DRAIN_BYTES) {
 		struct pollfd more = { .fd = terminal->master, .events = POLLIN };
-		struct pollfd room = { .fd = 1, .events = POLLOUT };
+		struct pollfd room[] = {
+			{ .fd = terminal->screen, .events = POLLOUT },
+			{ .fd = signals, .events = POLLIN },
+		};
 
 		if (!is_empty(&terminal->output)) {
-			SYS(ppoll, &room, 1, NULL, NULL, 8);
-			if (write_output(terminal) < 0)
+			SYS(ppoll, room, 2, NULL, NULL, 8);
+			if (room[0].revents != 0 ? write_output(terminal) < 0 : is_told_to_end(signals))
 				break;
 			continue;
 		}

@@ -17,7 +17,7 @@ export interface Monitored {
   child: ChildProcess;
   output(): string;
   errors(): string;
-  /** Resolves when the monitor is at work. */
+  /** Resolves when the monitor is at work: every signal is its own to take. */
   started(): Promise<void>;
   /** Resolves when the output holds the text. */
   seen(text: string): Promise<void>;
@@ -100,7 +100,11 @@ export function startMonitor(dir: string, command: string, options: MonitorOptio
     child,
     output: () => output,
     errors: () => errors,
-    started: () => until(() => readFileSync(`/proc/${child.pid}/cmdline`, "utf8").startsWith("tsrun-monitor")),
+    started: () =>
+      until(() => {
+        const isMonitor = readFileSync(`/proc/${child.pid}/cmdline`, "utf8").startsWith("tsrun-monitor");
+        return isMonitor && /^SigBlk:\tffff/m.test(readFileSync(`/proc/${child.pid}/status`, "utf8"));
+      }),
     seen: (text) => new Promise((done) => (output.includes(text) ? done() : waiting.push({ text, done }))),
     code: new Promise((done) => child.on("close", (code, signal) => done(signal ? -1 : (code ?? -1)))),
   };

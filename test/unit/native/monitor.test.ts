@@ -18,10 +18,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { isErrno } from "../../../src/errors.ts";
-import { POLLIN, SOCK_DGRAM } from "../../../src/sys/constants.ts";
+import { POLLIN, POLLOUT, SOCK_DGRAM } from "../../../src/sys/constants.ts";
 import { close, write } from "../../../src/sys/file.ts";
 import { ioctl, pidfdOpen, pollFd } from "../../../src/sys/process.ts";
-import { recvMessage, sendMsg, unixConnect, unixReceive } from "../../../src/sys/socket.ts";
+import { pipe, recvMessage, sendMsg, unixConnect, unixReceive } from "../../../src/sys/socket.ts";
 import { type Monitored, type MonitorOptions, makePty, startMonitor, until } from "../../helpers/monitor.ts";
 import { initBinary } from "../../helpers/native.ts";
 
@@ -179,6 +179,31 @@ describe("native/pump", () => {
     run.child.stdout?.destroy();
     expect(await run.code).toBe(8);
   });
+
+  test.each(["terminal", "pipe"])(
+    "output to a %s that nobody takes holds neither signals nor the end",
+    async (kind) => {
+      const [unread, output] = kind === "pipe" ? pipe() : Object.values(makePty() as { [end: string]: number });
+      const run = monitor(`trap 'echo > ${dir}/ended; exit 9' TERM; yes & echo > ${dir}/ready; wait`, {
+        terminal: true,
+        stdin: "ignore",
+        stdout: output as number,
+      });
+      // What is said comes sooner than the end is seen: then it was for the container.
+      let impatience: ReturnType<typeof setInterval> | undefined;
+      try {
+        await until(() => existsSync(join(dir, "ready")) && pollFd(output as number, POLLOUT, 0) === 0);
+        run.child.kill("SIGTERM");
+        await until(() => existsSync(join(dir, "ended")));
+        impatience = setInterval(() => run.child.kill("SIGTERM"), 50);
+        expect(await run.code).toBe(9);
+      } finally {
+        clearInterval(impatience);
+        run.child.kill("SIGKILL");
+        for (const fd of [unread, output]) close(fd as number);
+      }
+    },
+  );
 
   test("when our terminal is gone the container is hung up, even if it says nothing", async () => {
     const outer = makePty();

@@ -4,7 +4,7 @@
  */
 import { isErrno } from "../errors.ts";
 import { O_RDONLY, POLLIN } from "../sys/constants.ts";
-import { open } from "../sys/file.ts";
+import { closeQuiet, open } from "../sys/file.ts";
 import { eventFd, watchFiles } from "../sys/notify.ts";
 import { waitUntil } from "../sys/wait.ts";
 import { parseKeyed } from "./figures.ts";
@@ -25,12 +25,12 @@ export interface OomWatch extends CgroupWatch<number> {
   missed(kills: number): number;
 }
 
-/** @returns undefined when the container has no memory controller, or its cgroup is gone */
+/** @returns undefined when the container has no memory controller, its cgroup is gone, or its owner tells nobody but root */
 export function watchOom(record: CgroupRecord): OomWatch | undefined {
   try {
     return record.layout === "v2" ? watchEvents(record.paths[""]) : watchControl(record.paths.memory);
   } catch (error) {
-    if (isErrno(error, "ENOENT", "ENODEV")) return undefined;
+    if (isErrno(error, "ENOENT", "ENODEV", "EACCES", "EPERM", "EROFS")) return undefined;
     throw error;
   }
 }
@@ -55,9 +55,14 @@ function watchEvents(dir: string | undefined): OomWatch | undefined {
 function watchControl(dir: string | undefined): OomWatch | undefined {
   if (dir === undefined) return undefined;
   const file = `${dir}/memory.oom_control`;
-  const fd = eventFd();
   const control = open(file, O_RDONLY);
-  writeFile(`${dir}/cgroup.event_control`, `${fd} ${control}`);
+  const fd = eventFd();
+  try {
+    writeFile(`${dir}/cgroup.event_control`, `${fd} ${control}`);
+  } catch (error) {
+    for (const opened of [fd, control]) closeQuiet(opened);
+    throw error;
+  }
   const upTo = counter(killsIn(file) ?? 0);
   return {
     fd,

@@ -22,7 +22,12 @@ export function programRecord(program: string, pid: number): ProgramRecord {
 export function endProgram(record: ProgramRecord): void {
   using held = openRecorded(record);
   if (held === undefined) return;
-  pidfdSendSignal(held.fd, SIGKILL);
+  try {
+    pidfdSendSignal(held.fd, SIGKILL);
+  } catch (error) {
+    // It ends by itself with what it serves, and may just have done so.
+    if (!isErrno(error, "ESRCH")) throw error;
+  }
   pollFd(held.fd, POLLIN, TIMEOUT_MS);
   try {
     waitid({ pidFd: held.fd });

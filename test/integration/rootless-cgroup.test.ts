@@ -148,7 +148,10 @@ describe("a delegated cgroup", () => {
       const tops = cgroupLayout() === "v2" ? "/sys/fs/cgroup" : "/sys/fs/cgroup/*";
       const { status, stdout, stderr } = user.run(
         `start() { $R run -d -b ${bundle} $1 < /dev/null > ${user.home}/out || exit 1; }
-      start ${killed}; $R kill --all ${killed} KILL || exit 2
+      start ${killed}; $R events --type exit --type oom ${killed} > ${user.home}/events 2>&1 & events=$!
+      until [ -e ${user.home}/run/tsrun/${killed}/exit ]; do kill -0 $events || exit 5; sleep 0.05; done
+      $R kill --all ${killed} KILL || exit 2
+      wait $events; grep -o '"type":"exit"' ${user.home}/events
       until $R state ${killed} | grep -q stopped; do sleep 0.05; done
       $R delete ${killed} || exit 3
       start ${deleted}; $R delete --force ${deleted} || exit 4
@@ -163,7 +166,7 @@ describe("a delegated cgroup", () => {
         [ -e $top/tasks ] || { mkdir -p $top/${NAME}/own; chown ${UID} $top/${NAME}/own; echo $$ > $top/${NAME}/own/cgroup.procs; }
       done`,
       );
-      expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: "", stderr: "" });
+      expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '"type":"exit"\n', stderr: "" });
     },
   );
 

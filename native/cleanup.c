@@ -15,7 +15,7 @@
  *                   there: somebody waits for it then. What was tallied (tally.c) is not read again
  *   E path count files..  the same; the file is made when it is not there
  *   s path          stop here when something before could not be removed; the path is not used
- *   x count args..  run a program (args[0] is its path) and wait for it
+ *   x count args.. count env..  run a program (args[0] is its path) and wait for it
  *
  * Something that is gone already is fine. An error is one line on descriptor 2 and, up to the
  * next "s", does not keep the rest from being done.
@@ -25,6 +25,7 @@
 static int detach_all(const char *path);
 static int lock_directory(const char *number);
 static int unlock_directory(const char *number);
+static int decode_list(struct reader *records, char ***list);
 static int run_program(struct reader *records);
 static int write_end(struct reader *records, uint64_t flags, int status, const struct tally *tally);
 static void write_number(int file, int number);
@@ -130,28 +131,43 @@ static int unlock_directory(const char *number)
 	return result < 0 ? result : (int)SYS(flock, fd, LOCK_UN);
 }
 
+/* A count, and as many strings, for execve(2). */
+static int decode_list(struct reader *records, char ***list)
+{
+	char *text;
+	uint64_t count;
+	size_t size;
+
+	if (decode_string(records, &text, &size) < 0 || decode_unsigned(text, &count) < 0 ||
+	    count > (size_t)(records->end - records->at))
+		return -EPROTO;
+	*list = scratch((count + 1) * sizeof(**list));
+	if (*list == NULL)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < count; i++)
+		if (decode_string(records, &(*list)[i], &size) < 0)
+			return -EPROTO;
+	(*list)[count] = NULL;
+	return 0;
+}
+
 /* fork(2), execve(2), wait4(2); its exit status is its own affair. */
 static int run_program(struct reader *records)
 {
-	static char *const no_environment[] = { NULL };
-	char *text, **argv;
-	uint64_t count;
-	size_t size;
+	char **argv, **envp;
 	long pid, result;
 
-	if (decode_string(records, &text, &size) < 0 || decode_unsigned(text, &count) < 0 || count == 0 ||
-	    count > (size_t)(records->end - records->at))
+	result = decode_list(records, &argv);
+	if (result == 0)
+		result = decode_list(records, &envp);
+	if (result < 0)
+		return (int)result;
+	if (argv[0] == NULL)
 		return -EPROTO;
-	argv = scratch((count + 1) * sizeof(*argv));
-	if (argv == NULL)
-		return -ENOMEM;
-	for (uint64_t i = 0; i < count; i++)
-		if (decode_string(records, &argv[i], &size) < 0)
-			return -EPROTO;
 	pid = SYS(clone, SIGCHLD, 0, 0, 0, 0);
 	if (pid == 0) {
 		reset_signals(0);
-		SYS(execve, argv[0], argv, no_environment);
+		SYS(execve, argv[0], argv, envp);
 		exit_group(127);
 	}
 	do

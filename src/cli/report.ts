@@ -5,7 +5,7 @@
 import { errnoText } from "../errno.ts";
 import { isErrno, SpecError, TsrunError } from "../errors.ts";
 import { escapeControl, type Level, type LogFormat, setLogSink } from "../log.ts";
-import { readFileSync } from "../sys/fs.ts";
+import { existsSync, readFileSync } from "../sys/fs.ts";
 import type { GlobalValues } from "./globals.ts";
 import { formatted, type LogLine, type LogTarget, logTarget } from "./log-target.ts";
 import { writeError } from "./output.ts";
@@ -164,6 +164,15 @@ function withSeccompFix(description: Description): Description {
   return { ...description, fixes: [fix], line: `${description.line} (fix: ${fix})` };
 }
 
+/** What is missing below /proc is mostly all of it. Said when nothing better is known. */
+function withProcFix(description: Description): Description {
+  if (description.fixes.length > 0 || !/\/proc\/.*\bENOENT\b/.test(description.line) || existsSync("/proc/self")) {
+    return description;
+  }
+  const fix = "procfs is not mounted at /proc: mount -t proc proc /proc";
+  return { ...description, fixes: [fix], line: `${description.line} (fix: ${fix})` };
+}
+
 /** proc_pid_status(5): mode 2 is a filter. */
 function isFiltered(): boolean {
   try {
@@ -175,7 +184,7 @@ function isFiltered(): boolean {
 
 /** Tells about an error, once: in the log, if there is one, and on standard error. */
 export function printError(error: unknown, context?: Context): void {
-  const description = withSeccompFix(describeError(error, context));
+  const description = withProcFix(withSeccompFix(describeError(error, context)));
   const line: LogLine = { level: "error", message: description.line, time: new Date() };
   if (target !== undefined) {
     try {

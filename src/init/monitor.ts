@@ -32,10 +32,12 @@ export interface CleanupRecord {
   files: readonly string[];
 }
 
-/** Runs a program with an empty environment, and waits for it; `x` of native/cleanup.c. */
+/** Runs a program, and waits for it; `x` of native/cleanup.c. */
 export interface CleanupProgram {
   op: "x";
   argv: readonly string[];
+  /** Its environment. */
+  env: readonly string[];
 }
 
 export interface MonitorRequest {
@@ -67,7 +69,7 @@ export function encodeMonitor(request: MonitorRequest): string {
   const tallied = tally ? `${tally.news}\0${listOf(tally.files)}` : "";
   const lock: CleanupStep[] = lockFd === undefined ? [] : [{ op: "l", path: String(lockFd) }];
   const steps = [...lock, ...cleanup].map((step) => {
-    if (step.op === "x") return `x\0${listOf(step.argv)}`;
+    if (step.op === "x") return `x\0${listOf(step.argv)}${listOf(step.env)}`;
     return `${step.op}\0${step.path}\0${"files" in step ? listOf(step.files) : ""}`;
   });
   return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${flags}\0${sockets}${tallied}${steps.join("")}`;

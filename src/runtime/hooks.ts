@@ -155,7 +155,7 @@ function startOutside({ hook, record, stdio }: StartRequest): number {
 }
 
 /** As under runc and crun, a hook that names no environment has the runtime's. */
-function ownEnvironment(): string[] {
+export function ownEnvironment(): string[] {
   return readFileSync("/proc/self/environ").split("\0").slice(0, -1);
 }
 

@@ -12,6 +12,7 @@ import { readlinkSync } from "../sys/fs.ts";
 import { pidfdOpen } from "../sys/process.ts";
 import { leaveContainer } from "./children.ts";
 import { deleteContainer } from "./delete.ts";
+import { ownEnvironment } from "./hooks.ts";
 import { newId } from "./id.ts";
 import { type Launched, type LaunchedSoFar, type LaunchOptions, launch } from "./launch.ts";
 import { NOTIFY_DIRECTORY, NOTIFY_SOCKET } from "./notify.ts";
@@ -70,7 +71,12 @@ export function monitorContainer(
     cleanup = [
       exitStep(launched, "e"),
       { op: "f", path: String(lockFd) },
-      { op: "x", argv: [program, "--root", launched.state.root, "delete", "--force", id] },
+      {
+        op: "x",
+        argv: [program, "--root", launched.state.root, "delete", "--force", id],
+        // For hooks that have the runtime's; what is told nobody is kept nowhere.
+        env: launched.container.spec.hooks?.poststop?.some(({ env }) => env === undefined) ? ownEnvironment() : [],
+      },
     ];
   }
   becomeMonitor({ pid, pidFd, master, noSubreaper, notify, tally, cleanup, lockFd });

@@ -264,6 +264,13 @@ describe("hooks", () => {
     expectNothingLeft(before);
   });
 
+  root("a poststop hook has the runtime's environment after run in the foreground, too", () => {
+    const log = join(scratch("hooks"), "log");
+    const bundle = hooked(["poststop"], `echo $OWN > ${log}`);
+    expect(runBundle(bundle, [], { env: { OWN: "mine" } })).toMatchObject({ code: 0, stderr: "" });
+    expect(lines(log)).toEqual(["mine"]);
+  });
+
   root("a poststop hook runs though the bundle has been removed", () => {
     const log = join(scratch("hooks"), "log");
     const bundle = hooked(["poststop"], `pwd > ${log}`, ["sleep", "1000"]);

@@ -123,6 +123,10 @@ describe("a file system of the kernel's that is not there", () => {
       expect(without("/proc", args)).toMatchObject({ code: 1, stderr: said });
     }
     expect(stateOf(id)).toMatchObject({ status: "running", pid });
+    expect(without("/proc", ["run", "-b", makeBundle().path, newId()])).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/fix: procfs is not mounted at \/proc/),
+    });
     runOk(["delete", "--force", id]);
     expectNothingLeft(before);
   });

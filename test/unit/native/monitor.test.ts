@@ -338,11 +338,11 @@ describe("native/cleanup", () => {
         ["u", join(dir, "file")],
         ["r", join(dir, "empty")],
         ["t", join(dir, "tree")],
-        ["x", "3", "/bin/sh", "-c", `ls ${dir}; exit 9`],
+        ["x", "3", "/bin/sh", "-c", `ls ${dir}; echo $ONE $TWO; exit 9`, "2", "ONE=1", "TWO=2"],
       ],
     });
     expect(await run.code).toBe(3);
-    expect(run.output().trim().split("\n")).toEqual(["cleanup", "config"]);
+    expect(run.output().trim().split("\n")).toEqual(["cleanup", "config", "1 2"]);
     expect(run.errors()).toBe("");
   });
 
@@ -439,7 +439,7 @@ describe("native/cleanup", () => {
         cleanup: [
           ["l", "0"],
           ...unlock,
-          ["x", "3", "/bin/sh", "-c", `flock -n ${dir}/state echo got it || echo taken`],
+          ["x", "3", "/bin/sh", "-c", `flock -n ${dir}/state echo got it || echo taken`, "0"],
         ],
       });
       expect(await run.code).toBe(0);

@@ -8,6 +8,7 @@ import { createCgroup, createScope, destroyCgroup, joinFds, settleScope } from "
 import { planCgroup } from "../cgroup/plan.ts";
 import { TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
+import { CLONE_NEWUSER } from "../linux.ts";
 import { debug, isDebugging, warn } from "../log.ts";
 import { entersCgroupFirst } from "../plan/namespaces.ts";
 import { planContainer } from "../plan/order.ts";
@@ -139,6 +140,8 @@ export function launch(options: LaunchOptions): Launched {
   const hookProcess = { seccomp, env: container.spec.process.env, onListener };
   // What is made from here on may be known to hooks: they are told of its end.
   if (record.hooks?.includes("poststop")) undo.add(() => runHooksAnyhow(hooks, "poststop", record));
+  // Where /proc hides the processes of others, this one is seen from when it may be given its ids: until then it is root's.
+  const isHidden = container.host.euid !== 0 && (container.namespaces.create & CLONE_NEWUSER) !== 0;
   let opened = 0;
   const { master } = converse({
     init,
@@ -155,12 +158,13 @@ export function launch(options: LaunchOptions): Launched {
       if (request.systemd && record.cgroup) settleScope(request, record.cgroup);
       debug(`child process in init(): ${pid}`);
       record.pid = pid;
-      record.startTime = processStat(pid)?.startTime ?? 0;
+      if (!isHidden) recordStart(record);
       if (rdt) joinRdt(rdt, pid);
       state.writeConfig(loaded.text);
       options.meanwhile?.({ container, state, record });
     },
     onIdMaps: () => {
+      if (isHidden) recordStart(record);
       mapIds(record.pid, container);
       if (inside?.driver === "fuse-overlayfs") mountProgram(inside, state, record, undo);
       if (container.network) connect(container.network, state, record, undo);
@@ -192,6 +196,10 @@ export function launch(options: LaunchOptions): Launched {
   if (!waitForStart && record.hooks?.includes("poststart")) runPoststart(hooks, record);
   undo.keep();
   return { container, state, record, master, readiness: notify?.readiness };
+}
+
+function recordStart(record: StateRecord): void {
+  record.startTime = processStat(record.pid)?.startTime ?? 0;
 }
 
 /** The socket itself is for who lets the process run. */

@@ -33,7 +33,7 @@ export function nextMessage(sync: SyncSocket, speaker: Speaker, onSilence: () =>
 
 function letGoOn(speaker: Speaker): void {
   const { pid } = speaker;
-  const stat = pid === 0 ? undefined : processStat(pid);
+  const stat = visibleStat(pid);
   if (stat?.state !== "T") return;
   if (++speaker.stops > MOST_STOPS) {
     throw new TsrunError("the container's process is stopped again and again (SIGSTOP) while it is being set up", {
@@ -41,4 +41,13 @@ function letGoOn(speaker: Speaker): void {
     });
   }
   signalProcess({ pid, startTime: stat.startTime }, SIGCONT);
+}
+
+/** Of one that /proc hides as long as it sets itself up nobody can say whether it is stopped. */
+function visibleStat(pid: number): ReturnType<typeof processStat> {
+  try {
+    return pid === 0 ? undefined : processStat(pid);
+  } catch {
+    return undefined;
+  }
 }

@@ -46,6 +46,22 @@ function rootlessBundle(script: string, edit?: (spec: FullSpec) => void) {
 }
 
 describe("a single id", () => {
+  own("where /proc hides what is not one's own a container lives its whole life", () => {
+    const { path } = rootlessBundle("exec sleep 3600");
+    const id = newId();
+    // A procfs of its own: an option of the one that is there would be everybody's.
+    const hide = "mount -t proc -o hidepid=2 proc /proc";
+    const { stdout, stderr, status } = user.run(
+      `set -e
+      for i in 1 2 3 4 5 6 7 8 9 10; do
+        $R create -b ${path} ${id} </dev/null >${home}/out 2>&1 || { cat ${home}/out; exit 1; }
+        $R start ${id}; $R exec ${id} true; $R state ${id} | grep -c '"status": "running"'; $R delete --force ${id}
+      done`,
+      hide,
+    );
+    expect({ stdout, stderr, status }).toEqual({ stdout: "1\n".repeat(10), stderr: "", status: 0 });
+  });
+
   own("the bundle that tsrun spec --rootless writes runs unchanged", () => {
     const dir = scratch("bundle");
     mkdirSync(join(dir, "rootfs"));

@@ -212,6 +212,8 @@ function fixFor(step: Step, code: string): string | undefined {
       return `a limit is reached: sysctl ${limitsOfNone().join(", ") || "user.max_*_namespaces"}`;
     case "clone EAGAIN":
       return "a limit on processes is reached: RLIMIT_NPROC, pids.max or kernel.pid_max";
+    case "clone EOPNOTSUPP":
+      return 'the cgroup is "domain invalid", as one above it became threaded: choose another cgroupsPath';
     case "clone EBUSY":
       return "the cgroup has controllers enabled for its children, so it takes no process itself";
     case "setns EINVAL":

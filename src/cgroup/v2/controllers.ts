@@ -28,9 +28,20 @@ export function enableControllers(dirs: readonly string[], made: readonly string
   if (wanted.every((name) => have.includes(name))) return;
   settleType(made, needed);
   const reasons = new Map<string, string>();
-  for (const dir of dirs.slice(0, -1)) enableBelow(dir, wanted, reasons);
+  for (const [depth, dir] of dirs.slice(0, -1).entries()) {
+    if (!becomesThreaded(dir)) {
+      enableBelow(dir, wanted, reasons);
+      continue;
+    }
+    for (const name of wanted) reasons.set(name, hasProcesses(dir));
+    // Only for who asks for nothing else, and where all below is new: nobody else's cgroup may become invalid.
+    if (!needed.every(isThreaded) || !made.includes(dirs[depth + 1] as string)) continue;
+    enableBelow(dir, needed, reasons);
+    settleType(made, needed);
+  }
   have = words(readGroupFile(`${leaf}/cgroup.controllers`));
-  for (const name of needed) {
+  // Those first that are the reason why others cannot be had either.
+  for (const name of needed.toSorted((a, b) => Number(isThreaded(a)) - Number(isThreaded(b)))) {
     if (have.includes(name) || CORE.includes(name)) continue;
     throw new TsrunError(`cannot set ${name} limit: controller ${name} is not available in cgroup ${leaf}`, {
       fix: reasons.get(name) ?? "the kernel has it switched off, or it belongs to a cgroup v1 hierarchy",
@@ -62,11 +73,26 @@ function enableBelow(dir: string, wanted: readonly string[], reasons: Map<string
 }
 
 function reasonOf(error: unknown, dir: string): string {
-  if (isErrno(error, "EBUSY"))
-    return `${dir} has processes of its own: a cgroup with processes cannot hand controllers down`;
+  if (isErrno(error, "EBUSY")) return hasProcesses(dir);
   if (isErrno(error, "EOPNOTSUPP")) return `${dir} is in threaded mode, which this controller does not support`;
   if (isErrno(error, "EACCES", "EPERM", "EROFS")) return `${dir} is not delegated to this user`;
   return `${dir}: ${error instanceof Error ? error.message : String(error)}`;
+}
+
+function hasProcesses(dir: string): string {
+  return `${dir} has processes of its own: a cgroup with processes cannot hand controllers down`;
+}
+
+/**
+ * Would it change its type with the next controller that it hands down? One that works for threads is not refused to a
+ * cgroup with processes, as others are: the cgroup becomes the root of a threaded subtree, and everything below invalid.
+ */
+function becomesThreaded(dir: string): boolean {
+  return readGroupFile(`${dir}/cgroup.type`) === "domain" && readGroupFile(`${dir}/cgroup.procs`) !== "";
+}
+
+function isThreaded(controller: string): boolean {
+  return THREADED.includes(controller) || CORE.includes(controller);
 }
 
 /**
@@ -78,7 +104,7 @@ function reasonOf(error: unknown, dir: string): string {
 function settleType(made: readonly string[], needed: readonly string[]): void {
   const leaf = made[made.length - 1];
   if (leaf === undefined || readGroupFile(`${leaf}/cgroup.type`) !== "domain invalid") return;
-  const domain = needed.filter((name) => !THREADED.includes(name) && !CORE.includes(name));
+  const domain = needed.filter((name) => !isThreaded(name));
   if (domain.length > 0) {
     throw new TsrunError(
       `cannot set ${domain.join(", ")} limit: cgroup ${leaf} is "domain invalid", as the one above it is threaded`,

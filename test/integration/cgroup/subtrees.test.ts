@@ -12,6 +12,14 @@ afterEach(destroyAll);
 const MEGABYTE = 2 ** 20;
 const forever = "echo ready; exec sleep 1000";
 
+/** A cgroup with a process in it, as that of a container is inside of which tsrun runs. */
+async function occupied(): Promise<{ name: string; dir: string }> {
+  const name = newName();
+  const record = make({ cgroupsPath: `/${name}` });
+  await startIn(record, forever);
+  return { name, dir: record.paths[""] as string };
+}
+
 describe("cgroup v2 subtrees", () => {
   const v2 = needs({ root: true, cgroup: "v2", controllers: ["memory", "pids", "cpu"], files: ["/bin/busybox"] });
 
@@ -52,6 +60,35 @@ describe("cgroup v2 subtrees", () => {
     destroyCgroup(record);
     expect(left(record)).toEqual([]);
     rmdirSync(`${dir}/threads`);
+  });
+
+  v2("below a cgroup with processes a container without limits is none of threads", async () => {
+    const { dir, name } = await occupied();
+    const record = make({ cgroupsPath: `/${name}/a/b` });
+    expect(readFileSync(`${dir}/cgroup.subtree_control`, "utf8")).toBe("");
+    expect([dir, record.paths[""]].map((path) => readFileSync(`${path}/cgroup.type`, "utf8"))).toEqual([
+      "domain\n",
+      "domain\n",
+    ]);
+    expect(runIn(record, "cat /proc/self/cgroup").stdout).toBe(`0::/${name}/a/b\n`);
+  });
+
+  v2("below a cgroup with processes a container gets the limits that work for threads, and no others", async () => {
+    const { dir, name } = await occupied();
+    const memory = { memory: { limit: 2 ** 26 } };
+    expect(() => make({ cgroupsPath: `/${name}/a`, resources: { ...memory, pids: { limit: 7 } } })).toThrow(
+      expect.objectContaining({
+        message: expect.stringMatching(/^cannot set memory limit: controller memory is not available in cgroup /),
+        fix: expect.stringContaining(`${dir} has processes of its own`),
+      }),
+    );
+    expect(readFileSync(`${dir}/cgroup.type`, "utf8")).toBe("domain\n");
+    const record = make({ cgroupsPath: `/${name}/a/b`, resources: { pids: { limit: 7 } } });
+    expect([read(record, "", "cgroup.type"), read(record, "", "pids.max")]).toEqual(["threaded", "7"]);
+    expect(runIn(record, "cat /proc/self/cgroup").stdout).toBe(`0::/${name}/a/b\n`);
+    // From then on those without a limit are threaded too.
+    const other = make({ cgroupsPath: `/${name}/c` });
+    expect(runIn(other, "cat /proc/self/cgroup").stdout).toBe(`0::/${name}/c\n`);
   });
 
   v2("a threaded subtree that the container made is killed and removed with it", async () => {

@@ -8,7 +8,7 @@ import { needs } from "../../helpers/needs.ts";
 import { expectNothingLeft, inventory, type Result, RUNTIME, runBundle } from "../../helpers/runtime.ts";
 
 /** A container that has tsrun, and in /inner a bundle whose process says who it is. */
-function outer(edit: (spec: FullSpec) => void): Bundle {
+function outer(edit: (spec: FullSpec) => void, editInner: (spec: FullSpec) => void = () => {}): Bundle {
   return makeBundle({
     args: ["sh", "-c", "tsrun run -b /inner inner; code=$?; tsrun list -q; exit $code"],
     rootfs(path) {
@@ -21,6 +21,7 @@ function outer(edit: (spec: FullSpec) => void): Bundle {
       const spec = defaultConfig();
       spec.process.terminal = false;
       spec.process.args = ["sh", "-c", "echo inside as $(id -u), pid $$"];
+      editInner(spec);
       writeFileSync(join(inner, "config.json"), JSON.stringify(spec));
     },
     edit,
@@ -65,7 +66,7 @@ function chownQuietly(path: string, uid: number): void {
 const ran: Partial<Result> = { code: 0, stdout: "inside as 0, pid 1\n", stderr: "" };
 
 describe("tsrun in a container", () => {
-  const root = needs({ root: true, tsrun: true, native: true });
+  const root = needs({ root: true, tsrun: true });
 
   root(
     "with every capability and cgroups that it may write: a container like any other, though /proc is masked",
@@ -76,6 +77,25 @@ describe("tsrun in a container", () => {
         writableCgroups(spec);
       });
       expect(runBundle(bundle)).toMatchObject(ran);
+      expectNothingLeft(before);
+    },
+  );
+
+  needs({ root: true, tsrun: true, controllers: ["pids"] })(
+    "with a limit on the processes of the inner one: it has it, though on v2 it shares its cgroup with the outer",
+    () => {
+      const before = inventory();
+      const bundle = outer(
+        (spec) => {
+          allCapabilities(spec);
+          writableCgroups(spec);
+        },
+        (spec) => {
+          spec.linux.resources = { ...spec.linux.resources, pids: { limit: 23 } };
+          spec.process.args = ["sh", "-c", "cd /sys/fs/cgroup; cat pids.max 2>/dev/null || cat pids/pids.max"];
+        },
+      );
+      expect(runBundle(bundle)).toMatchObject({ code: 0, stdout: "23\n", stderr: "" });
       expectNothingLeft(before);
     },
   );

@@ -42,6 +42,36 @@ describe("cgroup/v2/controllers", () => {
     expect(dirs.map(written)).toEqual(["", ""]);
   });
 
+  describe("below a cgroup with processes", () => {
+    const all = "cpu memory pids";
+    function occupied(name: string): string[] {
+      const dirs = tree(name, { has: all, hands: all }, { has: all, hands: "" }, { has: "pids", hands: "" });
+      writeFileSync(join(dirs[1] as string, "cgroup.type"), "domain\n");
+      writeFileSync(join(dirs[1] as string, "cgroup.procs"), "0\n");
+      return dirs;
+    }
+
+    test("nothing is handed down that nobody asks for, as it would make the cgroup threaded", () => {
+      const dirs = occupied("none");
+      enableControllers(dirs, [dirs[2] as string], []);
+      expect(written(dirs[1])).toBe("");
+    });
+
+    test("a limit that works for threads is had, and nothing besides", () => {
+      const dirs = occupied("threads");
+      enableControllers(dirs, [dirs[2] as string], ["cgroup", "pids"]);
+      expect(written(dirs[1])).toBe("+pids");
+    });
+
+    test("one that does not, or a cgroup that was there before, leaves it as it is", () => {
+      const dirs = occupied("both");
+      const create = () => enableControllers(dirs, [dirs[2] as string], ["pids", "memory"]);
+      expect(create).toThrow(expect.objectContaining({ fix: expect.stringContaining("has processes of its own") }));
+      enableControllers(dirs, [], ["pids"]);
+      expect(written(dirs[1])).toBe("");
+    });
+  });
+
   test("a needed one that the kernel lacks is told with where", () => {
     const dirs = tree("lacks", { has: "cpu", hands: "cpu" }, { has: "cpu", hands: "" });
     expect(() => enableControllers(dirs, [], ["memory"])).toThrow("controller memory is not available");

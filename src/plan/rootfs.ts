@@ -66,8 +66,10 @@ export function planRoot(b: PlanBuilder, container: ContainerSpec, parameters: P
     root = b.newFd();
     b.add("root.path", "openTree", root, AT_FDCWD, container.rootfs.path, AT_RECURSIVE);
   }
-  // Private: pivot_root(2) refuses a new root that is shared, and nothing mounted in it may reach the host.
-  b.add("root.path", "mountSetattr", root, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_PRIVATE, -1);
+  // Not shared: pivot_root(2) refuses such a new root, and nothing mounted in it may reach the host. A slave, if asked
+  // for, has to be one of the host's mount already: of a private one nothing can be made a slave.
+  const held = wanted?.flag === MS_SLAVE ? MS_SLAVE : MS_PRIVATE;
+  b.add("root.path", "mountSetattr", root, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, held, -1);
   const at = b.newFd();
   b.add("root.path", "open", at, container.rootfs.path, O_PATH, 0);
   b.add("root.path", "attach", root, at);

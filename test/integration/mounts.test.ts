@@ -553,6 +553,25 @@ describe("propagation", () => {
     });
   }
 
+  for (const [word, seen] of [
+    ["slave", "inner"],
+    ["rslave", "inner"],
+    ["private", "nothing"],
+  ] as const) {
+    own(`rootfsPropagation ${word}: of what the host mounts below the root later it sees ${seen}`, () => {
+      const bundle = makeBundle({
+        args: ["sh", "-c", ": > /ready; until [ -e /mounted ]; do sleep 0.05; done; ls /late | grep . || echo nothing"],
+        edit: (spec) => (spec.linux.rootfsPropagation = word),
+      });
+      mkdirSync(join(bundle.rootfs, "late"));
+      const top = bundle.rootfs;
+      const script = `mount --bind ${top} ${top}; mount --make-shared ${top}
+        "$@" & until [ -e ${top}/ready ]; do sleep 0.05; done
+        mount -t tmpfs later ${top}/late; : > ${top}/late/inner; : > ${top}/mounted; wait`;
+      expect(inNewMounts(script, runArgs(bundle)).stdout).toBe(`${seen}\n`);
+    });
+  }
+
   root("nothing that a container mounts shows up on a host whose mounts are shared", () => {
     const bundle = bundleOf("grep -c ' /t ' /proc/self/mountinfo", [{ destination: "/t", type: "tmpfs" }]);
     for (const propagation of [undefined, "rshared", "rslave", "rprivate"]) {

@@ -64,13 +64,16 @@ const MASKED =
  * - What masks a path is nodev, noexec and nosuid in tsrun, and for a file the host's /dev/null instead of the
  *   container's, as the container's is in the image's reach: only that it is masked is compared.
  * - The tmpfs of /sys/fs/cgroup is read-only in tsrun when the mount says so; runc 1.1.5 leaves it writable.
+ * - On v2, without a cgroup namespace, tsrun binds the container's cgroup, where runc mounts the file system anew.
+ * - The root is private unless the config says otherwise, as under crun; runc's is a slave of the host's.
  */
 function mountFact(line: string): string {
   const match = /^(\S+) (\S+) (.*?)- (\S+) (\S+) (\S+)$/.exec(line);
   if (!match) return line;
   const [, point = "", flags = "", optional = "", type = "", source = "", data = ""] = match;
   if (MASKED.test(point)) return `${point} masked`;
-  const propagation = optional.replace(/\b(master|shared|propagate_from):\d+/g, "$1").trim();
+  if (type === "cgroup2") return `${point} ${flags} ${type}`;
+  const propagation = point === "/" ? "" : optional.replace(/\b(master|shared|propagate_from):\d+/g, "$1").trim();
   const words = flags.split(",").filter((word) => point !== "/sys/fs/cgroup" || !/^r[ow]$/.test(word));
   return `${point} ${words.sort().join(",")} ${propagation} ${type} ${source} ${data.split(",").sort().join(",")}`;
 }
@@ -159,7 +162,13 @@ describeNeeds({ root: true, native: true, commands: ["runc"] })(
           spec.mounts.push(
             { destination: "/mnt/a", type: "tmpfs", source: "a", options: ["size=1m", "mode=1770", "nosuid", "ro"] },
             { destination: "/mnt/b", type: "bind", source: "/usr", options: ["bind", "ro", "nosuid"] },
-            { destination: "/mnt/c", type: "bind", source: "/dev/shm", options: ["rbind", "rslave", "noexec", "rw"] },
+            {
+              destination: "/mnt/c",
+              type: "bind",
+              source: "/dev/shm",
+              // Where the source is nosuid and nodev, runc 1.1 makes it neither unless that is asked for; tsrun keeps it.
+              options: ["rbind", "rslave", "nosuid", "nodev", "noexec", "rw"],
+            },
           );
           spec.linux.devices = [
             { path: "/dev/fuse", type: "c", major: 10, minor: 229, fileMode: 0o640, uid: 3, gid: 4 },

@@ -34,6 +34,8 @@ export interface Needs {
   tsrun?: boolean;
   /** The machine itself, not the emulated guest: for what would take minutes there. TSRUN_SLOW=1 takes them. */
   native?: boolean;
+  /** The sandbox around the tests. In the guest there is none: the machine itself is thrown away. */
+  sandbox?: boolean;
   /** criu, and a kernel that it gets along with. */
   criu?: boolean;
   /** systemd as pid 1. */
@@ -90,6 +92,7 @@ export function missing(wanted: Needs): string | undefined {
     return "a habit of tsrun";
   }
   if (wanted.native && process.env.TSRUN_VM === "1" && process.env.TSRUN_SLOW !== "1") return "too slow in the VM";
+  if (wanted.sandbox && process.env.TSRUN_SANDBOX !== "1") return "needs the sandbox";
   if (wanted.criu) {
     if (!hasCommand("criu")) return "needs criu";
     const reason = criuProblem();

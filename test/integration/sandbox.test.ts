@@ -9,8 +9,7 @@ import { ROOT } from "../helpers/runtime.ts";
 const SANDBOX = join(ROOT, "test/helpers/sandbox");
 
 describe("the sandbox", () => {
-  // In the VM there is none: the machine itself is thrown away.
-  const root = needs({ root: true, native: true });
+  const root = needs({ root: true, sandbox: true });
 
   root("the host's directories are read-only, the repository too", () => {
     for (const dir of ["/", "/etc", "/usr", "/var", "/var/lib", "/root", "/home", "/opt", ROOT]) {

@@ -20,8 +20,7 @@ import {
 import { scratch } from "../../helpers/scratch.ts";
 import { makeTar } from "../../helpers/tar.ts";
 
-const root = (name: string, body: () => unknown) =>
-  needs({ root: true, tsrun: true, native: true })(name, body, 300_000);
+const root = (name: string, body: () => unknown) => needs({ root: true, tsrun: true })(name, body, 300_000);
 const SEED = Number(process.env.TSRUN_FUZZ_SEED ?? Date.now() % 2 ** 31);
 
 function layered(): Bundle {

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { describe, expect } from "vitest";
 import { makeBundle } from "../../helpers/bundle.ts";
 import { createContainer, runDetached, sleepingBundle, startContainer } from "../../helpers/container.ts";
-import { needs } from "../../helpers/needs.ts";
+import { cgroupLayout, needs } from "../../helpers/needs.ts";
 import {
   cgroupsNamed,
   expectNothingLeft,
@@ -181,11 +181,11 @@ describe("limits of the caller", () => {
     expectNothingLeft(before);
   });
 
-  needs({ root: true, tsrun: true, cgroup: ["v1", "hybrid"], controllers: ["pids"] })(
+  needs({ root: true, tsrun: true, cgroup: ["v1", "v2"], controllers: ["pids"] })(
     "no process to be had: EAGAIN, with the limits that can be the reason",
     () => {
       const before = inventory();
-      const group = `/sys/fs/cgroup/pids/${newId("few")}`;
+      const group = join("/sys/fs/cgroup", cgroupLayout() === "v2" ? "" : "pids", newId("few"));
       mkdirSync(group);
       try {
         // The shell and the runtime are two, and the init would be a third.

@@ -24,7 +24,7 @@ const onlyHere = [
   "engines/{buildah-run,containerd,containerd-checkpoint,cri,docker,docker-checkpoint,docker-daemon,podman-life}",
   "checkpoint-{cgroups,flags,terminal}",
   "{attributes,hooks,idmap,inventory,layers,library-docs,live-mounts,rlimits,terminal}",
-  "security/{bad-input,concurrency,damaged,faults,hanging-hook,machine,messages,nested,outside,runtime-binary}",
+  "security/{bad-input,concurrency,damaged,faults,hanging-hook,machine,messages,outside,runtime-binary}",
   "security/{swap,uninterruptible}",
   "source-links",
   "storage/{exclusive,gc-race,gnu-tar,hostile,id-map,images,kill,no-room,old-kernel}",

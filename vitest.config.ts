@@ -22,7 +22,7 @@ const privileged = {
 const onlyHere = [
   "cli/{completion,hostile-directory,info,output}",
   "engines/{buildah-run,containerd,containerd-checkpoint,cri,docker,docker-checkpoint,docker-daemon,podman-life}",
-  "checkpoint-{cgroups,flags,terminal}",
+  "checkpoint-{cgroups,failing,flags,kept,terminal}",
   "{attributes,hooks,idmap,inventory,layers,library-docs,live-mounts,rlimits,terminal}",
   "security/{bad-input,concurrency,damaged,faults,hanging-hook,machine,messages,outside,runtime-binary}",
   "security/{swap,uninterruptible}",

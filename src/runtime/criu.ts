@@ -4,7 +4,7 @@ import { keepUnifiedOptions } from "../cgroup/unified-options.ts";
 import { lastErrors } from "../criu/log.ts";
 import type { CriuRequest, CriuResponse } from "../criu/messages.ts";
 import { callCriu, type Notice } from "../criu/session.ts";
-import { versionProblem } from "../criu/version.ts";
+import { type CriuVersion, versionProblem } from "../criu/version.ts";
 import { isErrno, TsrunError } from "../errors.ts";
 import { spawnInit } from "../init/spawn.ts";
 import { debug } from "../log.ts";
@@ -27,6 +27,8 @@ const VERSION_TIMEOUT_MS = 30_000;
 export interface CriuJob {
   /** A path, or a name that is looked for. Default: "criu". */
   program?: string | undefined;
+  /** What is asked of it that it has had since a later version than tsrun needs. */
+  feature?: { name: string; since: CriuVersion } | undefined;
   plan: Omit<CriuPlanRequest, "program" | "env">;
   /** Descriptors that the plan names. */
   fds: ReadonlyMap<string, number>;
@@ -44,7 +46,7 @@ export interface CriuJob {
 /** @throws TsrunError with the last errors of criu's log; criu has ended then */
 export function runCriu(job: CriuJob): CriuResponse {
   const program = findCriu(job.program ?? "criu");
-  checkVersion(program);
+  checkVersion(program, job.feature);
   // criu has programs of its own to find: iptables, ip, tar.
   const env = { ...process.env, PATH: [process.env.PATH, USUAL_PATH].filter(Boolean).join(":") };
   const environment = Object.entries(env).map(([name, value]) => `${name}=${value}`);
@@ -70,7 +72,7 @@ export function runCriu(job: CriuJob): CriuResponse {
       job.onNotice(notice);
     });
     if (response?.success) return response;
-    throw criuFailure(job, response);
+    throw criuFailure(job, response === undefined ? endOf(pid) : "", response?.message);
   } finally {
     // Without its socket it ends.
     closeQuiet(ours);
@@ -98,7 +100,7 @@ function findCriu(program: string): string {
 }
 
 /** An older criu passes over what it does not know of a request, and would do something else than what was asked. */
-function checkVersion(program: string): void {
+function checkVersion(program: string, feature: CriuJob["feature"]): void {
   const { stdout } = capture({
     start: (stdio) =>
       posixSpawn({
@@ -110,13 +112,19 @@ function checkVersion(program: string): void {
     input: "",
     timeoutMs: VERSION_TIMEOUT_MS,
   });
-  const problem = versionProblem(stdout);
+  const problem = versionProblem(stdout, feature);
   if (problem !== undefined) throw new TsrunError(`${program}: ${problem}`, { fix: "install a newer one" });
 }
 
-function criuFailure({ what, log }: CriuJob, response: CriuResponse | undefined): TsrunError {
-  const said = lastErrors(readQuiet(log));
-  const reason = said.length > 0 ? said.join("; ") : (response?.message ?? "it ended without a word");
+/** What a criu died of that has closed its socket without an answer; "" when it has ended by itself. */
+function endOf(pid: number): string {
+  const { kind, signal } = waitid({ pid }, { keep: true });
+  return kind === "signaled" ? `it was killed by signal ${signal}` : "";
+}
+
+function criuFailure({ what, log }: CriuJob, end: string, message = "it ended without a word"): TsrunError {
+  const said = [end, ...lastErrors(readQuiet(log))].filter((text) => text !== "");
+  const reason = said.length > 0 ? said.join("; ") : message;
   return new TsrunError(`criu failed to ${what}: ${reason}`, {
     fix: `the whole of it is in ${log}; \`criu check\` says what this kernel lacks`,
   });
@@ -170,6 +178,8 @@ function openDirectory(flag: string, path: string, make: boolean): Fd {
     return new Fd(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   } catch (cause) {
     if (isErrno(cause, "ENOENT")) throw new TsrunError(`${flag} ${path}: there is no such directory`);
+    if (isErrno(cause, "EEXIST", "ENOTDIR"))
+      throw new TsrunError(`${flag} ${path}: this, or a part of it, is no directory`);
     throw new TsrunError(`${flag} ${path}`, { cause });
   }
 }

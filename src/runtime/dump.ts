@@ -128,6 +128,7 @@ function writeImages(options: CheckpointOptions, { record, config, stdio, direct
   });
   runCriu({
     program: options.criu,
+    feature: options.networkLock === "skip" ? { name: "--network-lock skip", since: [3, 18] } : undefined,
     plan: { kept: [] },
     fds: new Map(),
     request: () => request,

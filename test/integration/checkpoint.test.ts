@@ -337,6 +337,9 @@ describe("what cannot be", () => {
     expect(globally(named)).toContain(`${named}: it is criu 3.16, and 3.17 is needed`);
     expect(globally("another", { PATH: directory })).toContain(`${named}: it is criu 3.16`);
     expect(globally("/nowhere/criu")).toContain("/nowhere/criu is not installed");
+    writeFileSync(join(directory, "criu"), "#!/bin/sh\necho Version: 3.17.1\n", { mode: 0o755 });
+    const skip = ["checkpoint", "--network-lock", "skip", "--image-path", scratch("images"), id];
+    expect(run(skip, { env: { PATH: directory } }).stderr).toContain("3.18 is needed for --network-lock skip");
     runOk(["delete", "--force", id]);
   });
 

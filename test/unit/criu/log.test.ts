@@ -17,6 +17,17 @@ describe("criu/log", () => {
     ]);
   });
 
+  test("errors that come with every failure are told only where there are no others", () => {
+    const beside = `(00.1) Error (criu/util.c:1): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted
+(00.4) Error (criu/cr-restore.c:1): Restoring FAILED.
+(00.5) Error (criu/cgroup.c:1): cg: cgroupd: recv req error: No such file or directory
+`;
+    expect(lastErrors(`${beside}(00.2) Error (criu/tty.c:1): tty: No task found with sid 0\n`)).toEqual([
+      "tty: No task found with sid 0",
+    ]);
+    expect(lastErrors(beside)).toEqual(["cg: cgroupd: recv req error: No such file or directory"]);
+  });
+
   test("a log without an error gives its last line, an empty one nothing", () => {
     expect(lastErrors("(00.1) one\n(00.2) two\n")).toEqual(["two"]);
     expect(lastErrors("\n")).toEqual([]);

@@ -26,6 +26,7 @@ const onlyHere = [
   "{attributes,hooks,idmap,inventory,layers,library-docs,live-mounts,rlimits,terminal}",
   "security/{bad-input,concurrency,damaged,faults,hanging-hook,machine,messages,outside,runtime-binary}",
   "security/{swap,uninterruptible}",
+  "caller",
   "source-links",
   "storage/{exclusive,gc-race,gnu-tar,hostile,id-map,images,kill,no-room,old-kernel}",
   "storage/{options,power-loss,random-tar,rw-layers,try}",

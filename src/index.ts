@@ -52,6 +52,7 @@ export { runContainer, runInForeground } from "./runtime/run.ts";
 export { startContainer } from "./runtime/start.ts";
 export { MissingError } from "./runtime/state.ts";
 export { type TryOptions, type TryResult, tryCommand } from "./runtime/try.ts";
+export { keepOwnerRights } from "./runtime/umask.ts";
 export { readResources, updateContainer } from "./runtime/update.ts";
 export { COMMIT, SPEC_VERSION, VERSION } from "./runtime/version.ts";
 export { type DefaultSpecOptions, defaultSpec } from "./spec/defaults.ts";

@@ -2,7 +2,7 @@
 import { COMPLETION_TEXTS, HELP_TEXTS } from "../build/help-texts.ts";
 import { HELP, main } from "./cli/cli.ts";
 import { COMPLETIONS } from "./cli/verbs/completion.ts";
-import { fastExit } from "./index.ts";
+import { fastExit, keepOwnerRights } from "./index.ts";
 import { host } from "./sys/engine.ts";
 
 HELP.texts = HELP_TEXTS;
@@ -10,6 +10,7 @@ COMPLETIONS.texts = COMPLETION_TEXTS;
 
 host?.onStart((argv, pid) => {
   host?.startProcess(argv, pid);
+  keepOwnerRights();
   const result = main(argv.slice(1));
   if (typeof result === "number") fastExit(result);
   else void result.then(fastExit);

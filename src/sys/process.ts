@@ -183,6 +183,11 @@ export function prlimit(pid: number, resource: number, limit?: Limit): Limit {
   return { soft: view.getBigUint64(0, true), hard: view.getBigUint64(8, true) };
 }
 
+/** umask(2). @returns the one before */
+export function umask(mask: number): number {
+  return syscall(SYS.umask, mask);
+}
+
 /** getrlimit(2). */
 export function getrlimit(resource: number): Limit {
   return prlimit(0, resource);

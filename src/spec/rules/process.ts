@@ -29,6 +29,8 @@ export const RLIMITS: readonly string[] = [
 const NAMES = { list: S.text };
 /** setgroups(2). */
 const NGROUPS_MAX = 65536;
+/** execve(2) takes 6 MiB of strings at most, and of each its NUL and a pointer count, too. */
+const MAX_STRINGS = Math.floor((6 * 1024 * 1024) / 9);
 
 export const PROCESS: ObjectShape = {
   members: {
@@ -49,8 +51,8 @@ export const PROCESS: ObjectShape = {
         username: S.text,
       },
     },
-    args: { list: S.argument },
-    env: { list: S.argument },
+    args: { list: S.argument, max: MAX_STRINGS },
+    env: { list: S.argument, max: MAX_STRINGS },
     cwd: S.path,
     capabilities: {
       members: {

@@ -76,7 +76,8 @@ const MKDIR_FIXES: Record<string, string> = {
   EAGAIN: "cgroup.max.descendants or cgroup.max.depth of a cgroup above is reached",
   ENOSPC: "the kernel has no number left for a memory cgroup: many removed ones still hold memory",
   EINVAL: "no cgroup may have this name",
-  EROFS: "cgroups are mounted read-only here, as in most containers: mount them writable in the container that this is",
+  EROFS:
+    "cgroups are mounted read-only here, as in most containers: mount them writable in the container that this is, or use --cgroup-manager disabled",
 };
 
 function mkdirError(dir: string, error: unknown): Error {

@@ -154,13 +154,19 @@ function tellOfLog(failure: unknown): void {
 }
 
 /**
- * In a container it is often its filter that forbids something, and the errno does not tell. Said when nothing better is
- * known.
+ * In a container it is often its filter or its AppArmor profile that forbids something, and the errno does not tell. Said
+ * when nothing better is known.
  */
-function withSeccompFix(description: Description): Description {
-  if (description.fixes.length > 0 || !/\b(EPERM|ENOSYS)\b/.test(description.line)) return description;
-  if (!isFiltered()) return description;
-  const fix = "this process is under a seccomp filter, as in most containers, which may forbid this call";
+function withConfinementFix(description: Description): Description {
+  const code = /\b(EPERM|ENOSYS|EACCES)\b/.exec(description.line)?.[1];
+  if (description.fixes.length > 0 || code === undefined) return description;
+  const profile = code === "ENOSYS" ? undefined : apparmorProfile();
+  const under = [
+    ...(code !== "EACCES" && isFiltered() ? ["a seccomp filter, as in most containers"] : []),
+    ...(profile === undefined ? [] : [`the AppArmor profile ${profile}`]),
+  ];
+  if (under.length === 0) return description;
+  const fix = `this process is under ${under.join(", and ")}, which may forbid this call`;
   return { ...description, fixes: [fix], line: `${description.line} (fix: ${fix})` };
 }
 
@@ -171,6 +177,16 @@ function withProcFix(description: Description): Description {
   }
   const fix = "procfs is not mounted at /proc: mount -t proc proc /proc";
   return { ...description, fixes: [fix], line: `${description.line} (fix: ${fix})` };
+}
+
+/** apparmor(7): "NAME (enforce)"; one that complains only forbids nothing. */
+function apparmorProfile(): string | undefined {
+  try {
+    return /^(.+) \(enforce\)$/.exec(readFileSync("/proc/self/attr/apparmor/current").trim())?.[1];
+  } catch {
+    // Another module than AppArmor, or a /proc that is hidden.
+    return undefined;
+  }
 }
 
 /** proc_pid_status(5): mode 2 is a filter. */
@@ -184,7 +200,7 @@ function isFiltered(): boolean {
 
 /** Tells about an error, once: in the log, if there is one, and on standard error. */
 export function printError(error: unknown, context?: Context): void {
-  const description = withProcFix(withSeccompFix(describeError(error, context)));
+  const description = withProcFix(withConfinementFix(describeError(error, context)));
   const line: LogLine = { level: "error", message: description.line, time: new Date() };
   if (target !== undefined) {
     try {

@@ -197,7 +197,9 @@ function fixFor(step: Step, code: string): string | undefined {
     case "rlimit EPERM":
       return "raising a hard limit needs CAP_SYS_RESOURCE";
     case "fsmount EPERM":
-      return "in a user namespace: needs a new network namespace for sysfs, a fully visible /proc for proc";
+      return fileSystemFix(String(step.args[1]));
+    case "loopback EPERM":
+      return "bringing lo up needs CAP_NET_ADMIN beside CAP_SYS_ADMIN: start the container that this is with it, or use the network that is there";
     case "mountSetattr ENOSYS":
     case "cloexecFrom ENOSYS":
     case "cloexecFrom EINVAL": // Linux 5.9 and 5.10 have the call without the flag
@@ -220,6 +222,29 @@ function fixFor(step: Step, code: string): string | undefined {
       return "the file is of another kind of namespace";
     default:
       return undefined;
+  }
+}
+
+/** A file system of the kernel's that root of a user namespace may not mount. */
+function fileSystemFix(type: string): string | undefined {
+  if (type === "sysfs")
+    return "in a user namespace sysfs needs a new network namespace, and a /sys that is wholly visible";
+  if (type !== "proc") return undefined;
+  const covered = coveredInProc();
+  if (covered.length === 0)
+    return "in a user namespace a new procfs needs a /proc that is wholly visible, and a new pid namespace";
+  const some = `${covered.slice(0, 3).join(", ")}${covered.length > 3 ? ` and ${covered.length - 3} more` : ""}`;
+  return `the container that this is hides ${some}, and in a user namespace the kernel mounts no procfs that would show them: start that one with an unmasked /proc (podman --security-opt unmask=ALL, docker --security-opt systempaths=unconfined), or bind /proc`;
+}
+
+/** What lies over parts of /proc; on directories that are there to be mounted on nothing is hidden. */
+function coveredInProc(): string[] {
+  const places = /^\/proc\/(?!sys\/fs\/binfmt_misc|fs\/nfsd|xen)/;
+  try {
+    const lines = readFileSync("/proc/self/mountinfo").split("\n");
+    return [...new Set(lines.map((line) => line.split(" ")[4] ?? "").filter((place) => places.test(place)))];
+  } catch {
+    return [];
   }
 }
 

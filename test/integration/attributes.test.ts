@@ -154,6 +154,36 @@ describe("process attributes", () => {
     );
   });
 
+  apparmor("under a profile that forbids mounts tsrun names it, and doctor says what does not work", () => {
+    const file = join(scratch("apparmor"), "outer");
+    writeFileSync(
+      file,
+      `profile tsrun-outer flags=(attach_disconnected,mediate_deleted) {
+  file,
+  signal,
+  network,
+  unix,
+  ptrace,
+  capability,
+}
+`,
+    );
+    expect(spawnSync("apparmor_parser", ["-r", "-K", file], { encoding: "utf8" }).stderr).toBe("");
+    const confined = (...args: string[]) =>
+      run(["-c", 'echo "exec tsrun-outer" > /proc/self/attr/apparmor/exec && exec "$@"', "sh", RUNTIME, ...args], {
+        runtime: "/bin/sh",
+      });
+    const { code, stderr } = confined("run", "-b", makeBundle().path, newId());
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(
+        /^tsrun: run .*: E(ACCES|PERM) .*\n {2}fix: this process is under the AppArmor profile tsrun-outer, which may/,
+      ),
+    });
+    // Which of them is asked about first depends on the kernel.
+    expect(confined("doctor").stdout).toMatch(/^(missing|limited) +(mount proc|pivot_root) .*E(ACCES|PERM)/m);
+  });
+
   apparmor("a profile that is not loaded is named, and is no missing command", () => {
     const result = stdout("true", (spec) => {
       spec.process.apparmorProfile = "tsrun-nosuch";

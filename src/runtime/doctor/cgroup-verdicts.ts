@@ -29,7 +29,7 @@ function refused(probes: Probes): Verdict {
       name,
       status: "missing",
       detail: `${layout}; ${why}`,
-      fix: "mount /sys/fs/cgroup read-write",
+      fix: "mount /sys/fs/cgroup read-write, or run with --cgroup-manager disabled, without limits",
       isNeeded: true,
     };
   }

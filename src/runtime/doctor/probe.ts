@@ -18,7 +18,7 @@ import { O_RDWR } from "../../sys/constants.ts";
 import { closeQuiet, open } from "../../sys/file.ts";
 import { existsSync, findProgram, readFileSync } from "../../sys/fs.ts";
 import { randomBytes } from "../../sys/random.ts";
-import { FIRST_FREE_FD, inUserNamespace } from "../helper-init.ts";
+import { FIRST_FREE_FD, inUserNamespace, type PlainStep } from "../helper-init.ts";
 import { mapIds } from "../idmap.ts";
 import { stateRoot, storageRoot } from "../paths.ts";
 import { probeCgroups } from "./cgroups.ts";
@@ -53,6 +53,7 @@ export function probeHost(root: string | undefined): Probes {
       ["fsmount", FIRST_FREE_FD, "sysfs", READ_ONLY, ["source=sysfs"]],
     ]),
     pivot: store ?? pivot,
+    keyring: attempt(host, "keyring", [["keyring", name]]),
     seccomp: attempt(host, "seccomp", [["noNewPrivs"], ["seccomp", 0, ALLOW_ALL]]),
     seccompActions: words("/proc/sys/kernel/seccomp/actions_avail"),
     states: probeStates(root, name),
@@ -79,7 +80,9 @@ function probeNamespaces(host: Probes["host"]): Probes["namespaces"] {
   for (const type of Object.keys(NAMESPACE_FLAGS) as LinuxNamespaceType[]) {
     const flag = NAMESPACE_FLAGS[type];
     const isOwn = flag === CLONE_NEWUSER && host.euid !== 0;
-    outcomes[type] = attempt(host, `namespace ${type}`, isOwn ? [] : [["unshare", flag]]);
+    // A new network is of use with lo, for which another capability is needed than for the namespace.
+    const more: PlainStep[] = flag === CLONE_NEWNET ? [["loopback"]] : [];
+    outcomes[type] = attempt(host, `namespace ${type}`, isOwn ? [] : [["unshare", flag], ...more]);
   }
   return outcomes as Probes["namespaces"];
 }

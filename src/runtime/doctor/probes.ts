@@ -50,6 +50,8 @@ export interface Probes {
   proc: Outcome;
   sysfs: Outcome;
   pivot: Outcome;
+  /** A session keyring of its own. */
+  keyring: Outcome;
   seccomp: Outcome;
   seccompActions: string[];
   /** The directories of states and of layers. */

@@ -22,6 +22,7 @@ export function diagnose(probes: Probes): Diagnosis {
     need(works("mount proc", probes.proc, "in a pid namespace", procFix(probes))),
     works("mount sysfs", probes.sysfs, "in a network namespace", "bind /sys instead"),
     pivotCheck(probes),
+    keyringCheck(probes),
     seccompCheck(probes),
     need(works("states", probes.states.outcome, probes.states.path, "--root DIR: name a directory that you may write")),
     works("store", probes.store.outcome, probes.store.path, "--store DIR, or free the way there"),
@@ -105,6 +106,8 @@ function namespaceFix(probes: Probes, type: LinuxNamespaceType, code: string): s
     if (sysctls["kernel.unprivileged_userns_clone"] === "0") return "sysctl -w kernel.unprivileged_userns_clone=1";
     if (sysctls["kernel.apparmor_restrict_unprivileged_userns"] === "1") return APPARMOR_FIX;
   }
+  if (code === "EPERM" && probes.namespaces[type]?.why.startsWith("loopback") === true)
+    return "bringing lo up needs CAP_NET_ADMIN";
   if (code === "EPERM")
     return "who made this process's container denies it: by seccomp, a security module or capabilities";
   return undefined;
@@ -122,7 +125,15 @@ function procFix({ proc, namespaces }: Probes): string | undefined {
 
 function pivotCheck({ pivot }: Probes): Verdict {
   if (pivot === undefined) return { name: "pivot_root", status: "ok", detail: "works" };
-  return { name: "pivot_root", status: "limited", detail: pivot.why, fix: "run with --no-pivot, as on an initramfs" };
+  const verdict = { name: "pivot_root", status: "limited", detail: pivot.why } as const;
+  // Nothing is said of pivot_root where there is no directory to try it in.
+  if (pivot.why.startsWith("mkdir ")) return { ...verdict, detail: `not tried: ${pivot.why}` };
+  return { ...verdict, fix: "run with --no-pivot, as on an initramfs, or where a seccomp filter forbids it" };
+}
+
+function keyringCheck({ keyring }: Probes): Verdict {
+  if (keyring === undefined) return { name: "session keyring", status: "ok", detail: "a new one can be joined" };
+  return { name: "session keyring", status: "limited", detail: keyring.why, fix: "run with --no-new-keyring" };
 }
 
 function seccompCheck({ seccomp, seccompActions }: Probes): Verdict {

@@ -7,10 +7,14 @@ import { type Bundle, busyboxRootfs, defaultConfig, type FullSpec, makeBundle } 
 import { needs } from "../../helpers/needs.ts";
 import { expectNothingLeft, inventory, type Result, RUNTIME, runBundle } from "../../helpers/runtime.ts";
 
-/** A container that has tsrun, and in /inner a bundle whose process says who it is. */
-function outer(edit: (spec: FullSpec) => void, editInner: (spec: FullSpec) => void = () => {}): Bundle {
+/**
+ * A container that has tsrun, and in /inner a bundle whose process says who it is.
+ *
+ * @param flags of tsrun in the container
+ */
+function outer(edit: (spec: FullSpec) => void, editInner: (spec: FullSpec) => void = () => {}, flags = ""): Bundle {
   return makeBundle({
-    args: ["sh", "-c", "tsrun run -b /inner inner; code=$?; tsrun list -q; exit $code"],
+    args: ["sh", "-c", `tsrun ${flags} run -b /inner inner; code=$?; tsrun list -q; exit $code`],
     rootfs(path) {
       busyboxRootfs(path);
       copyFileSync(RUNTIME, join(path, "bin/tsrun"));
@@ -115,8 +119,54 @@ describe("tsrun in a container", () => {
     const { code, stdout, stderr } = runBundle(outer(allCapabilities));
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(
-      /^tsrun: run inner: mkdir \/sys\/fs\/cgroup\/.*: EROFS \(Read-only file system\)\n {2}fix: cgroups are mounted read-only here/,
+      /^tsrun: run inner: mkdir \/sys\/fs\/cgroup\/.*: EROFS \(Read-only file system\)\n {2}fix: cgroups are mounted read-only here.*--cgroup-manager disabled/,
     );
+    expect(runBundle(outer(allCapabilities, () => {}, "--cgroup-manager disabled"))).toMatchObject(ran);
+    expectNothingLeft(before);
+  });
+
+  root("with a masked /proc, for a user namespace: it says what is hidden, and binding /proc works", () => {
+    const before = inventory();
+    const inUserNamespace = (spec: FullSpec) => {
+      const { mounts, linux } = defaultConfig("runc-spec-rootless");
+      const ids = [{ containerID: 0, hostID: 0, size: 1 }];
+      Object.assign(spec, { mounts, linux: { ...linux, uidMappings: ids, gidMappings: ids } });
+    };
+    const flags = "--cgroup-manager disabled";
+    const { code, stderr } = runBundle(outer(allCapabilities, inUserNamespace, flags));
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(
+        /^tsrun: run inner: mounts\[0\] \/proc: fsmount proc .*: EPERM .*\n {2}fix: the container that this is hides \/proc\/\w+, \/proc\/\w+, \/proc\/\S+ and \d+ more, and in a user namespace .*unmasked \/proc/,
+      ),
+    });
+    const withBind = (spec: FullSpec) => {
+      inUserNamespace(spec);
+      Object.assign(spec.mounts[0] ?? {}, { type: "bind", source: "/proc", options: ["rbind"] });
+    };
+    expect(runBundle(outer(allCapabilities, withBind, flags))).toMatchObject({ code: 0 });
+    expectNothingLeft(before);
+  });
+
+  root("without CAP_NET_ADMIN: it says that lo needs it", () => {
+    const before = inventory();
+    const bundle = outer(
+      (spec) => {
+        allCapabilities(spec);
+        for (const set of Object.values(spec.process.capabilities ?? {})) {
+          if (set.includes("CAP_NET_ADMIN")) set.splice(set.indexOf("CAP_NET_ADMIN"), 1);
+        }
+      },
+      () => {},
+      "--cgroup-manager disabled",
+    );
+    const { code, stderr } = runBundle(bundle);
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(
+        /^tsrun: run inner: .*: loopback: EPERM .*\n {2}fix: bringing lo up needs CAP_NET_ADMIN/,
+      ),
+    });
     expectNothingLeft(before);
   });
 

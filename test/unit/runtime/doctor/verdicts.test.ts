@@ -22,6 +22,7 @@ const GOOD: Probes = {
   proc: undefined,
   sysfs: undefined,
   pivot: undefined,
+  keyring: undefined,
   seccomp: undefined,
   seccompActions: ["errno", "user_notif", "allow"],
   states: { path: "/run/tsrun", outcome: undefined },
@@ -115,6 +116,23 @@ describe("doctor, verdicts", () => {
       "criu",
       "systemd",
     ]);
+  });
+
+  test("what a container forbids is told with the flag that does without it", () => {
+    const pivot = (why: string) => check({ ...GOOD, pivot: { code: "EPERM", why } }, "pivot_root");
+    expect(pivot("pivot_root 5: EPERM")).toMatchObject({
+      status: "limited",
+      fix: expect.stringContaining("--no-pivot"),
+    });
+    // It was not tried, so nothing is known of it.
+    expect(pivot("mkdir /var/x: EACCES")).toEqual({
+      ...{ name: "pivot_root", status: "limited", detail: "not tried: mkdir /var/x: EACCES" },
+    });
+    expect(check({ ...GOOD, keyring: refused("EPERM") }, "session keyring")?.fix).toContain("--no-new-keyring");
+    const network = { ...GOOD.namespaces, network: { code: "EPERM", why: "loopback: EPERM" } };
+    expect(check({ ...GOOD, namespaces: network }, "namespace network")?.fix).toContain("CAP_NET_ADMIN");
+    const made = refused("EROFS");
+    expect(check({ ...GOOD, cgroup: { ...GOOD.cgroup, made } }, "cgroup")?.fix).toContain("--cgroup-manager disabled");
   });
 
   test("an ordinary user needs user namespaces, and hears which knob forbids them", () => {

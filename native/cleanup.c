@@ -12,7 +12,7 @@
  *   d path          umount2(2) with MNT_DETACH of everything that is mounted there
  *   e path count files..  write how the container ended, before the rest goes: its wait status, -1 when
  *                   unknown, and what each of the files holds, each ended by NUL. Only to a file that is
- *                   there: somebody waits for it then. What was tallied (tally.c) is not read again
+ *                   there: somebody waits for it then. What a witness (witness.c) says is not read again
  *   E path count files..  the same; the file is made when it is not there
  *   s path          stop here when something before could not be removed; the path is not used
  *   x count args.. count env..  run a program (args[0] is its path) and wait for it
@@ -27,12 +27,12 @@ static int lock_directory(const char *number);
 static int unlock_directory(const char *number);
 static int decode_list(struct reader *records, char ***list);
 static int run_program(struct reader *records);
-static int write_end(struct reader *records, uint64_t flags, int status, const struct tally *tally);
+static int write_end(struct reader *records, uint64_t flags, int status, const struct witnessed *witnessed);
 static void write_number(int file, int number);
-static void write_content(int file, const char *path, const struct tally *tally);
+static void write_content(int file, const char *path);
 static const char *error_name(int error);
 
-void cleanup(struct reader *records, int status, const struct tally *tally)
+void cleanup(struct reader *records, int status, const struct witnessed *witnessed)
 {
 	char *op, *path;
 	size_t size;
@@ -50,7 +50,7 @@ void cleanup(struct reader *records, int status, const struct tally *tally)
 			continue;
 		}
 		if (op[0] == 'e' || op[0] == 'E') {
-			result = write_end(records, op[0] == 'E' ? O_CREAT : 0, status, tally);
+			result = write_end(records, op[0] == 'E' ? O_CREAT : 0, status, witnessed);
 			if (result < 0)
 				complain("write", "how the container ended", -result);
 			continue;
@@ -177,24 +177,28 @@ static int run_program(struct reader *records)
 }
 
 /* What is asked for and cannot be read is empty: a cgroup of another layout, or one that is gone. */
-static int write_end(struct reader *records, uint64_t flags, int status, const struct tally *tally)
+static int write_end(struct reader *records, uint64_t flags, int status, const struct witnessed *witnessed)
 {
+	const char *said;
 	char *path, *text;
 	uint64_t count;
-	size_t size;
+	size_t size, length;
 	int file;
 
 	if (decode_string(records, &path, &size) < 0 || decode_string(records, &text, &size) < 0 ||
 	    decode_unsigned(text, &count) < 0)
 		return -EPROTO;
 	file = (int)SYS(openat, AT_FDCWD, path, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
+	said = witnessed_files(witnessed, &length);
 	if (file >= 0)
 		write_number(file, status);
+	if (file >= 0 && length > 0)
+		SYS(write, file, said, length);
 	for (uint64_t i = 0; i < count; i++) {
 		if (decode_string(records, &text, &size) < 0)
 			return -EPROTO;
-		if (file >= 0)
-			write_content(file, text, tally);
+		if (file >= 0 && length == 0)
+			write_content(file, text);
 	}
 	if (file >= 0)
 		SYS(close, file);
@@ -217,16 +221,10 @@ static void write_number(int file, int number)
 	SYS(write, file, digits + at, sizeof(digits) - at);
 }
 
-static void write_content(int file, const char *path, const struct tally *tally)
+static void write_content(int file, const char *path)
 {
 	static char page[4096];
-	const struct tallied *kept = tally_find(tally, path);
-	long count, from = -1;
-
-	if (kept != NULL)
-		SYS(write, file, kept->text, kept->size);
-	else
-		from = SYS(openat, AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+	long count, from = SYS(openat, AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
 	while (from >= 0 && (count = SYS(read, from, page, sizeof(page))) > 0)
 		SYS(write, file, page, count);
 	if (from >= 0)

@@ -80,6 +80,9 @@ void reset_signals(uint64_t mask);
 /* monitor.c */
 int monitor(int argc, char **argv);
 
+/* witness.c */
+int witness(int argc, char **argv);
+
 /* relay.c */
 int relay(int argc, char **argv);
 

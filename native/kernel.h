@@ -82,6 +82,8 @@
 #define NR_set_mempolicy 238
 #define NR_ioprio_set 251
 #define NR_sched_setattr 314
+#define NR_setpriority 141
+#define NR_sched_setscheduler 144
 #elif defined(__aarch64__)
 #define NR_getcwd 17
 #define NR_dup3 24
@@ -152,6 +154,8 @@
 #define NR_sched_setaffinity 122
 #define NR_set_mempolicy 237
 #define NR_sched_setattr 274
+#define NR_setpriority 140
+#define NR_sched_setscheduler 119
 #define NR_fchmod 52
 #define NR_sendfile 71
 #else
@@ -401,6 +405,11 @@ struct sock_fprog {
 struct rlimit64 {
 	uint64_t soft, hard;
 };
+
+/* sched_setscheduler(2), setpriority(2) */
+#define SCHED_FIFO 1
+#define SCHED_RESET_ON_FORK 0x40000000
+#define PRIO_PROCESS 0
 
 /* signal(7), signalfd(2), wait4(2), waitid(2), poll(2) */
 #define SIG_SETMASK 2

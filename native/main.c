@@ -6,7 +6,8 @@
  *   tsrun-init SYNC-FD PLAN-FD
  *
  * The same program waits for a container in the foreground when it is called
- * tsrun-monitor (monitor.c), and for descriptors when it is called tsrun-relay (relay.c).
+ * tsrun-monitor (monitor.c), for the end of a cgroup as tsrun-witness (witness.c), and for
+ * descriptors as tsrun-relay (relay.c).
  */
 #include "init.h"
 
@@ -29,6 +30,8 @@ int main(int argc, char **argv)
 
 	if (is_called(argc, argv, "tsrun-monitor"))
 		return monitor(argc, argv);
+	if (is_called(argc, argv, "tsrun-witness"))
+		return witness(argc, argv);
 	if (is_called(argc, argv, "tsrun-relay"))
 		return relay(argc, argv);
 	if (argc != 3 || decode_number(argv[1], &sync) < 0 || decode_number(argv[2], &plan) < 0)

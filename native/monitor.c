@@ -15,7 +15,7 @@
  *   2  only watch: no signal is forwarded, and the end of our parent is our own
  *   4  two more strings follow the flags: the sockets of notify.c, that of the container and
  *      the one to whoever waits for its readiness
- *   8  the strings of tally.c follow, of a container whose cgroup goes with its last process
+ *   8  two more strings follow: the socket to a witness of the end (witness.c), and what it writes
  */
 #include "monitor.h"
 
@@ -24,14 +24,14 @@
 #define FLAG_NO_SUBREAPER 1
 #define FLAG_WATCH 2
 #define FLAG_NOTIFY 4
-#define FLAG_TALLY 8
+#define FLAG_WITNESS 8
 /* How often to look whether the container opened its terminal again, or ours is in our hands: poll(2) does not tell. */
 #define LOOK_AGAIN_NS 250000000
 
 struct container {
 	int64_t pid, pidfd, master, flags;
 	struct notify notify;
-	struct tally *tally;
+	struct witnessed *witnessed;
 	/* As wait4(2) has it; -1 while, or where, nobody told us. */
 	int status;
 	int gone;
@@ -53,11 +53,11 @@ static int exit_code(int status);
 int monitor(int argc, char **argv)
 {
 	static struct terminal terminal;
-	static struct tally tally;
+	static struct witnessed witnessed;
 	struct container container = {
 		.status = -1,
 		.notify = { .from = -1, .to = -1, .barrier = -1 },
-		.tally = &tally,
+		.witnessed = &witnessed,
 	};
 	struct reader records;
 	int64_t config;
@@ -71,19 +71,17 @@ int monitor(int argc, char **argv)
 		return STATUS_UNKNOWN;
 	}
 	signals = take_signals();
-	if (container.flags & FLAG_TALLY)
-		tally_start(&tally);
 	if ((container.flags & FLAG_NO_SUBREAPER) == 0)
 		SYS(prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	if (container.flags & FLAG_WATCH)
 		SYS(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	terminal_start(&terminal, (int)container.master);
 	wait_for(&container, &terminal, signals);
-	if (container.flags & FLAG_TALLY)
-		tally_take(&tally);
+	if (container.flags & FLAG_WITNESS)
+		witnessed_finish(&witnessed);
 	terminal_finish(&terminal, signals);
 	notify_finish(&container.notify);
-	cleanup(&records, container.status, &tally);
+	cleanup(&records, container.status, &witnessed);
 	return exit_code(container.status);
 }
 
@@ -101,11 +99,11 @@ static int read_config(int fd, struct reader *reader, struct container *containe
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 		if (read_number(reader, numbers[i]) < 0)
 			return -EPROTO;
-	if (container->pid <= 0 || (container->flags & ~(FLAG_NO_SUBREAPER | FLAG_WATCH | FLAG_NOTIFY | FLAG_TALLY)) != 0)
+	if (container->pid <= 0 || (container->flags & ~(FLAG_NO_SUBREAPER | FLAG_WATCH | FLAG_NOTIFY | FLAG_WITNESS)) != 0)
 		return -EPROTO;
 	if ((container->flags & FLAG_NOTIFY) && read_notify(reader, &container->notify) < 0)
 		return -EPROTO;
-	return container->flags & FLAG_TALLY ? tally_read(reader, container->tally) : 0;
+	return container->flags & FLAG_WITNESS ? witnessed_read(reader, container->witnessed) : 0;
 }
 
 static int read_notify(struct reader *reader, struct notify *notify)
@@ -138,7 +136,7 @@ static int take_signals(void)
 
 static void wait_for(struct container *container, struct terminal *terminal, int signals)
 {
-	struct pollfd polls[POLL_TERMINAL + 4];
+	struct pollfd polls[POLL_TERMINAL + 3];
 
 	for (reap(container); !container->gone; reap(container)) {
 		const struct timespec soon = { .nsec = LOOK_AGAIN_NS };
@@ -148,11 +146,7 @@ static void wait_for(struct container *container, struct terminal *terminal, int
 		polls[POLL_TERMINAL] = (struct pollfd){ .fd = signals, .events = POLLIN };
 		polls[POLL_TERMINAL + 1] = (struct pollfd){ .fd = container->held ? -1 : (int)container->pidfd, .events = POLLIN };
 		polls[POLL_TERMINAL + 2] = (struct pollfd){ .fd = container->notify.from, .events = POLLIN };
-		polls[POLL_TERMINAL + 3] = (struct pollfd){
-			.fd = container->flags & FLAG_TALLY ? container->tally->events : -1,
-			.events = POLLPRI,
-		};
-		ready = SYS(ppoll, polls, POLL_TERMINAL + 4,
+		ready = SYS(ppoll, polls, POLL_TERMINAL + 3,
 			    terminal->hung_up || terminal->background ? &soon : NULL, NULL, 8);
 		if (ready == 0)
 			terminal->hung_up = 0;
@@ -160,8 +154,6 @@ static void wait_for(struct container *container, struct terminal *terminal, int
 			terminal_resume(terminal);
 		if (ready <= 0)
 			continue;
-		if (polls[POLL_TERMINAL + 3].revents != 0)
-			tally_look(container->tally);
 		if (polls[POLL_TERMINAL].revents != 0)
 			handle_signals(container, terminal, signals);
 		if (polls[POLL_TERMINAL + 2].revents != 0)

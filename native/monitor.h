@@ -35,22 +35,11 @@ struct notify {
 	int barrier;
 };
 
-#define TALLY_FILES 5
-
-/* One file of a cgroup, and what it held when it was read last: a few short lines. */
-struct tallied {
-	char *path;
-	int fd;
+/* A witness of the end, and its record, as it is found then; without a witness its size stays 0. */
+struct witnessed {
+	int socket, record;
 	size_t size;
-	char text[512];
-};
-
-/* What a cgroup has counted (`files`), and what tells of its end (`events`), negative for none. */
-struct tally {
-	char *news;
-	int events;
-	size_t count;
-	struct tallied files[TALLY_FILES];
+	char text[4096];
 };
 
 enum { POLL_INPUT, POLL_MASTER, POLL_OUTPUT, POLL_TERMINAL };
@@ -70,15 +59,13 @@ void terminal_finish(struct terminal *terminal, int signals);
 void notify_relay(struct notify *notify);
 void notify_finish(struct notify *notify);
 
-/* tally.c */
-int tally_read(struct reader *reader, struct tally *tally);
-void tally_start(struct tally *tally);
-void tally_look(struct tally *tally);
-void tally_take(struct tally *tally);
-const struct tallied *tally_find(const struct tally *tally, const char *path);
+/* witness.c */
+int witnessed_read(struct reader *reader, struct witnessed *witnessed);
+void witnessed_finish(struct witnessed *witnessed);
+const char *witnessed_files(const struct witnessed *witnessed, size_t *size);
 
 /* cleanup.c */
-void cleanup(struct reader *records, int status, const struct tally *tally);
+void cleanup(struct reader *records, int status, const struct witnessed *witnessed);
 void complain(const char *what, const char *path, int error);
 
 /* remove.c */

@@ -36,7 +36,7 @@ export function machineKills(): number | undefined {
 export function pastKills(record: CgroupRecord, pid: number): OomAnswer | undefined {
   const before = record.systemd?.oomKillsBefore;
   const dir = record.layout === "v2" ? record.paths[""] : record.paths.memory;
-  if (before === undefined || dir === undefined || existsSync(dir)) return undefined;
+  if (before === undefined || record.shared || dir === undefined || existsSync(dir)) return undefined;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const now = machineKills();
     if (now === undefined) return undefined;

@@ -26,7 +26,7 @@ export interface CgroupTally {
  * has counted what others did, so it has none.
  */
 export function tallyFiles(record: CgroupRecord): string[] {
-  const isOurs = isScope(record);
+  const isOurs = isScope(record) && !record.shared;
   const file = (controller: string, name: string) => {
     const dir = record.paths[controller];
     return dir !== undefined && (isOurs || record.made.includes(dir)) ? `${dir}/${name}` : "";
@@ -44,6 +44,12 @@ export function tallyFiles(record: CgroupRecord): string[] {
 /** Is it that of a scope, which begins with the container and goes with its last process? A slice may have been there. */
 export function isScope({ systemd }: CgroupRecord): boolean {
   return systemd?.unit.endsWith(".scope") === true;
+}
+
+/** Are there processes in it? Of a cgroup of v1 that cannot be told: not of one that has ended, then. */
+export function isPopulated({ paths }: CgroupRecord): boolean {
+  const unified = paths[""];
+  return unified !== undefined && parseKeyed(readGroupFile(`${unified}/cgroup.events`)).populated === 1;
 }
 
 /** No key of the kernel's: there were kills, and nobody knows how many. */

@@ -52,10 +52,10 @@ export interface MonitorRequest {
   /** Only wait: signals that reach the monitor are not the container's, and it ends with its parent. */
   watch?: boolean;
   /**
-   * Files of a cgroup that goes with its last process: what they hold is read before that where the kernel tells in time
-   * (native/tally.c), and is what a record of the end says of them.
+   * Who sees a cgroup to its end that goes with its last process (witness.ts), and what he writes: a record of the end says
+   * the same of its files.
    */
-  tally?: { news: string; files: readonly string[] } | undefined;
+  witness?: { socket: number; record: number } | undefined;
   cleanup: readonly (CleanupStep | CleanupRecord | CleanupProgram)[];
   /** A directory that others lock before they work on the container: the clean-up takes that lock, or is not needed. */
   lockFd?: number | undefined;
@@ -63,16 +63,16 @@ export interface MonitorRequest {
 
 /** The monitor's configuration: fields that end in NUL, first its magic. */
 export function encodeMonitor(request: MonitorRequest): string {
-  const { pid, pidFd, master, noSubreaper, watch, notify, tally, cleanup, lockFd } = request;
-  const flags = (noSubreaper ? 1 : 0) | (watch ? 2 : 0) | (notify ? 4 : 0) | (tally ? 8 : 0);
+  const { pid, pidFd, master, noSubreaper, watch, notify, witness, cleanup, lockFd } = request;
+  const flags = (noSubreaper ? 1 : 0) | (watch ? 2 : 0) | (notify ? 4 : 0) | (witness ? 8 : 0);
   const sockets = notify ? `${notify.socket}\0${notify.host}\0` : "";
-  const tallied = tally ? `${tally.news}\0${listOf(tally.files)}` : "";
+  const witnessed = witness ? `${witness.socket}\0${witness.record}\0` : "";
   const lock: CleanupStep[] = lockFd === undefined ? [] : [{ op: "l", path: String(lockFd) }];
   const steps = [...lock, ...cleanup].map((step) => {
     if (step.op === "x") return `x\0${listOf(step.argv)}${listOf(step.env)}`;
     return `${step.op}\0${step.path}\0${"files" in step ? listOf(step.files) : ""}`;
   });
-  return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${flags}\0${sockets}${tallied}${steps.join("")}`;
+  return `tsrunm1\0${pid}\0${pidFd}\0${master}\0${flags}\0${sockets}${witnessed}${steps.join("")}`;
 }
 
 function listOf(words: readonly string[]): string {
@@ -97,9 +97,10 @@ export async function untilEnd(pid: number, pidFd: number, notify?: MonitorReque
 export function becomeMonitor(request: MonitorRequest): never {
   const config = memfdCreate("tsrun-monitor");
   write(config, encodeMonitor(request));
-  const { pidFd, master, lockFd = -1, notify } = request;
-  for (const fd of [config, pidFd, master, lockFd, notify?.socket ?? -1, notify?.host ?? -1]) {
-    if (fd >= 0) setCloexec(fd, false);
+  const { pidFd, master, lockFd = -1, notify, witness } = request;
+  const pairs = [notify?.socket, notify?.host, witness?.socket, witness?.record];
+  for (const fd of [config, pidFd, master, lockFd, ...pairs]) {
+    if (fd !== undefined && fd >= 0) setCloexec(fd, false);
   }
   try {
     execve(initBinary(), ["tsrun-monitor", String(config)], []);

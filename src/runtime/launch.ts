@@ -50,6 +50,7 @@ import { StateDirectory, type StateRecord } from "./state.ts";
 import { checkTerminal, inheritTerminalSize } from "./terminal.ts";
 import { Undo } from "./undo.ts";
 import { networkProgram, startNetwork } from "./user-network.ts";
+import { callWitness, type Witness } from "./witness.ts";
 
 export interface Launched {
   container: ContainerSpec;
@@ -59,6 +60,8 @@ export interface Launched {
   master: number | undefined;
   /** Somebody waits for the container to be ready; to be disposed of. */
   readiness: Readiness | undefined;
+  /** In the foreground: to be disposed of. */
+  witness: Witness | undefined;
 }
 
 export type LaunchedSoFar = Pick<Launched, "container" | "state" | "record">;
@@ -143,6 +146,7 @@ export function launch(options: LaunchOptions): Launched {
   // Where /proc hides the processes of others, this one is seen from when it may be given its ids: until then it is root's.
   const isHidden = container.host.euid !== 0 && (container.namespaces.create & CLONE_NEWUSER) !== 0;
   let opened = 0;
+  let witness: Witness | undefined;
   const { master } = converse({
     init,
     plan,
@@ -160,6 +164,8 @@ export function launch(options: LaunchOptions): Launched {
       record.pid = pid;
       if (!isHidden) recordStart(record);
       if (rdt) joinRdt(rdt, pid);
+      witness = callWitness(state, record);
+      if (!foreground) witness?.[Symbol.dispose]();
       state.writeConfig(loaded.text);
       options.meanwhile?.({ container, state, record });
     },
@@ -195,7 +201,7 @@ export function launch(options: LaunchOptions): Launched {
   });
   if (!waitForStart && record.hooks?.includes("poststart")) runPoststart(hooks, record);
   undo.keep();
-  return { container, state, record, master, readiness: notify?.readiness };
+  return { container, state, record, master, readiness: notify?.readiness, witness };
 }
 
 function recordStart(record: StateRecord): void {

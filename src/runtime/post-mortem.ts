@@ -13,14 +13,11 @@ import { type CgroupTally, killsText, readTally, readTallyFiles, tally, tallyFil
 import { isErrno } from "../errors.ts";
 import { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY, SIGNALS } from "../sys/constants.ts";
 import { closeQuiet, open, readText, seek, write } from "../sys/file.ts";
-import { statSync } from "../sys/fs.ts";
 import { geteuid, pidfdExitStatus, type WaitStatus } from "../sys/process.ts";
 import { zombieStatus } from "./lifecycle.ts";
 import type { ContainerExit } from "./options.ts";
 import { MissingError, type StateDirectory, type StateRecord } from "./state.ts";
-
-/** In the directory of the state: a wait status, then the files of tallyFiles, each ended by NUL. */
-export const EXIT_FILE = "exit";
+import { awaitWitness } from "./witness.ts";
 
 /** Of a container that has ended; undefined when nothing is known any more. */
 export function containerExit(state: StateDirectory, record: StateRecord): ContainerExit | undefined {
@@ -50,7 +47,8 @@ function keepOom(state: StateDirectory, record: StateRecord, oom: OomAnswer): vo
     // Whoever has it knows more than this, and will write it.
     if (lock === undefined) return;
     kept = openKept(state);
-    const [status, , ...others] = kept === undefined ? [] : (splitExit(readText(kept, EXIT_FILE), record.cgroup) ?? []);
+    const [status, , ...others] =
+      kept === undefined ? [] : (splitExit(readText(kept, state.exitFile), record.cgroup) ?? []);
     const texts =
       others.length > 0
         ? others
@@ -58,10 +56,7 @@ function keepOom(state: StateDirectory, record: StateRecord, oom: OomAnswer): vo
             .slice(1)
             .map(() => "");
     const known = Number(status ?? -1);
-    writeExit(`${state.path}/${EXIT_FILE}`, known < 0 ? statusNow(record, undefined) : known, [
-      killsText(oom),
-      ...texts,
-    ]);
+    writeExit(state.exitFile, known < 0 ? statusNow(record, undefined) : known, [killsText(oom), ...texts]);
   } catch (error) {
     // Somebody has deleted it, or it is not ours to write to.
     if (!(error instanceof MissingError) && !isErrno(error, "EACCES", "EPERM", "EROFS", "ENOSPC")) throw error;
@@ -72,7 +67,7 @@ function keepOom(state: StateDirectory, record: StateRecord, oom: OomAnswer): vo
 
 function openKept(state: StateDirectory): number | undefined {
   try {
-    return open(`${state.path}/${EXIT_FILE}`, O_RDONLY | O_NOFOLLOW);
+    return open(state.exitFile, O_RDONLY | O_NOFOLLOW);
   } catch (error) {
     if (isErrno(error, "ENOENT")) return undefined;
     throw error;
@@ -88,6 +83,7 @@ export function exitOfEnded(
   exitFd: number | undefined,
   pidFd: number | undefined,
 ): ContainerExit | undefined {
+  if (exitFd !== undefined) awaitWitness(record.cgroup, exitFd);
   const read = () => (exitFd === undefined ? undefined : readExit(exitFd, record.cgroup));
   let kept = read();
   const counted = kept === undefined && record.cgroup !== undefined ? readTally(record.cgroup) : {};
@@ -114,7 +110,7 @@ interface Kept {
 /** @returns undefined while it is empty, or half-written: the cgroup is there then */
 function readExit(fd: number, cgroup: CgroupRecord | undefined): Kept | undefined {
   seek(fd, 0);
-  return parseExit(readText(fd, EXIT_FILE), cgroup);
+  return parseExit(readText(fd, "exit"), cgroup);
 }
 
 export function parseExit(text: string, cgroup: CgroupRecord | undefined): Kept | undefined {
@@ -162,7 +158,7 @@ const SIGRTMIN = 34;
  */
 export function openExit(state: StateDirectory): number | undefined {
   try {
-    return open(`${state.path}/${EXIT_FILE}`, O_RDONLY | O_CREAT | O_NOFOLLOW, 0o600);
+    return open(state.exitFile, O_RDONLY | O_CREAT | O_NOFOLLOW, 0o600);
   } catch (error) {
     if (isErrno(error, "EACCES", "EPERM", "EROFS", "ENOENT")) return undefined;
     throw error;
@@ -176,10 +172,23 @@ export function openExit(state: StateDirectory): number | undefined {
  * @param make make the record, though nobody waits for it
  */
 export function keepExit(state: StateDirectory, record: StateRecord, status?: number, make = false): void {
-  const path = `${state.path}/${EXIT_FILE}`;
-  const size = statSync(path)?.size;
-  if (size === undefined ? !make : size > 0 && status === undefined) return;
-  writeExit(path, status ?? statusNow(record, undefined), record.cgroup ? readTallyFiles(record.cgroup) : []);
+  const { cgroup } = record;
+  const kept = openKept(state);
+  if (kept === undefined && !make) return;
+  let known: string[] | undefined;
+  try {
+    if (kept !== undefined) awaitWitness(cgroup, kept);
+    known = kept === undefined ? undefined : splitExit(readText(kept, state.exitFile), cgroup);
+  } finally {
+    closeQuiet(kept);
+  }
+  if (known !== undefined && status === undefined) return;
+  const texts = cgroup === undefined ? [] : readTallyFiles(cgroup);
+  writeExit(
+    state.exitFile,
+    status ?? statusNow(record, undefined),
+    texts.map((now, i) => now ?? known?.[i + 1]),
+  );
 }
 
 function writeExit(path: string, status: number | undefined, texts: readonly (string | undefined)[]): void {

@@ -43,6 +43,7 @@ import { removeState } from "./remove-state.ts";
 import { StateDirectory, type StateRecord } from "./state.ts";
 import { checkTerminal } from "./terminal.ts";
 import { Undo } from "./undo.ts";
+import { callWitness } from "./witness.ts";
 
 /** Its first process is a child of this one. @throws SpecError, StateError, TsrunError; nothing is left behind then */
 export function restore(options: RestoreOptions): Launched {
@@ -96,6 +97,8 @@ export function restore(options: RestoreOptions): Launched {
   const master = runRestore(options, loaded, place);
   record.phase = "running";
   state.write(record);
+  const witness = callWitness(state, record);
+  if (!foreground) witness?.[Symbol.dispose]();
   const { consoleSocket, pidFile } = options;
   if (master !== undefined && consoleSocket) {
     sendConsole(absolutePath(consoleSocket), master);
@@ -104,7 +107,7 @@ export function restore(options: RestoreOptions): Launched {
   if (pidFile) writePidFile(absolutePath(pidFile), record.pid);
   if (foreground) blockSignals();
   undo.keep();
-  return { container, state, record, master: consoleSocket ? undefined : master, readiness: undefined };
+  return { container, state, record, master: consoleSocket ? undefined : master, readiness: undefined, witness };
 }
 
 /** What the container had written, when it went into the images; a named layer is still there. */

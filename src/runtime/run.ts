@@ -1,6 +1,6 @@
 /** `run`: create and start in one, and in the foreground wait for the end. */
 import { removalOrder } from "../cgroup/manager.ts";
-import { isScope, tallyFiles } from "../cgroup/tally.ts";
+import { tallyFiles } from "../cgroup/tally.ts";
 import { isErrno, TsrunError } from "../errors.ts";
 import { becomeMonitor, type CleanupRecord, type MonitorRequest } from "../init/monitor.ts";
 import { flushLog } from "../log.ts";
@@ -17,7 +17,7 @@ import { newId } from "./id.ts";
 import { type Launched, type LaunchedSoFar, type LaunchOptions, launch } from "./launch.ts";
 import { NOTIFY_DIRECTORY, NOTIFY_SOCKET } from "./notify.ts";
 import type { RunOptions, RunResult } from "./options.ts";
-import { EXIT_FILE, encodeStatus, keepExit } from "./post-mortem.ts";
+import { encodeStatus, keepExit } from "./post-mortem.ts";
 import { STATE_FILES } from "./remove-state.ts";
 import { MissingError, type StateDirectory, type StateRecord } from "./state.ts";
 import { exitOf } from "./wait.ts";
@@ -56,9 +56,8 @@ export function monitorContainer(
 ): never {
   const { id, pid, hooks } = launched.record;
   const { noSubreaper, keep } = options;
-  const { readiness: notify, master = -1 } = launched;
+  const { readiness: notify, witness, master = -1 } = launched;
   const pidFd = pidfdOpen(pid);
-  const tally = tallyOf(launched);
   const isLeft = (hooks?.includes("poststop") || isForDelete(launched)) && !keep;
   const program = isLeft ? ownProgram() : "";
   flushLog();
@@ -79,7 +78,7 @@ export function monitorContainer(
       },
     ];
   }
-  becomeMonitor({ pid, pidFd, master, noSubreaper, notify, tally, cleanup, lockFd });
+  becomeMonitor({ pid, pidFd, master, noSubreaper, notify, witness, cleanup, lockFd });
 }
 
 /**
@@ -118,14 +117,7 @@ function openState(state: StateDirectory): number | undefined {
 
 /** How it ended is kept before its cgroup goes: for `state`, or only for who waits for it (`events`). */
 function exitStep({ record, state }: Pick<Launched, "record" | "state">, op: CleanupRecord["op"]): CleanupRecord {
-  return { op, path: `${state.path}/${EXIT_FILE}`, files: record.cgroup ? tallyFiles(record.cgroup) : [] };
-}
-
-/** systemd removes the cgroup of a scope with its last process; any other one is there when the monitor looks. */
-function tallyOf({ record: { cgroup } }: Launched): MonitorRequest["tally"] {
-  if (cgroup === undefined || !isScope(cgroup)) return undefined;
-  const unified = cgroup.paths[""];
-  return { news: unified === undefined ? "" : `${unified}/cgroup.events`, files: tallyFiles(cgroup) };
+  return { op, path: state.exitFile, files: record.cgroup ? tallyFiles(record.cgroup) : [] };
 }
 
 /** What `delete` would do, as the monitor does it; the state goes last. */

@@ -235,6 +235,11 @@ export class StateDirectory {
     return `${this.path}/config.json`;
   }
 
+  /** How it ended: see post-mortem.ts. */
+  get exitFile(): string {
+    return `${this.path}/exit`;
+  }
+
   get startSocket(): string {
     return `${this.path}/start.sock`;
   }

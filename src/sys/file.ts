@@ -16,6 +16,7 @@ import {
   LOCK_EX,
   LOCK_NB,
   LOCK_SH,
+  LOCK_UN,
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   MFD_EXEC,
@@ -302,6 +303,11 @@ export interface LockOptions {
 /** flock(2). */
 export function flock(fd: number, { exclusive = true, nonBlock = false, path }: LockOptions = {}): void {
   check(retrying(SYS.flock, fd, (exclusive ? LOCK_EX : LOCK_SH) | (nonBlock ? LOCK_NB : 0)), "flock", path);
+}
+
+/** Lets go of it. */
+export function unlock(fd: number): void {
+  check(syscall(SYS.flock, fd, LOCK_UN), "flock");
 }
 
 /**

@@ -39,10 +39,10 @@ export interface Mode {
   on(...controllers: string[]): ReturnType<typeof needs>;
   /** The same for what is a habit of tsrun. */
   own(...controllers: string[]): ReturnType<typeof needs>;
-  /** Is the cgroup there when its container has ended? systemd removes one with its last process. */
-  outlives: boolean;
   /** Is it known who was killed for want of memory? Where the cgroup has gone, to who may read the kernel's log. */
   knowsKills: boolean;
+  /** Are its figures? Without root's priority nobody can be sure to see that cgroup to its end. */
+  knowsFigures: boolean;
   /** A bundle that its caller may run. */
   bundle(request: BundleRequest): Bundle;
   /** One of a shell script with limits. */
@@ -53,6 +53,7 @@ export interface Mode {
 interface Kind {
   name: string;
   needs: Needs;
+  /** Is the cgroup there when its container has ended? systemd removes one with its last process. */
   outlives: boolean;
   readsLog: boolean;
   /** Of an ordinary user: his uid. */
@@ -118,8 +119,8 @@ function modeOf(kind: Kind): Mode {
   };
   return {
     name: kind.name,
-    outlives: kind.outlives,
     knowsKills: kind.outlives || kind.readsLog,
+    knowsFigures: kind.outlives || kind.uid === undefined,
     on: (...controllers) => on({}, controllers),
     own: (...controllers) => on({ tsrun: true }, controllers),
     bundle,

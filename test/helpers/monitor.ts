@@ -36,8 +36,8 @@ export interface MonitorOptions {
   stdout?: "pipe" | number;
   /** What the container says of its readiness, and who waits for it; not with a terminal. */
   notify?: { socket: number; host: number };
-  /** Files that are open from the beginning and read in the end. */
-  tally?: readonly string[];
+  /** A socket to who sees the cgroup to its end, and what he writes; not with a terminal. */
+  witness?: { socket: number; record: number };
 }
 
 /** `dir` is a directory for the monitor's configuration. */
@@ -50,8 +50,9 @@ export function startMonitor(dir: string, command: string, options: MonitorOptio
     stdin = "pipe",
     stdout = "pipe",
     notify,
-    tally,
+    witness,
   } = options;
+  const pair = notify ? [notify.socket, notify.host] : witness ? [witness.socket, witness.record] : [];
   const pty = terminal ? makePty() : undefined;
   const config = join(dir, "config");
   writeFileSync(
@@ -71,19 +72,9 @@ export function startMonitor(dir: string, command: string, options: MonitorOptio
       TERMINAL: terminal ? "1" : "",
       LATE: late ? "1" : "",
       PENDING: pending,
-      FLAGS: [
-        (notify ? 4 : 0) | (tally ? 8 : 0),
-        ...(notify ? [3, 4] : []),
-        ...(tally ? ["", tally.length, ...tally] : []),
-      ].join("\n"),
+      FLAGS: [(notify ? 4 : 0) | (witness ? 8 : 0), ...(pair.length > 0 ? [3, 4] : [])].join("\n"),
     },
-    stdio: [
-      stdin,
-      stdout,
-      "pipe",
-      ...(pty ? [pty.master, pty.slave] : []),
-      ...(notify ? [notify.socket, notify.host] : []),
-    ],
+    stdio: [stdin, stdout, "pipe", ...(pty ? [pty.master, pty.slave] : []), ...pair],
   });
   if (pty) for (const fd of [pty.master, pty.slave]) close(fd);
   let output = "";

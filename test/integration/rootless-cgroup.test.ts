@@ -240,4 +240,41 @@ describe("a delegated cgroup", () => {
     ]);
     expect(readdirSync(join(dir, "run"))).toEqual([]);
   });
+
+  systemd("a reload of the user's manager leaves limits, devices and later changes as they are", () => {
+    const dir = scratch("scope");
+    const id = newId();
+    const resources = {
+      pids: { limit: 11 },
+      memory: { limit: 64 * MEGABYTE },
+      cpu: { quota: 33_333, period: 100_000, shares: 512 },
+    };
+    const bundle = bundleOf("exec sleep 3600", resources, (spec) => {
+      spec.linux.uidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
+      spec.linux.gidMappings = [{ containerID: 0, hostID: 1000, size: 1 }];
+      spec.linux.cgroupsPath = `:box:${id}`;
+    });
+    spawnSync("chown", ["-R", "1000:1000", bundle, dir]);
+    const script = `R="${RUNTIME} --systemd-cgroup --root ${dir}/run"; U=box-${id}.scope
+      $R run -d -b ${bundle} ${id} </dev/null >${dir}/out 2>&1 || cat ${dir}/out
+      C=/sys/fs/cgroup$(systemctl --user show --value -p ControlGroup $U)
+      look() { (cd $C && echo $(cat pids.max memory.max cpu.max cpu.weight)); }
+      use() { $R exec ${id} sh -c 'head -c 3 /dev/zero | wc -c; echo x >/dev/null && echo written'; }
+      look; systemctl --user daemon-reload; look; use
+      $R update --pids-limit 12 --memory ${96 * MEGABYTE} ${id}; systemctl --user daemon-reload; look; use
+      $R delete -f ${id}; systemctl --user show --value -p LoadState $U
+      systemctl --user daemon-reload; systemctl --user show --value -p LoadState $U; ls -d $C 2>&1`;
+    const { stdout, stderr } = spawnSync("as-user", ["sh", "-c", script], { encoding: "utf8", timeout: 300_000 });
+    expect(stderr).toBe("");
+    const [before, reloaded, , , updated, , , gone, still, cgroup] = stdout.trim().split("\n");
+    expect(before).toMatch(new RegExp(`^11 ${64 * MEGABYTE} 33333 100000 \\d+$`));
+    // systemd counts a quota in hundredths of a CPU.
+    expect(reloaded).toMatch(/ 3(3333|4000) 100000 /);
+    expect(reloaded?.replace(" 34000 ", " 33333 ")).toBe(before);
+    expect(updated?.replace(" 34000 ", " 33333 ")).toBe(before?.replace(/^11 \d+/, `12 ${96 * MEGABYTE}`));
+    expect(stdout.match(/^3\nwritten$/gm)).toHaveLength(2);
+    expect([gone, still]).toEqual(["not-found", "not-found"]);
+    expect(cgroup).toMatch(/No such file/);
+    expect(readdirSync(join(dir, "run"))).toEqual([]);
+  });
 });

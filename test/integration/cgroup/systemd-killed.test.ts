@@ -28,7 +28,7 @@ const scope: Kind = { name: "scope", path: (id) => `system.slice:box:${id}`, uni
 const slice: Kind = { name: "slice", path: (id) => `::${inSlice(id)}`, unit: inSlice };
 
 describe("killed at a message of systemd's", () => {
-  const systemd = needs({ root: true, systemd: true, tsrun: true, cgroup: "v2", controllers: ["pids"] });
+  const systemd = needs({ root: true, systemd: true, tsrun: true, cgroup: ["v1", "v2"], controllers: ["pids"] });
   let proxy: SystemdProxy;
   beforeAll(async () => {
     proxy = await SystemdProxy.open();

@@ -75,6 +75,7 @@ describe("cgroup/tally", () => {
     const unit = (name: string) => ({ unit: name, bus: "system", token: "" }) as const;
     expect(tallyFiles({ ...V2, made: [], systemd: unit("web.slice") })).toEqual(["", "", ""]);
     expect(tallyFiles({ ...V2, made: [], systemd: unit("web.scope") })).toEqual(tallyFiles(V2));
+    expect(tallyFiles({ ...V2, made: [], systemd: unit("web.scope"), shared: true })).toEqual(["", "", ""]);
     expect(tallyFiles({ ...V1, made: ["/m/a"] })).toEqual([
       "/m/a/memory.oom_control",
       "/m/a/memory.max_usage_in_bytes",

@@ -51,14 +51,14 @@ describe("init/monitor", () => {
     expect(text.endsWith("c\0/sys/fs/cgroup/x\0r\0/run/tsrun/x\0")).toBe(true);
   });
 
-  test("what it is to tally comes after its sockets", () => {
+  test("the witness of the end comes after the sockets of readiness", () => {
     const request = { pid: 42, pidFd: 5, master: -1, cleanup: [{ op: "r", path: "/x" }] } as const;
-    const tally = { news: "/g/cgroup.events", files: ["/g/memory.events", "/g/cpu.stat"] };
+    const witness = { socket: 8, record: 9 };
     const encoded = (more: object) => encodeMonitor({ ...request, ...more });
-    const tallied = "/g/cgroup.events\x002\0/g/memory.events\0/g/cpu.stat\0r\0/x\0";
-    expect(encoded({ tally })).toBe(`tsrunm1\x0042\x005\0-1\x008\0${tallied}`);
-    expect(encoded({ tally, notify: { socket: 6, host: 7 } })).toBe(
-      `tsrunm1\x0042\x005\0-1\x0012\x006\x007\0${tallied}`,
+    const rest = "8\x009\0r\0/x\0";
+    expect(encoded({ witness })).toBe(`tsrunm1\x0042\x005\0-1\x008\0${rest}`);
+    expect(encoded({ witness, notify: { socket: 6, host: 7 } })).toBe(
+      `tsrunm1\x0042\x005\0-1\x0012\x006\x007\0${rest}`,
     );
   });
 });

@@ -7,9 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
-  readdirSync,
   readFileSync,
-  readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -21,7 +19,7 @@ import { isErrno } from "../../../src/errors.ts";
 import { POLLIN, POLLOUT, SOCK_DGRAM } from "../../../src/sys/constants.ts";
 import { close, write } from "../../../src/sys/file.ts";
 import { ioctl, pidfdOpen, pollFd } from "../../../src/sys/process.ts";
-import { pipe, recvMessage, sendMsg, unixConnect, unixReceive } from "../../../src/sys/socket.ts";
+import { pipe, recvMessage, sendMsg, socketpair, unixConnect, unixReceive } from "../../../src/sys/socket.ts";
 import { type Monitored, type MonitorOptions, makePty, startMonitor, until } from "../../helpers/monitor.ts";
 import { initBinary } from "../../helpers/native.ts";
 
@@ -372,27 +370,34 @@ describe("native/cleanup", () => {
     }
   });
 
-  test("what is tallied is read in the end though its file has gone, and a file without end in part", async () => {
-    const [figures, long, none] = ["figures", "long", "none"].map((name) => join(dir, name)) as [
+  test("it tells the witness that the container has ended, and says of its files what the witness says", async () => {
+    const [figures, record, kept] = ["figures", "record", "kept"].map((name) => join(dir, name)) as [
       string,
       string,
       string,
     ];
-    writeFileSync(figures, "oom_kill 0\n");
-    writeFileSync(long, "x".repeat(5000));
-    const run = monitor(`read go; echo oom_kill 1 > ${figures}; rm ${figures}; exit 3`, {
-      tally: [figures, long, none],
-      cleanup: [["E", join(dir, "kept"), "4", figures, long, none, join(dir, "config")]],
-    });
-    const opened = () =>
-      readdirSync(`/proc/${run.child.pid}/fd`).map((fd) => readlinkSync(`/proc/${run.child.pid}/fd/${fd}`));
-    await run.started();
-    await until(() => opened().includes(long));
-    run.child.stdin?.write("\n");
-    expect(await run.code).toBe(3);
-    const [status, kept, part, missing, config] = readFileSync(join(dir, "kept"), "utf8").split("\0");
-    expect([status, kept, missing, config]).toEqual([String(3 << 8), "oom_kill 1\n", "", "tsrunm1"]);
-    expect(part).toBe("x".repeat(512));
+    writeFileSync(figures, "oom_kill 7\n");
+    for (const [said, known] of [
+      ["-1\0oom_kill 1\n\0\0", "oom_kill 1\n\0\0"],
+      ["", "oom_kill 7\n\0\0"],
+    ]) {
+      writeFileSync(record, "");
+      const fd = openSync(record, "r");
+      const [ours, theirs] = socketpair();
+      const run = monitor("exit 3", {
+        witness: { socket: theirs, record: fd },
+        cleanup: [["E", kept, "2", figures, join(dir, "none")]],
+      });
+      close(theirs);
+      expect(pollFd(ours, POLLIN, 10_000)).toBe(POLLIN);
+      expect(recvMessage(ours, 8).data).toHaveLength(1);
+      writeFileSync(record, said as string);
+      close(ours);
+      expect(await run.code).toBe(3);
+      expect(run.errors()).toBe("");
+      expect(readFileSync(kept, "utf8")).toBe(`${3 << 8}\0${known}`);
+      closeSync(fd);
+    }
   });
 
   test("a record of the end that cannot be written keeps nothing from being removed", async () => {

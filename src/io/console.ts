@@ -10,7 +10,7 @@ import { sendMsg, unixConnect } from "../sys/socket.ts";
 import { sleepMs } from "../sys/wait.ts";
 
 /** How long somebody who is started beside us may take until he listens; runc takes some 30 ms to look. */
-const BEGIN_MS = 500;
+const BEGIN_MS = 2000;
 const BEGIN_STEP_MS = 5;
 
 /**

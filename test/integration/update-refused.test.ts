@@ -1,5 +1,5 @@
 /** An update of which the kernel takes some and refuses the rest: nothing of it holds. Rules: kernel cgroup-v2.rst. */
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect } from "vitest";
 import { cgroupOf, limitOf } from "../helpers/cgroup.ts";
@@ -96,5 +96,18 @@ describe("an update that is refused half-way", () => {
       });
       expect([limits(id), kept(id)]).toEqual(before);
     }
+  });
+
+  own("has no effect: a state directory in which nothing can be kept", () => {
+    const { id } = startContainer(sleepingBundle());
+    const before = [limits(id), kept(id)];
+    const obstacle = `/run/tsrun/${id}/state.json.new`;
+    mkdirSync(obstacle);
+    const refused = run(["update", "--resources", "-", id], { input: JSON.stringify(changes) });
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("all limits are as before: ") });
+    expect([limits(id), kept(id)]).toEqual(before);
+    rmdirSync(obstacle);
+    runOk(["update", "--resources", "-", id], { input: JSON.stringify(changes) });
+    expect(limitOf.pids(id)).toBe("77");
   });
 });

@@ -126,34 +126,44 @@ describe("cgroups of systemd", () => {
     }
   });
 
-  systemd("an update that systemd refuses leaves files and properties as they were", ({ skip }) => {
-    skip(!isV2, "needs cgroup v2: of v1 there is no value that the kernel takes and systemd does not");
-    const { id, unit } = started({ resources: { memory: { limit: 64 << 20 }, cpu: { shares: 512, cpus: "0" } } });
-    const kept = readFileSync(`/run/tsrun/${id}/config.json`, "utf8");
-    const files = ["memory.max", "memory.high", "cpu.weight", "cpu.max", "cpuset.cpus", "pids.max"];
-    const properties = ["MemoryMax", "CPUWeight", "CPUQuotaPerSecUSec", "AllowedCPUs", "TasksMax"];
-    const look = () => [files.map((file) => fileOf(unit, "", file)), properties.map((name) => show(unit, name))];
-    const before = look();
-    const asked = {
-      memory: { limit: 96 << 20 },
-      cpu: { shares: 2048, quota: 12345, cpus: "0-1" },
-      pids: { limit: 44 },
-    };
-    // A limit of 0 that throttles the sleeping container not: it asks for no memory.
-    const input = JSON.stringify({ ...asked, unified: { "memory.high": "0" } });
-    const refused = run(["update", "--resources", "-", id], { input });
-    expect(refused).toMatchObject({
-      code: 1,
-      stderr: expect.stringMatching(/all limits are as before: systemd: SetUnitProperties: .*MemoryHigh/),
-    });
-    expect(look()).toEqual(before);
-    expect(readFileSync(`/run/tsrun/${id}/config.json`, "utf8")).toBe(kept);
-    runOk(["update", "--resources", "-", id], { input: JSON.stringify(asked) });
-    // Exact, and it stays so: systemd, which counts in hundredths of a CPU, has written its own before.
-    expect(fileOf(unit, "", "cpu.max")).toBe("12345 100000");
-    expect(spawnSync("systemctl", ["show", unit]).status).toBe(0);
-    expect(fileOf(unit, "", "cpu.max")).toBe("12345 100000");
-  });
+  systemd(
+    "an update that systemd refuses, or that cannot be kept, leaves files and properties as they were",
+    ({ skip }) => {
+      skip(!isV2, "needs cgroup v2: of v1 there is no value that the kernel takes and systemd does not");
+      const { id, unit } = started({ resources: { memory: { limit: 64 << 20 }, cpu: { shares: 512, cpus: "0" } } });
+      const kept = readFileSync(`/run/tsrun/${id}/config.json`, "utf8");
+      const files = ["memory.max", "memory.high", "cpu.weight", "cpu.max", "cpuset.cpus", "pids.max"];
+      const properties = ["MemoryMax", "CPUWeight", "CPUQuotaPerSecUSec", "AllowedCPUs", "TasksMax"];
+      const look = () => [files.map((file) => fileOf(unit, "", file)), properties.map((name) => show(unit, name))];
+      const before = look();
+      const asked = {
+        memory: { limit: 96 << 20 },
+        cpu: { shares: 2048, quota: 12345, cpus: "0-1" },
+        pids: { limit: 44 },
+      };
+      // A limit of 0 that throttles the sleeping container not: it asks for no memory.
+      const input = JSON.stringify({ ...asked, unified: { "memory.high": "0" } });
+      const refused = run(["update", "--resources", "-", id], { input });
+      expect(refused).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(/all limits are as before: systemd: SetUnitProperties: .*MemoryHigh/),
+      });
+      expect(look()).toEqual(before);
+      expect(readFileSync(`/run/tsrun/${id}/config.json`, "utf8")).toBe(kept);
+      // Systemd has taken them all when the config cannot be kept.
+      const obstacle = `/run/tsrun/${id}/state.json.new`;
+      mkdirSync(obstacle);
+      const unkept = run(["update", "--resources", "-", id], { input: JSON.stringify(asked) });
+      expect(unkept).toMatchObject({ code: 1, stderr: expect.stringContaining("all limits are as before: ") });
+      expect(look()).toEqual(before);
+      rmdirSync(obstacle);
+      runOk(["update", "--resources", "-", id], { input: JSON.stringify(asked) });
+      // Exact, and it stays so: systemd, which counts in hundredths of a CPU, has written its own before.
+      expect(fileOf(unit, "", "cpu.max")).toBe("12345 100000");
+      expect(spawnSync("systemctl", ["show", unit]).status).toBe(0);
+      expect(fileOf(unit, "", "cpu.max")).toBe("12345 100000");
+    },
+  );
 
   systemd("update changes files and properties, so that a reload of systemd leaves the new limits", () => {
     const { id, unit } = started({ resources: { memory: { limit: 64 << 20 } } });

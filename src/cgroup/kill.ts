@@ -7,6 +7,8 @@ import { type CgroupRecord, cgroupProcesses, freezerOf, ownPaths } from "./recor
 import { writeFile } from "./write.ts";
 
 const SIGKILL = 9;
+/** After so many, a few milliseconds each, there is another reason than that processes take time to end. */
+const PATIENT_ROUNDS = 4;
 
 /**
  * Sends a signal to every process of the cgroup, unless it had processes before the container.
@@ -23,8 +25,11 @@ export function killCgroup(record: CgroupRecord, signal: number): void {
   const whole = killWhole(ownPaths(record)[""]);
   if (whole && record.layout === "v2") return;
   const freezer = freezerOf(record);
+  let rounds = 0;
   waitUntil(() => {
-    if (cgroupProcesses(record).length === 0) return true;
+    const pids = cgroupProcesses(record);
+    if (pids.length === 0) return true;
+    if (freezer?.version === 1 && ++rounds > PATIENT_ROUNDS) bringBack(freezer, pids);
     // Frozen, they cannot fork away from us; a v1 freezer keeps them from dying until thawed.
     if (freezer !== undefined) freezeQuietly(freezer);
     try {
@@ -34,6 +39,20 @@ export function killCgroup(record: CgroupRecord, signal: number): void {
     }
     return false;
   }, 2000);
+}
+
+/**
+ * Somebody else may have moved a process to a v1 freezer of his, which is frozen: nothing dies there. In one that is not
+ * frozen the kernel thaws what comes.
+ */
+function bringBack({ dir }: Freezer, pids: readonly number[]): void {
+  for (const pid of pids) {
+    try {
+      writeFile(`${dir}/cgroup.procs`, String(pid));
+    } catch {
+      // It has ended, or may not be moved: then it is told of as one that does not die.
+    }
+  }
 }
 
 /** cgroup.kill, since Linux 5.14. */

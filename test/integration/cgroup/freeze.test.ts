@@ -1,5 +1,5 @@
 /** Freezing what ends, moves or goes meanwhile. A cgroup that is gone (ENOENT, ENODEV) has nothing left to freeze. */
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { afterEach, describe, expect } from "vitest";
 import { destroyCgroup, freeze, isFrozen, killCgroup, thaw } from "../../../src/cgroup/manager.ts";
 import { SIGNALS } from "../../../src/sys/constants.ts";
@@ -34,6 +34,27 @@ describe("freezing", () => {
     expect(left(record)).toEqual([]);
     expect(await ended(child)).toBe("SIGKILL");
   });
+
+  needs({ root: true, cgroup: "v1", controllers: ["freezer"], files: ["/bin/busybox"] })(
+    "a process that somebody has moved to a frozen cgroup of his own, where nothing dies, is ended all the same",
+    async () => {
+      const record = make();
+      const child = await startIn(record, forever);
+      const elsewhere = `${record.paths.freezer}-elsewhere`;
+      mkdirSync(elsewhere);
+      try {
+        writeFileSync(`${elsewhere}/cgroup.procs`, String(child.pid));
+        writeFileSync(`${elsewhere}/freezer.state`, "FROZEN");
+        destroyCgroup(record, { kill: true });
+        expect(left(record)).toEqual([]);
+        expect(await ended(child)).toBe("SIGKILL");
+      } finally {
+        writeFileSync(`${elsewhere}/freezer.state`, "THAWED");
+        await until(() => readFileSync(`${elsewhere}/cgroup.procs`, "utf8") === "", "it is empty");
+        rmdirSync(elsewhere);
+      }
+    },
+  );
 
   root("processes that fork as fast as they can are frozen, all of them", async () => {
     const record = make({ resources: { pids: { limit: 60 } } });

@@ -130,11 +130,11 @@ function criuFailure({ what, log }: CriuJob, end: string, message = "it ended wi
   });
 }
 
-function readQuiet(path: string): string {
+/** A file that may not be there: criu may have ended before it had a log. */
+export function readQuiet(path: string): string {
   try {
     return readFileSync(path);
   } catch {
-    // It ended before it had a log.
     return "";
   }
 }

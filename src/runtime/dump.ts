@@ -6,7 +6,7 @@
  *                      names are the host's null device
  *   rw-layer/          what it wrote, when its layers are ours and the read-write one has no name
  */
-import { detectCgroups } from "../cgroup/manager.ts";
+import { type CgroupRecord, cgroupProcesses, detectCgroups } from "../cgroup/manager.ts";
 import { freezerOf } from "../cgroup/record.ts";
 import { isOutsideFile, isOutsideTerminal } from "../criu/external.ts";
 import { DUMP_LOG, dumpRequest } from "../criu/requests.ts";
@@ -20,12 +20,12 @@ import { O_DIRECTORY, O_RDONLY } from "../sys/constants.ts";
 import { Fd, isOpen, open } from "../sys/file.ts";
 import { existsSync, lstatSync, mkdirSync, readdirSync, unlinkSync, writeFileSync } from "../sys/fs.ts";
 import { removeTree } from "../sys/remove.ts";
-import { checkRoot, Directories, runCriu } from "./criu.ts";
+import { checkRoot, Directories, readQuiet, runCriu } from "./criu.ts";
 import { deleteLocked } from "./delete.ts";
 import { endContainer } from "./end.ts";
-import { statusOf } from "./lifecycle.ts";
+import { processStat, statusOf } from "./lifecycle.ts";
 import { NOTIFY_DIRECTORY } from "./notify.ts";
-import type { CheckpointOptions } from "./options.ts";
+import type { CheckpointOptions, ContainerStatus } from "./options.ts";
 import { dumpedExternals, nullNames, refuseSharedMounts, refuseWhatCriuCannot, stdioNames } from "./outside.ts";
 import { absolutePath, stateRoot } from "./paths.ts";
 import { readConfig, StateDirectory, type StateRecord } from "./state.ts";
@@ -63,7 +63,7 @@ export function dump(options: CheckpointOptions): void {
   using directories = new Directories(imagePath, options.workPath, { make: true });
   const before = new Set(readdirSync(imagePath));
   try {
-    writeImages(options, { record, config, stdio, directories, imagePath });
+    writeImages(options, { record, status, config, stdio, directories, imagePath });
   } catch (error) {
     removeImages(imagePath, before);
     throw error;
@@ -102,6 +102,7 @@ function refuseTerminal(stdio: readonly string[]): void {
 
 interface Dumped {
   record: StateRecord;
+  status: ContainerStatus;
   config: Spec;
   /** By criu's names. */
   stdio: readonly string[];
@@ -109,7 +110,8 @@ interface Dumped {
   imagePath: string;
 }
 
-function writeImages(options: CheckpointOptions, { record, config, stdio, directories, imagePath }: Dumped): void {
+function writeImages(options: CheckpointOptions, dumped: Dumped): void {
+  const { record, status, config, stdio, directories, imagePath } = dumped;
   const { pid, cgroup, overlay } = record;
   const { preDump } = options;
   const external: string[] = [];
@@ -123,8 +125,7 @@ function writeImages(options: CheckpointOptions, { record, config, stdio, direct
     configFile: config.annotations?.["org.criu.config"],
     pid,
     external,
-    // Others in it would be stopped too.
-    freezeCgroup: cgroup && !cgroup.shared ? freezerOf(cgroup)?.dir : undefined,
+    freezeCgroup: cgroup && freezerFor(cgroup, status),
   });
   runCriu({
     program: options.criu,
@@ -139,6 +140,31 @@ function writeImages(options: CheckpointOptions, { record, config, stdio, direct
     what: "checkpoint the container",
     log: resolve(options.workPath ?? imagePath, DUMP_LOG),
   });
+}
+
+/**
+ * The cgroup by which criu is to stop all of the container. On v1 not beside a process that a signal has stopped: to trace
+ * that, criu waits until it runs for a moment, which it does not while it is frozen (ptrace_attach() in the kernel).
+ */
+function freezerFor(cgroup: CgroupRecord, status: ContainerStatus): string | undefined {
+  const freezer = freezerOf(cgroup);
+  // Others in it would be stopped too.
+  if (freezer === undefined || cgroup.shared) return undefined;
+  const stopped = freezer.version === 1 ? cgroupProcesses(cgroup).find(isStopped) : undefined;
+  if (stopped === undefined) return freezer.dir;
+  if (status !== "paused") return undefined;
+  throw new TsrunError(
+    `process ${stopped} of the container is stopped, and criu cannot trace it while it is frozen, too`,
+    {
+      fix: "resume the container, or send SIGCONT to the process",
+    },
+  );
+}
+
+/** Since Linux 6.1 its state is D once it is frozen, and what it waits in tells. */
+function isStopped(pid: number): boolean {
+  const state = processStat(pid)?.state;
+  return state === "T" || (state === "D" && readQuiet(`/proc/${pid}/wchan`) === "do_signal_stop");
 }
 
 /** Has criu to be told of a descriptor that has this name? */

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { type BundleRequest, busyboxRootfs } from "../helpers/bundle.ts";
 import { COUNT, checkpoint, counted, counting, LONG, restored, started } from "../helpers/checkpoint.ts";
-import { needs } from "../helpers/needs.ts";
+import { cgroupLayout, needs } from "../helpers/needs.ts";
 import {
   deleteContainers,
   expectNothingLeft,
@@ -21,6 +21,7 @@ import {
 } from "../helpers/runtime.ts";
 import { scratch } from "../helpers/scratch.ts";
 
+const criu = needs({ root: true, tsrun: true, criu: true });
 const perl = needs({ root: true, tsrun: true, criu: true, files: ["/usr/bin/perl", "/usr/lib64"] });
 
 let before: Leftovers;
@@ -176,6 +177,34 @@ describe("restore --no-subreaper", () => {
         runOk(["kill", "--all", id, "KILL"]);
         expect((await foreground.exit).code).toBe(137);
       }
+    },
+    LONG,
+  );
+});
+
+describe("a process that a signal has stopped", () => {
+  criu(
+    "is stopped when it is restored",
+    async () => {
+      const bundle = counting({ args: ["sh", "-c", `sleep 3600 & echo $! > /tmp/pid; kill -STOP $!; ${COUNT}`] });
+      const id = started(bundle);
+      const was = await counted(id);
+      const state = () => runOk(["exec", id, "sh", "-c", "cut -d' ' -f3 /proc/$(cat /tmp/pid)/stat"]).trim();
+      await until(() => state() === "T", "it is stopped");
+      const images = scratch("images");
+      if (cgroupLayout() !== "v2") {
+        runOk(["pause", id]);
+        const failed = run(["checkpoint", "--image-path", images, id], { timeoutMs: 60_000 });
+        expect(failed.stderr).toContain("is stopped, and criu cannot trace it while it is frozen");
+        runOk(["resume", id]);
+      }
+      checkpoint(id, images);
+      restored(bundle, images, id);
+      expect((await counted(id, was.count + 1)).name).toBe(was.name);
+      expect(state()).toBe("T");
+      runOk(["exec", id, "sh", "-c", "kill -CONT $(cat /tmp/pid)"]);
+      await until(() => state() === "S", "it goes on");
+      runOk(["delete", "--force", id]);
     },
     LONG,
   );

@@ -131,8 +131,9 @@ export function setUpLog(values: GlobalValues): void {
   try {
     opened.write([]);
   } catch (error) {
-    // Who has lost his disk must be able to end his containers all the same.
-    if (!isErrno(error, "EROFS", "ENOSPC", "EDQUOT", "EIO")) throw error;
+    // Who has lost his disk, or whose daemon of the log is just being restarted (ECONNREFUSED), must be able to end his
+    // containers all the same.
+    if (!isErrno(error, "EROFS", "ENOSPC", "EDQUOT", "EIO", "ECONNREFUSED")) throw error;
     tellOfLog(error);
   }
   target = opened;

@@ -72,7 +72,7 @@ export function monitorContainer(
       { op: "f", path: String(lockFd) },
       {
         op: "x",
-        argv: [program, "--root", launched.state.root, "delete", "--force", id],
+        argv: [program, "--root", launched.state.root, "delete", id],
         // For hooks that have the runtime's; what is told nobody is kept nowhere.
         env: launched.container.spec.hooks?.poststop?.some(({ env }) => env === undefined) ? ownEnvironment() : [],
       },

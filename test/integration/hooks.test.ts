@@ -266,9 +266,13 @@ describe("hooks", () => {
 
   root("a poststop hook has the runtime's environment after run in the foreground, too", () => {
     const log = join(scratch("hooks"), "log");
-    const bundle = hooked(["poststop"], `echo $OWN > ${log}`);
+    const bundle = hooked(["poststop"], `{ echo $OWN; tr '\\0' ' ' < /proc/$PPID/cmdline; } > ${log}`);
     expect(runBundle(bundle, [], { env: { OWN: "mine" } })).toMatchObject({ code: 0, stderr: "" });
-    expect(lines(log)).toEqual(["mine"]);
+    const [own, parent] = lines(log);
+    expect(own).toBe("mine");
+    // By force it would be killed after half a minute.
+    expect(parent).toMatch(/ delete /);
+    expect(parent).not.toContain("--force");
   });
 
   root("a poststop hook runs though the bundle has been removed", () => {

@@ -27,6 +27,9 @@ export interface Docker {
 }
 
 /** No bridge, as the machine's firewall is left alone. */
+/** How long a command of docker's may take. */
+export const PATIENCE_MS = process.env.TSRUN_VM === "1" ? 240_000 : 60_000;
+
 const NO_BRIDGE = ["--bridge=none", "--iptables=false", "--ip6tables=false"];
 
 /**
@@ -37,9 +40,8 @@ export async function startDocker(flags: readonly string[] = [], more: object = 
   const [data, exec, run] = directories("data", "exec", "run") as [string, string, string];
   const host = `unix://${join(run, "docker.sock")}`;
   const env = { ...process.env, DOCKER_HOST: host };
-  const timeout = process.env.TSRUN_VM === "1" ? 240_000 : 60_000;
   const docker = (args: string[], input = ""): Output => {
-    const child = spawnSync("docker", args, { encoding: "utf8", env, input, timeout });
+    const child = spawnSync("docker", args, { encoding: "utf8", env, input, timeout: PATIENCE_MS });
     return { code: child.status, stdout: child.stdout, stderr: child.stderr };
   };
   const ok = (args: string[]) => {

@@ -4,6 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { busyboxRootfs } from "./bundle.ts";
 import { directories, startDaemon } from "./engine-image.ts";
+import { ENGINE_MS } from "./patience.ts";
 import { RUNTIME } from "./runtime.ts";
 import { scratch } from "./scratch.ts";
 
@@ -42,10 +43,9 @@ export async function startContainerd(): Promise<Containerd> {
   busyboxRootfs(rootfs);
   const config = join(run, "config.toml");
   writeFileSync(config, 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n');
-  const timeout = process.env.TSRUN_VM === "1" ? 240_000 : 60_000;
   const ctr = (args: readonly string[], input = ""): Output => {
     const command = ["--address", address, ...args];
-    const child = spawnSync("ctr", command, { encoding: "utf8", input, timeout });
+    const child = spawnSync("ctr", command, { encoding: "utf8", input, timeout: ENGINE_MS });
     return { code: child.status, stdout: child.stdout, stderr: child.stderr };
   };
   const ok = (...args: string[]) => {

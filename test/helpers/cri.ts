@@ -10,6 +10,7 @@ import { credentials, loadPackageDefinition, type ServiceClientConstructor, type
 import { loadSync } from "@grpc/proto-loader";
 import { busyboxTar, type Daemon, directories, ociArchive, startDaemon } from "./engine-image.ts";
 import { hasCapability } from "./needs.ts";
+import { ENGINE_MS } from "./patience.ts";
 import { ROOT, RUNTIME } from "./runtime.ts";
 import { TEST_PREFIX } from "./scratch.ts";
 
@@ -174,7 +175,7 @@ function connect(address: string): { call: Cri["call"]; close(): void } {
   return {
     call: (method, request = {}) =>
       new Promise((resolve, reject) => {
-        const deadline = Date.now() + (process.env.TSRUN_VM === "1" ? 240_000 : 60_000);
+        const deadline = Date.now() + ENGINE_MS;
         methods[method]!.call(client, request, { deadline }, (error, response) => {
           if (error === null) resolve(response);
           else reject(new Error(`${method}: ${error.details}`));

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { busyboxTar, directories, startDaemon } from "./engine-image.ts";
+import { ENGINE_MS } from "./patience.ts";
 import { ROOT, RUNTIME } from "./runtime.ts";
 import { TEST_PREFIX } from "./scratch.ts";
 
@@ -27,9 +28,6 @@ export interface Docker {
 }
 
 /** No bridge, as the machine's firewall is left alone. */
-/** How long a command of docker's may take. */
-export const PATIENCE_MS = process.env.TSRUN_VM === "1" ? 240_000 : 60_000;
-
 const NO_BRIDGE = ["--bridge=none", "--iptables=false", "--ip6tables=false"];
 
 /**
@@ -41,7 +39,7 @@ export async function startDocker(flags: readonly string[] = [], more: object = 
   const host = `unix://${join(run, "docker.sock")}`;
   const env = { ...process.env, DOCKER_HOST: host };
   const docker = (args: string[], input = ""): Output => {
-    const child = spawnSync("docker", args, { encoding: "utf8", env, input, timeout: PATIENCE_MS });
+    const child = spawnSync("docker", args, { encoding: "utf8", env, input, timeout: ENGINE_MS });
     return { code: child.status, stdout: child.stdout, stderr: child.stderr };
   };
   const ok = (args: string[]) => {

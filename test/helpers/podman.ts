@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
 import { busyboxTar } from "./engine-image.ts";
+import { ENGINE_MS } from "./patience.ts";
 import { ROOT, RUNTIME } from "./runtime.ts";
 import { scratch } from "./scratch.ts";
 
@@ -46,10 +47,9 @@ export async function startPodman(manager: "systemd" | "cgroupfs"): Promise<Podm
     CONTAINERS_CONF: write("containers.conf", configuration(manager, join(dir, "net"))),
   };
   const namespace = await mountNamespace();
-  const timeout = process.env.TSRUN_VM === "1" ? 240_000 : 60_000;
   const inside = (command: readonly string[], input = ""): Output => {
     const args = ["--mount", "--target", String(namespace.pid), "--", ...command];
-    const child = spawnSync("nsenter", args, { encoding: "utf8", env, input, timeout });
+    const child = spawnSync("nsenter", args, { encoding: "utf8", env, input, timeout: ENGINE_MS });
     return { code: child.status, stdout: child.stdout, stderr: child.stderr };
   };
   const run = (...args: string[]) => inside(["podman", "--runtime", "tsrun", ...args]);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { type Buildah, FLAGS, startBuildah } from "../../helpers/buildah.ts";
 import { describeNeeds } from "../../helpers/needs.ts";
+import { ENGINE_MS } from "../../helpers/patience.ts";
 import { scratch } from "../../helpers/scratch.ts";
 
 const needed = describeNeeds({ root: true, tsrun: true, commands: ["buildah", "unshare", "script"] });
@@ -63,7 +64,7 @@ needed("buildah run", () => {
     expect(stdout.replaceAll(/ +/g, " "), stderr).toBe(" 0 200000 65536\n 0 300000 65536\n0 0\nwritten\n");
   });
 
-  test("twenty at once", () => {
+  test("twenty at once", { timeout: ENGINE_MS + 10_000 }, () => {
     // Each with a working container of its own: buildah takes away what it put into one when a run ends.
     const one = `buildah from -q --name many$i localhost/built >/dev/null && buildah run ${FLAGS.join(" ")} many$i`;
     const { stdout, stderr } = engine.shell(`for i in $(seq 20); do { ${one} -- echo c$i; } & done; wait`);

@@ -3,9 +3,10 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Docker, IMAGE, PATIENCE_MS, startDocker } from "../../helpers/docker.ts";
+import { type Docker, IMAGE, startDocker } from "../../helpers/docker.ts";
 import { makeLayout } from "../../helpers/images.ts";
 import { missing } from "../../helpers/needs.ts";
+import { ENGINE_MS } from "../../helpers/patience.ts";
 import { runOk, until } from "../../helpers/runtime.ts";
 import { scratch } from "../../helpers/scratch.ts";
 
@@ -153,9 +154,9 @@ const detached = (...args: string[]) => ok(["run", "-d", "--network=none", ...ar
     ok(["rm", "-f", id]);
   });
 
-  test("twenty at once", { timeout: PATIENCE_MS + 10_000 }, async () => {
+  test("twenty at once", { timeout: ENGINE_MS + 10_000 }, async () => {
     const script = `for i in $(seq 20); do docker run --rm --network=none ${IMAGE} echo c$i & done; wait`;
-    const result = spawnSync("sh", ["-c", script], { encoding: "utf8", env: engine.env, timeout: PATIENCE_MS });
+    const result = spawnSync("sh", ["-c", script], { encoding: "utf8", env: engine.env, timeout: ENGINE_MS });
     expect(result.stdout.trim().split("\n").sort()).toEqual(Array.from({ length: 20 }, (_, i) => `c${i + 1}`).sort());
   });
 

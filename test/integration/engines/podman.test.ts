@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeNeeds } from "../../helpers/needs.ts";
+import { ENGINE_MS } from "../../helpers/patience.ts";
 import { type Podman, startPodman } from "../../helpers/podman.ts";
 import { scratch } from "../../helpers/scratch.ts";
 
@@ -139,7 +140,7 @@ needed("podman run", () => {
     expect(runArgs("--memory=64m", "--pids-limit=33", "bb", "sh", "-c", show).stdout).toBe("67108864\n33\n");
   });
 
-  test("twenty at once", () => {
+  test("twenty at once", { timeout: ENGINE_MS + 10_000 }, () => {
     const { stdout, stderr } = shell(`for i in $(seq 20); do $P ${RUN.join(" ")} bb echo c$i & done; wait`);
     expect(stdout.trim().split("\n").sort(), stderr).toEqual(Array.from({ length: 20 }, (_, i) => `c${i + 1}`).sort());
   });

@@ -1,6 +1,8 @@
 /** One job of criu over a socket: the request, what criu reports on the way, and its answer. */
 import { isErrno } from "../errors.ts";
+import { POLLIN } from "../sys/constants.ts";
 import { closeQuiet } from "../sys/file.ts";
+import { pollFd } from "../sys/process.ts";
 import { recvMessage, sendMsg } from "../sys/socket.ts";
 import { type CriuRequest, type CriuResponse, REQUEST, RESPONSE, TYPE } from "./messages.ts";
 import { decode, encode } from "./protobuf.ts";
@@ -16,19 +18,27 @@ export interface Notice {
   fds: readonly number[];
 }
 
+/** What is done when nothing has come from criu for so long. */
+export interface Silence {
+  afterMs: number;
+  act(): void;
+}
+
 /**
  * @param onNotice what it throws makes criu give up, and is thrown from here
+ * @param silence again and again, while it lasts
  * @returns undefined when criu has ended without an answer
  */
 export function callCriu(
   socket: number,
   request: CriuRequest,
   onNotice: (notice: Notice) => void,
+  silence?: Silence,
 ): CriuResponse | undefined {
   let failure: { error: unknown } | undefined;
   send(socket, request);
   for (;;) {
-    const response = receive(socket);
+    const response = receive(socket, silence);
     if (response?.type !== TYPE.NOTIFY) {
       for (const fd of response?.fds ?? []) closeQuiet(fd);
       if (failure !== undefined) throw failure.error;
@@ -52,8 +62,9 @@ function send(socket: number, request: CriuRequest): void {
   }
 }
 
-function receive(socket: number): (CriuResponse & { fds: number[] }) | undefined {
+function receive(socket: number, silence: Silence | undefined): (CriuResponse & { fds: number[] }) | undefined {
   try {
+    if (silence !== undefined) while (pollFd(socket, POLLIN, silence.afterMs) === 0) silence.act();
     const { data, fds } = recvMessage(socket, MAX_BYTES);
     return data.length === 0 ? undefined : { ...decode(RESPONSE, data), fds };
   } catch (error) {

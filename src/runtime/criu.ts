@@ -13,7 +13,7 @@ import { capture } from "../sys/capture.ts";
 import { O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "../sys/constants.ts";
 import { closeQuiet, Fd, open } from "../sys/file.ts";
 import { isExecutable, mkdirSync, readFileSync, readlinkSync } from "../sys/fs.ts";
-import { waitid } from "../sys/process.ts";
+import { kill, waitid } from "../sys/process.ts";
 import { socketpair } from "../sys/socket.ts";
 import { posixSpawn } from "../sys/spawn.ts";
 import { stepFailure } from "./failure.ts";
@@ -23,6 +23,9 @@ import { absolutePath } from "./paths.ts";
 const USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 const VERSION_TIMEOUT_MS = 30_000;
+/** Longer than criu takes to tell of the end of a process, and short for who waits for nothing. */
+const SILENCE_MS = 5_000;
+const SIGKILL = 9;
 
 export interface CriuJob {
   /** A path, or a name that is looked for. Default: "criu". */
@@ -38,6 +41,8 @@ export interface CriuJob {
   /** Made when criu is there; `numbers` are those of `plan.kept` in it. */
   request(criu: { pid: number; numbers: ReadonlyMap<string, number> }): CriuRequest;
   onNotice(notice: Notice): void;
+  /** Asked while criu is silent: can what it does not end well any more? It is killed then, as it may wait for ever. */
+  isLost?(): boolean;
   /** What is being done, for the error, and where criu writes about it. */
   what: string;
   log: string;
@@ -67,10 +72,16 @@ export function runCriu(job: CriuJob): CriuResponse {
       message = sync.next();
     }
     if (message.type === "fail") throw stepFailure(plan, message.step, message.code);
-    const response = callCriu(ours, job.request({ pid, numbers }), (notice) => {
+    const criu = pid;
+    const onNotice = (notice: Notice) => {
       debug(`criu: ${notice.script} ${notice.pid}`);
       job.onNotice(notice);
-    });
+    };
+    const onSilence = () => {
+      if (job.isLost?.()) kill(criu, SIGKILL);
+    };
+    const request = job.request({ pid, numbers });
+    const response = callCriu(ours, request, onNotice, { afterMs: SILENCE_MS, act: onSilence });
     if (response?.success) return response;
     throw criuFailure(job, response === undefined ? endOf(pid) : "", response?.message);
   } finally {

@@ -193,6 +193,8 @@ function runRestore(options: RestoreOptions, loaded: Loaded, at: Place): number 
       }
       runCreateHooks(container, state, record);
     },
+    // The first process of a pid namespace ends after all others, which criu traces, and criu waits for the first.
+    isLost: () => record.pid !== 0 && isEnding(record.pid),
     what: "restore the container",
     log: resolve(options.workPath ?? imagePath, RESTORE_LOG),
   });
@@ -201,6 +203,14 @@ function runRestore(options: RestoreOptions, loaded: Loaded, at: Place): number 
   record.startTime = processStat(record.pid)?.startTime ?? 0;
   if (record.startTime === 0) throw new TsrunError("the container's process has ended as soon as it was restored");
   return master;
+}
+
+/** PF_EXITING of the kernel's include/linux/sched.h, among the flags of proc_pid_stat(5). */
+const PF_EXITING = 4;
+
+function isEnding(pid: number): boolean {
+  const stat = processStat(pid);
+  return stat === undefined || (Number(stat.fields[6]) & PF_EXITING) !== 0;
 }
 
 function runCreateHooks({ spec: { hooks } }: ContainerSpec, state: StateDirectory, record: StateRecord): void {

@@ -64,4 +64,15 @@ describe("criu/session", () => {
       undefined,
     );
   });
+
+  test("a criu that says nothing is told of, again and again, and its end is an end", () => {
+    const { ours, theirs } = scripted([notice("setup-namespaces", 7)]);
+    let silences = 0;
+    const act = () => {
+      silences++;
+      if (silences === 3) closeQuiet(open.splice(open.indexOf(theirs), 1)[0]);
+    };
+    expect(callCriu(ours, REQUESTED, () => {}, { afterMs: 5, act })).toBeUndefined();
+    expect(silences).toBe(3);
+  });
 });

@@ -9,7 +9,7 @@ import { cgroupLayout, needs } from "../../helpers/needs.ts";
 import { newId, RUNTIME, run, runOk, spawn, stateDirectory, stateOf, until } from "../../helpers/runtime.ts";
 
 const MEGABYTE = 2 ** 20;
-const ROUNDS = 6;
+const ROUNDS = 4;
 /** Of an emulated machine the host may take a processor away for longer than systemd needs. */
 const LOST = process.env.TSRUN_VM ? 1 : 0;
 const FLAG = "--systemd-cgroup";
@@ -42,7 +42,7 @@ function bundleOf(script: string) {
     args: ["sh", "-c", script],
     edit: (spec) => {
       const memory = { limit: 24 * MEGABYTE, swap: 24 * MEGABYTE };
-      const cpu = { quota: 50_000, period: 100_000 };
+      const cpu = { quota: 5_000, period: 10_000 };
       spec.linux.resources = { ...spec.linux.resources, memory, cpu };
     },
   });
@@ -82,10 +82,10 @@ async function loseWitness(id: string): Promise<void> {
 }
 
 /**
- * Is throttled, and has had six megabytes. On v1 what is throttled on its way out is out of its cgroup before it has
+ * Is throttled, and has had three megabytes. On v1 what is throttled on its way out is out of its cgroup before it has
  * ended, and the witness may be too late: there it has its share of time again.
  */
-const BUSY = `head -c 6m /dev/zero | tail >/dev/null; i=0; while [ $i -lt 500 ]; do i=$((i+1)); done${
+const BUSY = `head -c 3m /dev/zero | tail >/dev/null; i=0; while [ $i -lt 100 ]; do i=$((i+1)); done${
   cgroupLayout() === "v1" ? "; sleep 0.3" : ""
 }`;
 
@@ -93,7 +93,7 @@ const BUSY = `head -c 6m /dev/zero | tail >/dev/null; i=0; while [ $i -lt 500 ];
 function isLost(exit: Record<string, unknown>): boolean {
   expect(exit).toMatchObject({ oomKilled: false, oomKills: 0 });
   const { memoryPeak, cpu } = exit as { memoryPeak?: number; cpu?: { usage: { total: number }; throttling: object } };
-  if (memoryPeak !== undefined) expect(memoryPeak).toBeGreaterThan(5 * MEGABYTE);
+  if (memoryPeak !== undefined) expect(memoryPeak).toBeGreaterThan(2 * MEGABYTE);
   if (cpu !== undefined) expect(cpu.usage.total).toBeGreaterThan(0);
   const { periods } = (cpu?.throttling ?? {}) as { periods?: number };
   if (periods !== undefined) expect(periods).toBeGreaterThan(0);
@@ -150,16 +150,16 @@ describe("a cgroup that has gone with its last process", () => {
   onV2("processes that outlive the first one are counted to the end", async () => {
     const id = nextId();
     const { path } = makeBundle({
-      args: ["sh", "-c", "sleep 2 && head -c 6m /dev/zero | tail >/dev/null & exit 0"],
+      args: ["sh", "-c", "sleep 2 && head -c 3m /dev/zero | tail >/dev/null & exit 0"],
       edit: (spec) => {
         spec.linux.namespaces = (spec.linux.namespaces ?? []).filter(({ type }) => type !== "pid");
       },
     });
     expect(runDetached([FLAG, "run", "-d", "-b", path, id]).stderr()).toBe("");
     await until(() => stateOf(id)?.status === "stopped", "the first process ends");
-    expect(exitOf(id).memoryPeak).toBeLessThan(5 * MEGABYTE);
+    expect(exitOf(id).memoryPeak).toBeLessThan(2 * MEGABYTE);
     await until(() => witnessOf(id) === undefined, "the others end", 30_000);
-    expect(exitOf(id).memoryPeak).toBeGreaterThan(5 * MEGABYTE);
+    expect(exitOf(id).memoryPeak).toBeGreaterThan(2 * MEGABYTE);
   });
 
   inSystemd("the files of the cgroup are open from the beginning", async () => {

@@ -38,6 +38,8 @@ export interface Needs {
   sandbox?: boolean;
   /** criu, and a kernel that it gets along with. */
   criu?: boolean;
+  /** criu, and a kernel that tells it which memory has changed: for dumps that go on from an earlier one. */
+  memoryTracking?: boolean;
   /** systemd as pid 1. */
   systemd?: boolean;
 }
@@ -97,6 +99,9 @@ export function missing(wanted: Needs): string | undefined {
     if (!hasCommand("criu")) return "needs criu";
     const reason = criuProblem();
     if (reason !== "") return reason;
+  }
+  if (wanted.memoryTracking && spawnSync("criu", ["check", "--feature", "mem_dirty_track"]).status !== 0) {
+    return "needs a kernel with soft-dirty page tracking";
   }
   if (wanted.systemd && !existsSync("/run/systemd/system")) return "needs systemd";
   return undefined;

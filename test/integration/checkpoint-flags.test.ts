@@ -22,6 +22,7 @@ import { scratch } from "../helpers/scratch.ts";
 
 const wanted = { root: true, tsrun: true, criu: true };
 const criu = needs(wanted);
+const tracking = needs({ ...wanted, memoryTracking: true });
 const apparmor = needs({ ...wanted, files: ["/sys/kernel/security/apparmor/profiles"] });
 const root = needs({ root: true, tsrun: true });
 
@@ -41,7 +42,7 @@ describe("--auto-dedup", () => {
       .filter((name) => name.startsWith("pages-"))
       .reduce((sum, name) => sum + statSync(join(images, name)).blocks, 0);
 
-  criu(
+  tracking(
     "takes the pages that are written again out of the earlier images",
     async () => {
       const bundle = counting();

@@ -23,6 +23,7 @@ import {
 import { scratch } from "../helpers/scratch.ts";
 
 const criu = needs({ root: true, tsrun: true, criu: true });
+const tracking = needs({ root: true, tsrun: true, criu: true, memoryTracking: true });
 const root = needs({ root: true, tsrun: true });
 
 let before: Leftovers;
@@ -151,7 +152,7 @@ describe("checkpoint and restore", () => {
     LONG,
   );
 
-  criu(
+  tracking(
     "a checkpoint after a pre-dump has what changed, and finds the rest",
     async () => {
       const bundle = counting();

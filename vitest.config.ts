@@ -21,15 +21,17 @@ const privileged = {
 // virtual one.
 const onlyHere = [
   "cli/{completion,hostile-directory,info,output}",
-  "engines/{buildah-run,containerd,containerd-checkpoint,cri,docker,docker-checkpoint,docker-daemon,podman-life}",
-  "checkpoint-{cgroups,failing,flags,kept,terminal}",
-  "{attributes,hooks,idmap,inventory,layers,library-docs,live-mounts,rlimits,terminal}",
-  "security/{bad-input,concurrency,damaged,faults,hanging-hook,machine,messages,outside,runtime-binary}",
-  "security/{swap,uninterruptible}",
-  "caller",
-  "source-links",
+  "engines/{buildah,buildah-run,containerd,containerd-checkpoint,cri,docker,docker-checkpoint,docker-daemon}",
+  "engines/{podman,podman-life,podman-network}",
+  "checkpoint-{cgroups,failing,flags,kept,outside,terminal}",
+  "{attributes,caller,failure,far-sources,hooks,host-mounts,idmap,inventory,layers,library-docs}",
+  "{live-mounts,mounts,namespaces,native,net-devices,notify,plan,process,programs,rlimits,rootless,sandbox,signals}",
+  "{source-links,terminal,user}",
+  "seccomp/{filter,notify}",
+  "security/{bad-input,concurrency,damaged,descriptors,faults,hanging-hook,ids,links,machine,masks,messages,no-pivot}",
+  "security/{outside,runtime-binary,swap,uninterruptible}",
   "storage/{exclusive,gc-race,gnu-tar,hostile,id-map,images,kill,no-room,old-kernel}",
-  "storage/{options,power-loss,random-tar,rw-layers,try}",
+  "storage/{options,power-loss,random-tar,rootfs,rw-layers,try}",
 ];
 const exclude = process.env.TSRUN_BRIEF === "1" ? onlyHere.map((name) => `test/integration/${name}.test.ts`) : [];
 

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { afterAll, describe, expect } from "vitest";
 import { makeBundle } from "../helpers/bundle.ts";
 import { createContainer, sleepingBundle, startContainer } from "../helpers/container.ts";
-import { eventsOf, followed } from "../helpers/events.ts";
+import { eventsOf, followed, isFollowing } from "../helpers/events.ts";
 import { cgroupLayout, isKernel, needs } from "../helpers/needs.ts";
 import { deleteContainers, newId, run, runOk, spawn, stateOf, until } from "../helpers/runtime.ts";
 
@@ -103,9 +103,9 @@ describe("events", () => {
   own()("--all follows the containers that are there and those that come", async () => {
     const there = startContainer(sleepingBundle()).id;
     const stream = spawn(["events", "--all", "--type", "exit"]);
-    await until(() => existsSync(`/run/tsrun/${there}/exit`), "it is followed");
+    await until(() => isFollowing(stream.pid, there), "it is followed");
     const later = startContainer(sleepingBundle()).id;
-    await until(() => existsSync(`/run/tsrun/${later}/exit`), "it is followed");
+    await until(() => isFollowing(stream.pid, later), "it is followed");
     for (const id of [later, there]) {
       runOk(["delete", "--force", id]);
       await stream.waitFor(id);

@@ -94,7 +94,8 @@ describe("killed at a message of systemd's", () => {
     "update",
     async () => {
       const { id, unit } = made(scope);
-      const messages = ["SetUnitProperties", "answer to SetUnitProperties"];
+      // What the limits were is asked for first, and in the end whether systemd has written the new ones.
+      const messages = ["GetUnit", "Get", "SetUnitProperties", "Get"].flatMap((call) => [call, `answer to ${call}`]);
       const update = (limit: number) => [FLAG, "update", "--pids-limit", String(limit), id];
       expect(await proxy.run(update(21), unit)).toEqual({ code: 0, messages });
       for (const [at, message] of messages.entries()) {

@@ -2,7 +2,8 @@
  * state.json after a power failure, or after somebody's editor: whatever is in it, `state` and `list` say so, and
  * `delete --force` removes what can be found by the container's id.
  */
-import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
 import { describe, expect } from "vitest";
 import { makeBundle } from "../../helpers/bundle.ts";
 import { runDetached } from "../../helpers/container.ts";
@@ -29,6 +30,9 @@ const DAMAGES: Record<string, (file: string) => void> = {
   "another type": (file) => writeFileSync(file, '["version", 1]'),
   "without a pid": (file) => writeFileSync(file, readFileSync(file, "utf8").replace('"pid"', '"pit"')),
 };
+
+/** The cgroup above that of a container. */
+const ABOVE = "tsrun-test";
 
 /** A container with all that create makes, and the pid of its process. */
 function start(flags: readonly string[] = [], cgroupsPath?: string): { id: string; pid: number; file: string } {
@@ -89,7 +93,7 @@ describe("a state that is damaged", () => {
 
   const alive: [string, typeof root, string[], string | undefined][] = [
     ["its process", root, [], undefined],
-    ["its process, in a cgroup that was asked for", root, [], "/tsrun-test/ID-here"],
+    ["its process, in a cgroup that was asked for", root, [], `/${ABOVE}/ID-here`],
     ["its process, in a unit of systemd", systemd, ["--systemd-cgroup"], undefined],
     ["its process, in a unit that was asked for", systemd, ["--systemd-cgroup"], "tsruntest.slice:box:ID"],
   ];
@@ -106,6 +110,8 @@ describe("a state that is damaged", () => {
       expect(existsSync(file)).toBe(true);
       await end(pid);
       await until(() => run(["delete", "--force", id]).code === 0, "it is removed");
+      // What was made on the way to the cgroup only the state knew.
+      for (const dir of cgroupsNamed(ABOVE).filter((dir) => basename(dir) === ABOVE)) rmdirSync(dir);
       await until(() => cgroupsNamed(id).length === 0, "systemd hears of the end");
       expectNothingLeft(before);
     });
